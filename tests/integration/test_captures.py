@@ -201,7 +201,7 @@ def test_a_worker_that_is_killed_while_it_fetches_leaves_one_capture(
     url = platform.says("/v.mp4", hangs_once)
     with near.client as client:
         content = {"urls": [{"url": url}], "examine": False}
-        (link,) = client.post("/v1/captures", json=content).json()["links"]
+        (link,) = client.post("/v1/links", json=content).json()["links"]
     assert asked.wait(WAIT_S), service.log
     service.kill()
     again = near.serve()

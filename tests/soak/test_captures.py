@@ -82,7 +82,7 @@ def test_500_links_are_queued_pasted_and_listed(tmp_path: Path, settings: dict[s
         def queued(client: Any, count: int) -> Any:
             urls = [{"url": f"https://video.example/{count}/{n}"} for n in range(count)]
             content = {"case_reference": str(count), "urls": urls}
-            return client.post("/v1/captures", json=content)
+            return client.post("/v1/links", json=content)
 
         with site.client as client, site.browser() as browser:
             queued(client, 1)
@@ -294,7 +294,7 @@ def test_links_in_flight_slow_neither_uploads_nor_pictures(tmp_path: Path) -> No
                     measure(beside=False)
                 urls = [{"url": platform.url(f"/p/{n}")} for n in range(2)]
                 content = {"case_reference": str(number), "urls": urls, "examine": False}
-                case_id = client.post("/v1/captures", json=content).json()["case_id"]
+                case_id = client.post("/v1/links", json=content).json()["case_id"]
                 wait_until(lambda: len(flying) == 2)
                 for _ in range(4):
                     measure(beside=bool(flying))

@@ -89,7 +89,7 @@ def fetches_of(
 async def queue(service: Service, *urls: str, role: Role = Role.ANALYST, **fields: Any) -> Any:
     """Hand links in, and return the answer."""
     content = {"case_reference": "R", "urls": [{"url": url} for url in urls], **fields}
-    return await service.client.post("/v1/captures", json=content, headers=headers(service, role))
+    return await service.client.post("/v1/links", json=content, headers=headers(service, role))
 
 
 async def captured(

@@ -6,21 +6,18 @@ from typing import Annotated
 
 import anyio.to_thread
 from fastapi import Query, Response
-from fastapi.exceptions import RequestValidationError
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from deepfake_service.api.videos import checked_callback
-from deepfake_service.capture.captures import MAX_FILES, ShownCapture
-from deepfake_service.capture.links import MAX_LINKS, Link
-from deepfake_service.http.answers import BINARY, JSON, file_answer, file_route
-from deepfake_service.http.auth import Call, Reader, Uploader
-from deepfake_service.http.multipart import MULTIPART, boundary_of, media_type_of
-from deepfake_service.http.problems import read_json
+from deepfake_service.capture.captures import MAX_FILES, CaptureList, ShownCapture
+from deepfake_service.capture.links import MAX_LINKS, CancelledLinks, Link, QueuedLinks
+from deepfake_service.http.answers import BINARY, file_answer, file_route
+from deepfake_service.http.auth import Reader, Uploader
+from deepfake_service.http.multipart import MULTIPART, boundary_of
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import Body, CaptureId
 from deepfake_service.http.submission_form import (
-    REF,
     CaptureForm,
     CaseReference,
     Id,
@@ -33,19 +30,16 @@ from deepfake_service.http.uploads import (
     MAX_SCREENSHOT_BYTES,
     Pictures,
     SubmittedForm,
-    receive_body,
     receive_file,
     require_screenshot,
     streams_body,
 )
-from deepfake_service.platform.answers import EXAMPLE_ID, ItemId, Published
+from deepfake_service.platform.answers import EXAMPLE_ID
 from deepfake_service.platform.errors import invalid_field
 
 router = api_router("captures")
 
 SCREENSHOTS = "screenshots"
-MAX_LINKS_BYTES = 2 << 20
-"""Of 500 links of 4,000 characters."""
 _BODY = upload_body(
     "CaptureUpload",
     CaptureForm,
@@ -59,12 +53,6 @@ _BODY["content"][MULTIPART]["schema"]["properties"][SCREENSHOTS] = {
     "items": BINARY,
     "description": "PNG, JPEG or WebP pictures of the page.",
 }
-
-
-class CapturesOut(Published):
-    """The newest captures of a case, at most 100, newest first."""
-
-    captures: list[ShownCapture] = Field(description="The captures.")
 
 
 MediumNumber = Annotated[int, Field(ge=1, le=10_000)]
@@ -101,41 +89,6 @@ class LinksIn(Body):
         return self
 
 
-_BODY["content"][JSON] = {"schema": LinksIn.model_json_schema(ref_template=REF)}
-
-
-_LANGUAGE = {
-    "name": "Accept-Language",
-    "in": "header",
-    "required": False,
-    "description": "The language of what is wrong with fields: `ko` or `en`.",
-    "schema": {"type": "string", "examples": ["ko"]},
-}
-"""All requests may have it. Of two bodies without an optional parameter, openapi-python-client
-makes code that does not run: it leaves out an import."""
-
-
-class LinkOut(Published):
-    """A link that waits to be captured."""
-
-    id: ItemId = Field(description="Id of its capture.")
-    url: str = Field(description="Its address.")
-    created: bool = Field(description="False if it already waited in the case.")
-
-
-class LinksOut(Published):
-    """Links that wait to be captured, in the order of the request."""
-
-    case_id: ItemId = Field(description="Id of their case.")
-    links: list[LinkOut] = Field(description="The links.")
-
-
-class CancelledOut(Published):
-    """Links that are not opened any more."""
-
-    cancelled: int = Field(description="How many waited, or were being opened.")
-
-
 class ChoiceIn(Body):
     """What to examine."""
 
@@ -150,19 +103,14 @@ class ChoiceIn(Body):
     responses={
         200: {"model": ShownCapture, "description": "The capture that the case already has."},
     },
-    openapi_extra={"parameters": [_LANGUAGE], "requestBody": _BODY},
+    openapi_extra={"requestBody": _BODY},
 )
 @streams_body
-async def submit_capture(response: Response, call: Uploader) -> ShownCapture | LinksOut:
+async def submit_capture(response: Response, call: Uploader) -> ShownCapture:
     """Hand in a page that another tool recorded (WACZ, WARC, MHTML), or that you recorded yourself
     (screenshots, a recording), for a case. Send it as multipart: one file in `file`, up to
     19 pictures in `screenshots`. A worker reads it; `GET` says what it found. Nothing of it is
-    fetched from the network.
-
-    Or send JSON with the links of up to 500 posts, which workers then open and capture, if the
-    service is set to. Each link becomes a capture of its own, with an `id` in the answer."""
-    if media_type_of(call.request) == JSON:
-        return await _queue_links(call)
+    fetched from the network."""
     state, services = call.state, call.services
     services.disk.require()
     body = receive_file(call, state.settings.max_video_bytes)
@@ -195,40 +143,35 @@ async def submit_capture(response: Response, call: Uploader) -> ShownCapture | L
     return await anyio.to_thread.run_sync(services.captures.read, call.caller, capture_id)
 
 
-async def _queue_links(call: Call) -> LinksOut:
-    body = b"".join([part async for part in receive_body(call.request, MAX_LINKS_BYTES)])
-    try:
-        asked = LinksIn.model_validate(read_json(body))
-    except ValidationError as error:
-        invalid = [{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
-        raise RequestValidationError(invalid) from error
-    callback = await checked_callback(asked.callback_url, call.state)
-    links = [Link(each.url, each.note) for each in asked.urls]
-    where = (asked.case_id, asked.case_reference)
-    case_id, queued = await anyio.to_thread.run_sync(
+@router.post("/links", summary="Have links captured", status_code=202)
+async def queue_links(body: LinksIn, call: Uploader) -> QueuedLinks:
+    """Let workers open and capture the posts at up to 500 links, if the service is set to. Each
+    link becomes a capture with the `id` in the answer."""
+    callback = await checked_callback(body.callback_url, call.state)
+    links = [Link(each.url, each.note) for each in body.urls]
+    where = (body.case_id, body.case_reference)
+    return await anyio.to_thread.run_sync(
         lambda: call.services.links.add(
-            call.caller, where, links, examine=asked.examine, callback=callback
+            call.caller, where, links, examine=body.examine, callback=callback
         )
     )
-    listed = [LinkOut(id=each.capture_id, url=each.url, created=each.created) for each in queued]
-    return LinksOut(case_id=case_id, links=listed)
 
 
 OfCase = Annotated[str, Query(max_length=26, description="Id of the case.", examples=[EXAMPLE_ID])]
 
 
-@router.delete("/captures", summary="Cancel the links that wait")
-def cancel_links(call: Uploader, case_id: OfCase) -> CancelledOut:
+@router.delete("/links", summary="Cancel the links that wait")
+def cancel_links(call: Uploader, case_id: OfCase) -> CancelledLinks:
     """Keep the links of a case that wait from being opened. Of those that are being opened, nothing
     is kept. Their captures are `refused` with the reason `cancelled`. Audited."""
-    return CancelledOut(cancelled=call.services.links.cancel(call.caller, case_id))
+    return call.services.links.cancel(call.caller, case_id)
 
 
 @router.get("/captures", summary="List the captures of a case")
-def list_captures(call: Reader, case_id: OfCase) -> CapturesOut:
+def list_captures(call: Reader, case_id: OfCase) -> CaptureList:
     """List the newest 100 captures of a case, newest first. Audited."""
     call.services.queries.brief(call.caller, case_id)
-    return CapturesOut(captures=call.services.captures.of_case(call.caller, case_id))
+    return call.services.captures.of_case(call.caller, case_id)
 
 
 @router.get("/captures/{capture_id}", summary="Read a capture")

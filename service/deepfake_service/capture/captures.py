@@ -166,6 +166,12 @@ class ShownCapture(Published):
     do not match, come first."""
 
 
+class CaptureList(Published):
+    """The newest captures of a case, at most 100, newest first."""
+
+    captures: list[ShownCapture] = Field(description="The captures.")
+
+
 @dataclass
 class Captures:
     """Accepts captures and shows them.
@@ -256,16 +262,14 @@ class Captures:
             append_entry(session, caller.actor, Action.CAPTURE_SUBMITTED, capture.id)
         return capture.id, True
 
-    def of_case(
-        self, caller: Caller, case_id: str, limit: int | None = MAX_LISTED
-    ) -> list[ShownCapture]:
+    def of_case(self, caller: Caller, case_id: str, limit: int | None = MAX_LISTED) -> CaptureList:
         """Return the newest captures of a case, newest first. The caller audits that."""
         of_case = select(Capture).where(Capture.case_id == case_id).order_by(Capture.id.desc())
         with self._database.read() as session:
             _, case = find_visible(session, caller, Case, case_id)
             if case.wrapped_key is None:
-                return []
-            return self._shown(session, of_case.limit(limit), case)
+                return CaptureList(captures=[])
+            return CaptureList(captures=self._shown(session, of_case.limit(limit), case))
 
     def read(self, caller: Caller, capture_id: str) -> ShownCapture:
         """Return a capture and what was found in it. Audited once in ten minutes."""

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from pydantic import Field
 from sqlalchemy import select
 
 from deepfake_service.accounts.accounts import Caller
@@ -18,6 +19,7 @@ from deepfake_service.audit.log import Action, append_entries
 from deepfake_service.capture.captures import HandedIn
 from deepfake_service.cases.cases import Cases, PostDetails
 from deepfake_service.examination.webhook_deliveries import add_callback, release_callbacks
+from deepfake_service.platform.answers import ItemId, Published
 from deepfake_service.platform.db import Capture, Database, current_time, new_id
 from deepfake_service.platform.db.enums import CaptureState
 from deepfake_service.platform.errors import (
@@ -137,13 +139,25 @@ def _in_line(number: int, template: str) -> FieldError:
     return FieldError("links", template.format_map(values), template, values)
 
 
-@dataclass(frozen=True, slots=True)
-class Queued:
-    """A link that waits, and whether it already did."""
+class QueuedLink(Published):
+    """A link that waits to be captured."""
 
-    capture_id: str
-    url: str
-    created: bool
+    id: ItemId = Field(description="Id of its capture.")
+    url: str = Field(description="Its address.")
+    created: bool = Field(description="False if it already waited in the case.")
+
+
+class QueuedLinks(Published):
+    """Links that wait to be captured, in the order of the request."""
+
+    case_id: ItemId = Field(description="Id of their case.")
+    links: list[QueuedLink] = Field(description="The links.")
+
+
+class CancelledLinks(Published):
+    """Links that are not opened any more."""
+
+    cancelled: int = Field(description="How many waited, or were being opened.")
 
 
 class Links:
@@ -162,12 +176,12 @@ class Links:
         *,
         examine: bool,
         callback: Callback | None = None,
-    ) -> tuple[str, list[Queued]]:
+    ) -> QueuedLinks:
         """Let workers capture the posts at these links, for the open case with this id or for one
-        with this reference of the account's; return the case's id, and what waits. A link that
-        already waits in the case is not fetched twice. The end of each, and those of the jobs of
-        what is found, are told to ``callback``. ``LinksNotOpened`` if this service opens
-        none; ``InvalidRequest`` if the case may show a minor."""
+        with this reference of the account's. A link that already waits in the case is not fetched
+        twice. The end of each, and those of the jobs of what is found, are told to ``callback``.
+        ``LinksNotOpened`` if this service opens none; ``InvalidRequest`` if the case may show a
+        minor."""
         if not self.enabled:
             raise LinksNotOpened
         with self._database.write() as session:
@@ -182,13 +196,13 @@ class Links:
                 open_json(key, row)["handed_in"]["post"]["source_url"]: row
                 for row in session.scalars(waiting)
             }
-            queued = []
+            queued: list[QueuedLink] = []
             # Captures are listed by their ids, of which those of one millisecond are in no order.
             ids = iter(sorted(new_id() for _ in links))
             for link in links:
                 if link.url in known:
                     waits = known[link.url]
-                    queued.append(Queued(waits.id, link.url, created=False))
+                    queued.append(QueuedLink(id=waits.id, url=link.url, created=False))
                     if callback is not None:
                         add_callback(session, key, waits, callback)
                     continue
@@ -207,14 +221,14 @@ class Links:
                 if callback is not None:
                     session.flush()  # before it is referred to
                     add_callback(session, key, capture, callback)
-                queued.append(Queued(capture.id, link.url, created=True))
-            new = [(one.capture_id, "link") for one in queued if one.created]
+                queued.append(QueuedLink(id=capture.id, url=link.url, created=True))
+            new = [(one.id, "link") for one in queued if one.created]
             append_entries(session, caller.actor, Action.CAPTURE_SUBMITTED, new)
-        return case.id, queued
+        return QueuedLinks(case_id=case.id, links=queued)
 
-    def cancel(self, caller: Caller, case_id: str) -> int:
-        """Keep the links of an open case that wait from being opened; return how many there were.
-        Of those that are being opened, nothing is kept."""
+    def cancel(self, caller: Caller, case_id: str) -> CancelledLinks:
+        """Keep the links of an open case that wait from being opened. Of those that are being
+        opened, nothing is kept."""
         waiting = select(Capture).where(
             Capture.case_id == case_id, Capture.state == CaptureState.QUEUED
         )
@@ -229,4 +243,4 @@ class Links:
                 release_callbacks(session, capture.id)
             entries = [(capture.id, "cancelled") for capture in cancelled]
             append_entries(session, caller.actor, Action.CAPTURE_ENDED, entries)
-        return len(cancelled)
+        return CancelledLinks(cancelled=len(cancelled))

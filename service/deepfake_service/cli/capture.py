@@ -160,7 +160,7 @@ def open_links(
     }
     with service.connect() as submitter, _table(options.written) as table:
         missed = bool(faults)
-        for one in submitter.request(_Links, "POST", "captures", json=asked).links:
+        for one in submitter.request(_Links, "POST", "links", json=asked).links:
             read = _wait(submitter, one.id)
             media = sum(medium.get("role") == "medium" for medium in read.media)
             missed |= not media

@@ -124,8 +124,8 @@ def _names_of(dependant: Any) -> set[str]:
 
 
 EXAMPLED = frozenset({
-    "submit_video", "submit_upload", "score_frames", "submit_capture", "get_capture", "get_job",
-    "list_jobs", "list_cases", "get_case", "get_webhook_secret",
+    "submit_video", "submit_upload", "score_frames", "submit_capture", "queue_links", "get_capture",
+    "get_job", "list_jobs", "list_cases", "get_case", "get_webhook_secret",
 })  # fmt: skip
 """What a pipeline calls. Their answers have an example."""
 

@@ -191,7 +191,7 @@ def get_case(case_id: Id, visit: Reader, cursor: Cursor = None, seen: Cursor = N
             for job in queries.of_media(caller, case_id, media)
             for key in ("id", "media_id")
         },
-        captures=services.captures.of_case(caller, case_id),
+        captures=services.captures.of_case(caller, case_id).captures,
         opens_links=services.links.enabled,
         notices=services.notice_desk.of_case(caller, case_id),
         cursor=cursor,

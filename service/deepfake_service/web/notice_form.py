@@ -235,7 +235,7 @@ def _contacts(visit: Visit, kind: Kind, case_id: str) -> dict[str, tuple[str, st
     found: dict[str, tuple[str, str]] = {}
     if kind.recipient != "platform":
         return found
-    for capture in visit.services.captures.of_case(visit.caller, case_id):
+    for capture in visit.services.captures.of_case(visit.caller, case_id).captures:
         operator = capture.operator
         if operator and (network := operator.network):
             whose = "cdn" if network.is_cdn else "network"

@@ -54,7 +54,8 @@ def post_links(visit: Reader, fields: Form) -> Response:
         links, faults = links_of(lines)
         if links:
             where = (form.case_id, form.case_reference)
-            case_id, _ = visit.services.links.add(visit.caller, where, links, examine=examine)
+            queued = visit.services.links.add(visit.caller, where, links, examine=examine)
+            case_id = queued.case_id
         lines, problems = "\n".join(f.text for f in faults), [f.error for f in faults]
     except ValidationError as error:
         problems = invalid_fields(error)
@@ -78,7 +79,7 @@ def get_captures_table(case_id: Id, visit: Reader) -> Response:
     """Return a line for each capture of a case: what became of it, and what can be done."""
     visit.services.queries.brief(visit.caller, case_id)
     lines, by_whom = [csv_line(_COLUMNS)], visit.translate("according to the capture")
-    for found in reversed(visit.services.captures.of_case(visit.caller, case_id, None)):
+    for found in reversed(visit.services.captures.of_case(visit.caller, case_id, None).captures):
         told = found.detail or found.waits
         detail = visit.translate(told) if told else None
         claimed = f"{found.pages[0].url} ({by_whom})" if found.pages else ""

@@ -104,7 +104,7 @@ async def test_a_body_of_another_form_is_told_in_sentences_too(service: Service)
     answer = await service.client.post("/v1/cases", json={"reference": "A-1"}, headers=korean)
     (error,) = answer.json()["errors"]
     assert error["detail"] == "없는 항목입니다. 다음 중에서 쓰십시오: case_reference"
-    answer = await service.client.post("/v1/captures", json={"urls": []})
+    answer = await service.client.post("/v1/links", json={"urls": []})
     assert [e["detail"] for e in answer.json()["errors"]] == ["too few; send 1 or more"]
 
 
@@ -120,7 +120,7 @@ async def test_white_space_is_no_reason_for_a_decision(service: Service) -> None
 
 async def test_the_note_of_a_link_is_as_printable_as_others(service: Service) -> None:
     link = {"url": "https://example.org/v/1", "note": "a\u202eb"}
-    answer = await service.client.post("/v1/captures", json={"urls": [link]})
+    answer = await service.client.post("/v1/links", json={"urls": [link]})
     problem = check_problem(answer, 422, "invalid_request")
     assert problem["errors"][0]["field"] == "urls.0.note"
 
@@ -159,7 +159,7 @@ async def test_json_that_cannot_be_read_and_fields_that_are_wrong_are_told_apart
     ("path", "body", "field"),
     [
         ("/v1/cases", '{"case_reference": "A-1", "case_reference": "A-2"}', "case_reference"),
-        ("/v1/captures", '{"urls": [{"url": "https://a.example", "url": "https://b.example"}]}',
+        ("/v1/links", '{"urls": [{"url": "https://a.example", "url": "https://b.example"}]}',
          "url"),
     ],
 )  # fmt: skip

@@ -57,7 +57,7 @@ ABOUT_THE_REQUEST = {
     "POST /v1/uploads/{token}/job": "the answer of POST /v1/videos",
     "POST /v1/jobs/{job_id}/webhooks": "states of webhooks, which the reader has or had",
     "POST /v1/captures/{capture_id}/webhooks": "the same",
-    "DELETE /v1/captures": "a count; each link that is cancelled has an entry",
+    "DELETE /v1/links": "a count; each link that is cancelled has an entry",
     "PUT /v1/organisation": "the organisation that was sent; the change has an entry",
 }
 PAGES_WITHOUT_CONTENT = {
@@ -154,6 +154,7 @@ def requests_of(ids: dict[str, str]) -> dict[str, dict[str, Any]]:
         "PATCH /v1/notices/{notice_id}": {"json": {"receipt": "7"}},
         "POST /v1/jobs/{job_id}/reviews": {"json": {"decision": "confirmed", "reason": "Yes."}},
         "POST /v1/captures": {"files": {"screenshots": ("s.png", PICTURE)}},
+        "POST /v1/links": {"json": {"urls": [{"url": "https://a.example/1"}]}},
         "POST /v1/captures/{capture_id}/examinations": {"json": {"media": [1]}},
         "POST /v1/webhook-secret": {},
     }  # fmt: skip
@@ -205,7 +206,7 @@ async def test_every_route_that_answers_with_content_is_audited(
 
     One that takes more than the parameters of its path also needs a line in ``requests_of``.
     """
-    async with start(looks_from="KR") as service:
+    async with start(looks_from="KR", capture_links=True) as service:
         names = list(answering(service.app.openapi()))
         assert set(names) >= {*WITHOUT_CONTENT, *ABOUT_THE_REQUEST}
         await check(service, readers, names, WITHOUT_CONTENT)

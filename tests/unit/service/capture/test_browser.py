@@ -353,7 +353,7 @@ async def captured(
             analyst = headers(service, Role.ANALYST)
             fetches = fetches_of(service, pool, platform, browser=browser)
             asked = {"case_reference": "R", "urls": [{"url": url} for url in urls]}
-            answer = await service.client.post("/v1/captures", json=asked, headers=analyst)
+            answer = await service.client.post("/v1/links", json=asked, headers=analyst)
             await anyio.to_thread.run_sync(fetches.work_off)
             await work(service, readers)
             for link in answer.json()["links"]:

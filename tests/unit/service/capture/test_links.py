@@ -428,7 +428,7 @@ async def test_links_that_wait_are_cancelled_together(
     def cancels(handler: Any) -> None:
         """Cancel in the middle of the first fetch."""
         caller = service.accounts.authenticate(service.keys[Role.ANALYST])
-        cancelled.append(service.app.state.shared.services.links.cancel(caller, case_id))
+        cancelled.append(service.app.state.shared.services.links.cancel(caller, case_id).cancelled)
         says_bytes(archives.video(), "video/mp4")(handler)
 
     platform.others = cancels  # whichever is opened first
@@ -446,7 +446,7 @@ async def test_links_that_wait_are_cancelled_together(
     assert link["created"], "it can be asked for again"
     asked = await queue(service, urls[1], callback_url="https://10.0.0.1/")
     assert asked.status_code == 422
-    place = f"/v1/captures?case_id={case_id}"
+    place = f"/v1/links?case_id={case_id}"
     assert (await service.client.delete(place, headers=analyst)).json() == {"cancelled": 1}
     assert (await service.client.delete(place, headers=analyst)).json() == {"cancelled": 0}
     ended = await service.client.get(f"/v1/captures/{link['id']}", headers=analyst)
@@ -468,7 +468,7 @@ async def test_links_that_wait_are_cancelled_together(
 )
 async def test_wrong_links_are_named(service: Service, content: Any, field: str) -> None:
     answer = await service.client.post(
-        "/v1/captures", json=content, headers=headers(service, Role.ANALYST)
+        "/v1/links", json=content, headers=headers(service, Role.ANALYST)
     )
     assert answer.status_code == 422, answer.text
     assert answer.json()["errors"][0]["field"] == field, answer.text

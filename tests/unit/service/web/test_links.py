@@ -122,7 +122,7 @@ async def test_a_wrong_line_keeps_no_other_and_stays_in_the_form(start: Starter)
         assert corrected.headers["Location"].startswith(f"/cases/{case_id}?done=linked")
         asked = {"case_id": case_id, "urls": [{"url": line} for line in lines]}
         token = {"X-CSRF-Token": csrf["csrf"]}
-        answer = await service.client.post("/v1/captures", json=asked, headers=token)
+        answer = await service.client.post("/v1/links", json=asked, headers=token)
         assert [e["field"] for e in answer.json()["errors"]] == ["urls.36.url"]
         # What was refused as a whole is still there.
         wrong = {**csrf, "case_reference": "x" * 201, "links": "https://a.example/1"}
@@ -137,12 +137,13 @@ async def test_what_became_of_a_link_is_said_in_korean_with_what_can_be_done(
 ) -> None:
     async with start(capture_links=True) as service:
         await browse(service, Role.ANALYST)
-        case_id, (link,) = service.app.state.shared.services.links.add(
+        queued = service.app.state.shared.services.links.add(
             caller_of(service), (None, "L-2"), [Link("https://a.example/1")], examine=False
         )
+        case_id, (link,) = queued.case_id, queued.links
         vault = service.app.state.shared.services.captures._vault
         with service.database.write() as session:
-            capture = session.get_one(Capture, link.capture_id)
+            capture = session.get_one(Capture, link.id)
             key = vault.case_key(session.get_one(Case, case_id))
             content = {**open_json(key, capture), "detail": ENDS["login_required"]}
             capture.state, capture.reason = CaptureState.REFUSED, "login_required"
@@ -160,10 +161,10 @@ async def test_a_page_says_that_the_disk_has_no_room_for_a_link(
 ) -> None:
     async with start(capture_links=True) as service:
         await browse(service, Role.ANALYST)
-        case_id, _ = service.app.state.shared.services.links.add(
+        queued = service.app.state.shared.services.links.add(
             caller_of(service), (None, "L-3"), [Link("https://a.example/1")], examine=False
         )
-        path = f"/cases/{case_id}"
+        path = f"/cases/{queued.case_id}"
         assert SHORT not in (await service.client.get(path, headers=ENGLISH)).text
         monkeypatch.setattr(DiskSpace, "free_bytes", lambda _: 0)
         for page in (path, f"{path}/captures.csv"):
@@ -186,9 +187,10 @@ async def test_whose_a_host_is_is_shown_with_a_warning_of_cdns_and_proposed_as_r
 ) -> None:
     async with start(capture_links=True) as service:
         await browse(service, Role.ANALYST)
-        case_id, (link,) = service.app.state.shared.services.links.add(
+        queued = service.app.state.shared.services.links.add(
             caller_of(service), (None, "L-3"), [Link("https://a.example/1")], examine=False
         )
+        case_id, (link,) = queued.case_id, queued.links
         vault = service.app.state.shared.services.captures._vault
         network = {"name": "CLOUDFLARENET", "holder": "<b>C</b>", "country": "US",
                    "abuse": ["abuse@cdn.example"], "is_cdn": True, "source": ""}  # fmt: skip
@@ -196,7 +198,7 @@ async def test_whose_a_host_is_is_shown_with_a_warning_of_cdns_and_proposed_as_r
                   "source": ""}  # fmt: skip
         told = {"host": "a.example", "address": "8.8.8.8", "network": network, "domain": domain}
         with service.database.write() as session:
-            capture = session.get_one(Capture, link.capture_id)
+            capture = session.get_one(Capture, link.id)
             key = vault.case_key(session.get_one(Case, case_id))
             content = {**open_json(key, capture), "detail": ENDS["login_required"],
                        "fetch": {"operator": told}}  # fmt: skip
