@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import sys
 import unicodedata
-from typing import Any
 
 EXIT_OK, EXIT_UNREADABLE = 0, 1
 
 
-def json_line(value: Any) -> str:
+def json_line(value: object) -> str:
     """Return a value as JSON in one line, with control and bidirectional characters escaped, so
     that it is safe for a terminal as well."""
     is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"

@@ -9,7 +9,7 @@ import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -139,7 +139,7 @@ def _wait(submitter: Submitter, job: Job, console: Console) -> Job:
 
 
 def _submit_many(
-    folder: Path, service: ServiceOptions, fields: dict[str, Any], work: WorkOptions
+    folder: Path, service: ServiceOptions, fields: dict[str, object], work: WorkOptions
 ) -> int:
     """Submit the files of a folder and return the exit code."""
     files = list(walk([folder]))

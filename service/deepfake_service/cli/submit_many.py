@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from deepfake_models.errors import DeepfakeError
+from pydantic import JsonValue
+
 from deepfake_service.cli.output import clean
 from deepfake_service.cli.submitter import (
     FINAL_STATES,
@@ -47,7 +47,7 @@ class SubmissionOutcome:
     def failed(self) -> bool:
         return self.job is None or self.job.state in UNSUCCESSFUL
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, JsonValue]:
         """Return the name, the problem, and the job as the service sent it."""
         job = self.job.sent if self.job else None
         return {"file": self.name, "problem": self.problem, "job": job}
@@ -69,7 +69,7 @@ class ManySubmitter:
 
     _submitter: Submitter
     _folder: Path
-    _fields: dict[str, Any]
+    _fields: Mapping[str, object]
     """They accompany each file."""
     _explain: Callable[[str], None]
     """Is told once why requests are retried, in any thread."""
@@ -78,7 +78,7 @@ class ManySubmitter:
     def __post_init__(self) -> None:
         self._sending = threading.Semaphore(SENT)
         self._stopping = threading.Event()
-        self._failure: DeepfakeError | None = None
+        self._failure: ServiceUnreachable | KeyRefused | None = None
         self._reached = False
         self._told: set[str] = set()
 

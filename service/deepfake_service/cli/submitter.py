@@ -1,24 +1,19 @@
-"""Submit files to a service over HTTP, without trusting what it answers.
+"""Submit files to a service over HTTP.
 
-A large file is sent by tus 1.0.0, so that it goes on where it was interrupted. The address of an
-upload is kept in a file in the user's state directory, under a digest of what identifies the file.
-It has the key of what has arrived, and is deleted once the file is submitted.
+A large file is sent by tus 1.0.0, so that it goes on where a connection broke.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar
 
 import httpx
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, JsonValue
 from rich.progress import Progress
 
 from deepfake_models.errors import DeepfakeError
@@ -27,26 +22,22 @@ from deepfake_service.cli.score import open_regular
 
 POLL_S = 0.5
 LONGEST_WAIT_S = 60.0
-MAX_ANSWER_BYTES = 64 * 1024 * 1024
-"""Size limit of an answer. A job with a long result has a few megabytes."""
 UNSUCCESSFUL = frozenset({"failed", "cancelled", "expired"})
 """The states of jobs that ended without a result."""
 FINAL_STATES = UNSUCCESSFUL | {"succeeded"}
 SEALED = httpx.Timeout(1800.0, connect=10.0)
 """For the answer about a file that is complete: the service reads all of it once more."""
 RESUMED_FROM_BYTES = 32 * 1024 * 1024
-"""Size from which a file is sent by tus, which takes three requests."""
+"""Size from which a file is sent by tus, which takes more requests."""
 RESUMED_FOR_S = 120.0
-"""How long the service may be away before the command gives up. The next one resumes."""
+"""How long the service may be away during an upload before the command gives up."""
 RETRY_S = 2.0
 SENT_AT_ONCE = 256 * 1024
-SAMPLE_BYTES = 64 * 1024
 _TUS = {"Tus-Resumable": "1.0.0"}
-_ADDRESS = re.compile(r"/v1/uploads/[A-Za-z0-9_-]{43}")
 _CHECK_RUNNING = "Check that it is running or give its address with --url or DEEPFAKE_URL."
-_CHECK_ADDRESS = "Check that --url or DEEPFAKE_URL is the address of this service."
-_KEY = re.compile(r"[!-~]+")
-"""What a header can carry, and every key consists of."""
+_UNREADABLE = (
+    "The answer cannot be read. Check that --url or DEEPFAKE_URL is the address of this service."
+)
 _KEYS_REFUSED = ":too_many_failed_sign_ins"
 """End of the type of a problem that only requests with invalid keys get, after several of them."""
 
@@ -71,6 +62,15 @@ class ServiceUnreachable(DeepfakeError):
     """The service cannot be reached."""
 
 
+class Answer(BaseModel):
+    """What a command reads of an answer, and all that the service sent."""
+
+    sent: JsonValue = None
+
+
+A = TypeVar("A", bound=Answer)
+
+
 class _Reason(BaseModel):
     detail: str
 
@@ -86,20 +86,10 @@ class _Progress(BaseModel):
     total: int | None = None
 
 
-class Answer(BaseModel):
-    """What a command reads of an answer, and all that the service sent."""
-
-    sent: dict[str, Any] = {}
-
-
-A = TypeVar("A", bound=Answer)
-
-
 class Job(Answer):
     """What the command reads of a job."""
 
-    id: Annotated[str, Field(pattern=r"\A[0-9a-z]{26}\z")]
-    """Part of the record of submitted rows, in which a line break would forge lines."""
+    id: str
     state: str
     verdict: str | None = None
     failure: str | None = None
@@ -115,21 +105,7 @@ class _FieldError(BaseModel):
 class _Problem(BaseModel):
     type: str
     detail: str
-    errors: list[_FieldError] | None = None
-
-
-def _read_bounded(answer: httpx.Response) -> bytes:
-    body = bytearray()
-    for chunk in answer.iter_raw():  # not unpacked: a small answer could take all memory
-        body += chunk
-        if len(body) > MAX_ANSWER_BYTES:
-            raise ServiceRefused(
-                f"The answer has more than {MAX_ANSWER_BYTES} bytes. {_CHECK_ADDRESS}"
-            )
-    return bytes(body)
-
-
-_OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
+    errors: list[_FieldError] = []
 
 
 class Submitter:
@@ -142,25 +118,32 @@ class Submitter:
                 f'The URL of the service must begin with http:// or https://, and "{url}" does '
                 "not. Correct --url or DEEPFAKE_URL."
             )
-        if not _KEY.fullmatch(key):
+        # What a header can carry, and every key consists of.
+        if not key or not all("!" <= character <= "~" for character in key):
             raise KeyRefused(
                 "The key is empty, or has a space or a character that is not ASCII, which no key "
                 "has. Copy it again, for --key or DEEPFAKE_KEY."
             )
         self._url = url
-        self._client = httpx.Client(
-            headers={"Authorization": f"Bearer {key}", "Accept-Encoding": "identity"},
-            timeout=httpx.Timeout(60.0, connect=10.0),
-        )
+        self._uploads: dict[Path, str] = {}
+        """The addresses of what was begun by tus and is not yet a job."""
+        try:
+            self._client = httpx.Client(
+                base_url=url,
+                headers={"Authorization": f"Bearer {key}"},
+                timeout=httpx.Timeout(60.0, connect=10.0),
+            )
+        except httpx.InvalidURL as error:
+            raise self._unreachable("cannot be reached") from error
 
     def __enter__(self) -> Submitter:
         self._client.__enter__()
         return self
 
-    def __exit__(self, *details: Any) -> None:
-        self._client.__exit__(*details)
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
 
-    def submit(self, path: Path, fields: dict[str, Any], bar: Progress | None = None) -> Job:
+    def submit(self, path: Path, fields: Mapping[str, object], bar: Progress | None = None) -> Job:
         """Stream a file to the service with the fields that are not ``None``; return its job.
 
         Raises:
@@ -169,38 +152,24 @@ class Submitter:
             OSError: the file cannot be read.
         """
         given = {name: str(value) for name, value in fields.items() if value is not None}
-        with open_regular(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size >= RESUMED_FROM_BYTES:
-                return self._submit_resumably(path.name, file, given, bar)
-            sent = bar.wrap_file(file, size, description="uploading") if bar else file
-            return self.request(
-                Job, "POST", "videos", data=given, files={"file": (path.name, sent)}
-            )
-
-    def _submit_resumably(
-        self, name: str, file: BinaryIO, fields: dict[str, str], bar: Progress | None
-    ) -> Job:
-        upload = _Upload(self._exchange, self._url, file)
-        task = bar.add_task("uploading", total=upload.size) if bar else None
-
-        def progress(sent: int) -> None:
-            if bar is not None and task is not None:
-                bar.update(task, completed=sent)
-
-        upload.send(progress)
-        named = {**fields, "file_name": name}
-        job_of = f"{upload.address.removeprefix('/v1/')}/job"
-        job = self.request(Job, "POST", job_of, json=named, timeout=SEALED)
-        upload.forget()
+        with open_regular(path) as opened:
+            size = os.fstat(opened.fileno()).st_size
+            file = bar.wrap_file(opened, size, description="uploading") if bar else opened
+            if size < RESUMED_FROM_BYTES:
+                content = {"file": (path.name, file)}
+                return self.request(Job, "POST", "videos", data=given, files=content)
+            self._send_resumably(path, file, size)
+        named = {**given, "file_name": path.name}
+        address = self._uploads[path].removeprefix("/v1/")
+        job = self.request(Job, "POST", f"{address}/job", json=named, timeout=SEALED)
+        del self._uploads[path]
         return job
 
     def check_size(self, size: int) -> None:
         """Raise ``ServiceRefused`` if the service takes no file of so many bytes. Its own refusal
         would be read once all of the file was sent. Raises the errors of ``submit``."""
-        answer, _ = self._exchange("OPTIONS", "/v1/uploads")
-        most = answer.headers.get("tus-max-size", "")
-        if re.fullmatch(r"[0-9]{1,18}", most) and size > int(most):
+        most = self._exchange("OPTIONS", "/v1/uploads").headers.get("tus-max-size", "")
+        if most.isdecimal() and size > int(most):
             raise ServiceRefused(f"The file has {size} bytes. The service takes at most {most}.")
 
     def read(self, job_id: str) -> Job:
@@ -219,149 +188,97 @@ class Submitter:
                 return found
             time.sleep(POLL_S)
 
-    def _exchange(self, method: str, path: str, **content: Any) -> tuple[httpx.Response, bytes]:
-        """Send a request, and return the answer also if that is 404, 409 or 410. Raises the same
-        errors as ``submit``."""
-        try:
-            address = f"{self._url.rstrip('/')}{path}"
-            with self._client.stream(method, address, **content) as answer:
-                body = _read_bounded(answer)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ServiceUnreachable(
-                f"The service at {self._url} cannot be reached. {_CHECK_RUNNING}"
-            ) from error
-        if not answer.is_success and answer.status_code not in (404, 409, 410):
-            raise self._refusal(answer, body)
-        return answer, body
-
-    def request(self, kind: type[A], method: str, name: str, **content: Any) -> A:
+    def request(self, kind: type[A], method: str, name: str, **content: object) -> A:
         """Send a request below ``/v1/`` and return what is read of its answer. Raises the same
         errors as ``submit``."""
-        answer, body = self._exchange(method, f"/v1/{name}", **content)
-        if not answer.is_success:
-            raise self._refusal(answer, body)
+        answer = self._exchange(method, f"/v1/{name}", **content)
         try:
-            sent = _OBJECT.validate_json(body)
-            read = kind.model_validate(sent)
+            read = kind.model_validate_json(answer.content)
         except ValueError as error:
-            raise ServiceRefused(f"The answer cannot be read. {_CHECK_ADDRESS}") from error
-        read.sent = sent
+            raise ServiceRefused(_UNREADABLE) from error
+        read.sent = answer.json()
         return read
 
-    def _refusal(self, answer: httpx.Response, body: bytes) -> DeepfakeError:
-        status, detail, kind = answer.status_code, f"HTTP status {answer.status_code}", None
-        # A proxy answers with a page of its own, which says nothing about the request, and the
-        # answer to HEAD has no body.
-        if body and "problem+json" in answer.headers.get("content-type", ""):
-            try:
-                problem = _Problem.model_validate_json(body)
-            except ValueError:
-                return ServiceRefused(f"The answer cannot be read. {_CHECK_ADDRESS}")
+    def _exchange(
+        self, method: str, path: str, expected: tuple[int, ...] = (), /, **content: object
+    ) -> httpx.Response:
+        """Send a request and return its answer, if it succeeded or has one of the ``expected``
+        statuses. Raises the same errors as ``submit``."""
+        try:
+            answer = self._client.request(method, path, **content)  # type: ignore[arg-type]
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._unreachable("cannot be reached") from error
+        if answer.is_success or answer.status_code in expected:
+            return answer
+        raise self._refusal(answer)
+
+    def _refusal(self, answer: httpx.Response) -> DeepfakeError:
+        detail, kind = f"HTTP status {answer.status_code}", ""
+        with suppress(ValueError):  # a proxy answers with a page that says nothing of the request
+            problem = _Problem.model_validate_json(answer.content)
             detail, kind = problem.detail, problem.type
-            for fault in problem.errors or ():
-                said = f'"{fault.field}": {fault.detail}.'
-                detail += "" if said in detail else f" {said}"
+            faults = (f'"{fault.field}": {fault.detail}.' for fault in problem.errors)
+            detail = " ".join([detail, *(fault for fault in faults if fault not in detail)])
         message = f"The service rejected the request: {clean(detail)}"
-        is_told = kind is not None or not body
-        if is_told and (status in (401, 403) or (kind or "").endswith(_KEYS_REFUSED)):
+        is_own = kind or not answer.content  # as after HEAD
+        if is_own and (answer.status_code in (401, 403) or kind.endswith(_KEYS_REFUSED)):
             return KeyRefused(f"{message} Check --key or DEEPFAKE_KEY.")
         wait = answer.headers.get("retry-after", "")
-        if re.fullmatch(r"[0-9]{1,9}", wait):
+        if wait.isdecimal():
             return ServiceBusy(message, min(max(float(wait), 1.0), LONGEST_WAIT_S))
-        if kind is None and status in (502, 503, 504):
-            return ServiceUnreachable(
-                f"The service at {self._url} does not respond: {detail}. {_CHECK_RUNNING}"
-            )
+        if not kind and answer.status_code in (502, 503, 504):
+            return self._unreachable(f"does not respond: {detail}")
         return ServiceRefused(message)
 
+    def _unreachable(self, what: str) -> ServiceUnreachable:
+        return ServiceUnreachable(f"The service at {self._url} {what}. {_CHECK_RUNNING}")
 
-_Exchange = Callable[..., tuple[httpx.Response, bytes]]
-
-
-class _Upload:
-    """The upload of one open file by tus. ``exchange`` sends a request, as that of a ``Submitter``;
-    ``url`` is the address of the service."""
-
-    def __init__(self, exchange: _Exchange, url: str, file: BinaryIO) -> None:
-        self._exchange = exchange
-        self._file = file
-        self.size = os.fstat(file.fileno()).st_size
-        # XDG Base Directory Specification
-        base = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser()
-        self._record = base / "deepfake" / "uploads" / _digest(url, file, self.size)
-        known = self._record.read_text("ascii") if self._record.is_file() else ""
-        self.address = known if _ADDRESS.fullmatch(known) else ""
-
-    def send(self, progress: Callable[[int], None]) -> None:
-        """Send what the service lacks; ``ServiceUnreachable`` if it was away for
+    def _send_resumably(self, path: Path, file: BinaryIO, size: int) -> None:
+        """Send what the service lacks of a file; ``ServiceUnreachable`` if nothing more arrived for
         ``RESUMED_FOR_S``."""
-        offset, got_on_at = self._arrived(), time.monotonic()
-        while offset < self.size:
+        offset, got_on_at = self._arrived(path, size), time.monotonic()
+        while offset < size:
             arrived = offset
             try:
-                self._send_from(offset, progress)
+                self._send_rest(path, file, offset, size)
             except ServiceUnreachable:
-                time.sleep(RETRY_S)
+                time.sleep(RETRY_S)  # the service stores what came
             with suppress(ServiceUnreachable):
-                arrived = self._arrived()
+                arrived = self._arrived(path, size)
             if arrived > offset:
                 got_on_at = time.monotonic()
             elif time.monotonic() - got_on_at > RESUMED_FOR_S:
                 raise ServiceUnreachable(
                     f"The service does not take the rest of the file. {_CHECK_RUNNING}"
                 )
+            else:
+                time.sleep(RETRY_S)
             offset = arrived
-            progress(offset)
 
-    def forget(self) -> None:
-        """Delete the record of the upload, which became a job."""
-        self._record.unlink(missing_ok=True)
-
-    def _arrived(self) -> int:
-        """Return how much has arrived of the upload, which is begun if there is none (any more)."""
-        if self.address:
-            answer, _ = self._exchange("HEAD", self.address, headers=_TUS)
-            if answer.status_code not in (404, 410):
-                offset = answer.headers.get("upload-offset", "")
-                if re.fullmatch(r"[0-9]{1,18}", offset) and int(offset) <= self.size:
-                    return int(offset)
-                raise ServiceRefused(f"The answer is not an upload. {_CHECK_ADDRESS}")
-        answer, _ = self._exchange(
-            "POST", "/v1/uploads", headers={**_TUS, "Upload-Length": str(self.size)}
-        )
-        self.address = answer.headers.get("location", "")
-        if not _ADDRESS.fullmatch(self.address):
-            raise ServiceRefused(f"The answer is not an upload. {_CHECK_ADDRESS}")
-        self._record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._record.touch(mode=0o600)
-        self._record.write_text(self.address, "ascii")
+    def _arrived(self, path: Path, size: int) -> int:
+        """Return how much has arrived of a file, whose upload is begun if there is none."""
+        try:
+            if path in self._uploads:
+                gone = (404, 410)
+                known = self._exchange("HEAD", self._uploads[path], gone, headers=_TUS)
+                if known.is_success:
+                    return int(known.headers["upload-offset"])
+            length = {"Upload-Length": str(size)}
+            begun = self._exchange("POST", "/v1/uploads", headers=_TUS | length)
+            self._uploads[path] = begun.headers["location"]
+        except (KeyError, ValueError) as error:
+            raise ServiceRefused(_UNREADABLE) from error
         return 0
 
-    def _send_from(self, offset: int, progress: Callable[[int], None]) -> None:
-        """Send the rest of the file."""
-
-        def rest() -> Iterator[bytes]:
-            self._file.seek(offset)
-            sent = offset
-            while sent < self.size and (piece := self._file.read(SENT_AT_ONCE)):
-                yield piece[: self.size - sent]
-                sent += len(piece)
-                progress(sent)
-
+    def _send_rest(self, path: Path, file: BinaryIO, offset: int, size: int) -> None:
         headers = {
             **_TUS,
             "Content-Type": "application/offset+octet-stream",
-            "Content-Length": str(self.size - offset),
+            "Content-Length": str(size - offset),
             "Upload-Offset": str(offset),
         }
-        self._exchange("PATCH", self.address, headers=headers, content=rest())
-
-
-def _digest(url: str, file: BinaryIO, size: int) -> str:
-    """Return a digest of what identifies a file, without reading all of it."""
-    ends = []
-    for start in (0, max(0, size - SAMPLE_BYTES)):
-        file.seek(start)
-        ends.append(hashlib.sha256(file.read(SAMPLE_BYTES)).hexdigest())
-    changed = os.fstat(file.fileno()).st_mtime_ns
-    return hashlib.sha256(json.dumps([url, size, changed, ends]).encode()).hexdigest()
+        file.seek(offset)
+        rest = iter(lambda: file.read(SENT_AT_ONCE), b"")
+        # A conflict, or an upload that is gone, shows in what has arrived.
+        moved = (404, 409, 410)
+        self._exchange("PATCH", self._uploads[path], moved, headers=headers, content=rest)
