@@ -21,6 +21,8 @@ from deepfake_service.examination.queue import JobQueue
 from deepfake_service.examination.submissions import Submissions
 from deepfake_service.examination.uploads import Uploads
 from deepfake_service.examination.webhook_deliveries import WebhookSecrets, count_due
+from deepfake_service.hashes.hash_bank import HashBank
+from deepfake_service.hashes.minor_flags import MinorFlags
 from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.notices.documents import NoticeDocuments
 from deepfake_service.platform.db import Database
@@ -44,9 +46,7 @@ from deepfake_service.retention.key_epochs import KeyEpochs
 from deepfake_service.retention.restoration import merge_journal
 from deepfake_service.retention.sweeps import Sweeps
 from deepfake_service.review.exports import EXPORT_FOLDER, Exports
-from deepfake_service.review.hash_bank import HashBank
 from deepfake_service.review.item_page import ItemPages
-from deepfake_service.review.minor_flags import MinorFlags
 from deepfake_service.review.queries import Queries
 from deepfake_service.review.reviews import ReviewEffects, Reviews
 from deepfake_service.review.triage import Triage
@@ -144,11 +144,11 @@ class Services:
             reviews=self.reviews,
         )
         self.submissions = Submissions(
-            database, vault, queue, blind_index, self.cases, bundle_sha256
+            database, vault, queue, self.minor_flags, self.cases, bundle_sha256
         )
         self.links = Links(database, self.cases, enabled=settings.capture_links)
         self.captures = Captures(
-            database, vault, self.disk, blind_index, self.cases, self.submissions, media_kept
+            database, vault, self.disk, self.minor_flags, self.cases, self.submissions, media_kept
         )
 
     def close(self) -> None:

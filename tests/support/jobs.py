@@ -16,6 +16,7 @@ from deepfake_service.cases.cases import material_of
 from deepfake_service.cli.app import app as command
 from deepfake_service.evidence.bundle.artifacts import Material
 from deepfake_service.evidence.bundle.builder import VERDICT
+from deepfake_service.evidence.bundle.perceptual_hashes import MediaHashes
 from deepfake_service.evidence.bundle.zip_format import member
 from deepfake_service.evidence.listings import listed_result
 from deepfake_service.examination.steps import end_job
@@ -85,7 +86,7 @@ def end(service: Service, job_id: str, material: Material) -> None:
         row = session.get_one(Job, job_id)
         key = services.queries._vault.case_key(session.get_one(Case, row.case_id))
     services.cases._vault.write(material_of(row), key, material.pack())
-    services.minor_flags.compare_job(row, material.examination)
+    services.minor_flags.compare_job(row, MediaHashes.of(material.examination))
     result = material.examination["result"]
     listed = listed_result(result, material)
     with service.database.write() as session:

@@ -7,13 +7,13 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 from starlette.responses import StreamingResponse
 
+from deepfake_service.hashes.hash_bank import SimilarCase
 from deepfake_service.http.answers import binary
 from deepfake_service.http.auth import Call, Reader, Reviewer, while_authenticated
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import Body, CaseId, JobId
 from deepfake_service.platform.answers import Published, Time
 from deepfake_service.platform.db.enums import Decision, Finding, Role
-from deepfake_service.review.hash_bank import SimilarCase
 from deepfake_service.review.reviews import OnHold
 
 router = api_router("evidence", prefix="")

@@ -26,7 +26,7 @@ from deepfake_service.capture.gate import ROOM_BYTES
 from deepfake_service.capture.readers import FoundMedium, Integrity, Note, Page
 from deepfake_service.capture.registries import Operator
 from deepfake_service.cases.case_lock import lock_open_case
-from deepfake_service.cases.cases import BlindIndex, Cases, PostDetails
+from deepfake_service.cases.cases import Cases, PostDetails
 from deepfake_service.evidence.bundle.zip_format import sha256
 from deepfake_service.examination.submissions import Sealed, Submissions
 from deepfake_service.examination.webhook_deliveries import (
@@ -34,6 +34,7 @@ from deepfake_service.examination.webhook_deliveries import (
     add_callback,
     shown_webhooks,
 )
+from deepfake_service.hashes.minor_flags import MinorFlags
 from deepfake_service.platform.answers import ItemId, Published, Sha256, Time
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import (
@@ -59,7 +60,6 @@ from deepfake_service.platform.errors import (
 from deepfake_service.platform.storage import Vault, open_json, seal_json
 from deepfake_service.platform.storage.blobs import missing_as
 from deepfake_service.platform.webhooks import Callback
-from deepfake_service.review.minor_flags import compare_bytes
 
 MAX_LISTED = 100
 """Captures of a case that are listed. Each may have 500 pictures."""
@@ -182,7 +182,7 @@ class Captures:
     _database: Database
     _vault: Vault
     _disk: DiskSpace
-    _blind_index: BlindIndex
+    _minor_flags: MinorFlags
     _cases: Cases
     _submissions: Submissions
     _kept_for: timedelta
@@ -258,7 +258,7 @@ class Captures:
             session.add_all(media)
             if callback is not None:
                 add_callback(session, key, capture, callback)
-            compare_bytes(session, self._vault, self._blind_index, case, digests)
+            self._minor_flags.inherit_by_bytes(session, case, digests)
             append_entry(session, caller.actor, Action.CAPTURE_SUBMITTED, capture.id)
         return capture.id, True
 

@@ -40,17 +40,18 @@ from deepfake_service.cases.case_lock import lock_with_case
 from deepfake_service.cases.cases import material_of, media_key
 from deepfake_service.cases.media_deletion import expire
 from deepfake_service.evidence.bundle.artifacts import Gathering, Material, mime_of
+from deepfake_service.evidence.bundle.perceptual_hashes import MediaHashes
 from deepfake_service.evidence.listings import Listed, end_listing, listed_result
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.examination.webhook_deliveries import release_callbacks
+from deepfake_service.hashes.hash_bank import HashBank
+from deepfake_service.hashes.minor_flags import MinorFlags
 from deepfake_service.platform.db import Case, Database, Job, Media, current_time
 from deepfake_service.platform.db.enums import ENDED, JobState, RetentionPolicy
 from deepfake_service.platform.errors import DatabaseUnavailable, NotFound, StorageUnavailable
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.storage import BlobMissing, Vault, seal_json
-from deepfake_service.review.hash_bank import HashBank
-from deepfake_service.review.minor_flags import MinorFlags
 from deepfake_service.review.queries import DENSE, EVIDENCE, OVERVIEW
 
 CHUNK_FRAMES = 16
@@ -228,8 +229,9 @@ class Examination:
         verdict = load_verdict(unable_to) if unable_to else self._judge(opened, parts)
         material = self._gather(opened, verdict, parts)
         self._vault.write(material_of(opened.job), opened.case_key, material.pack())
-        self._minor_flags.compare_job(opened.job, material.examination)
-        self._hash_bank.link_similar(opened.job, material.examination["hashes"])
+        hashes = MediaHashes.of(material.examination)
+        self._minor_flags.compare_job(opened.job, hashes)
+        self._hash_bank.link_similar(opened.job, hashes)
         result = verdict.to_json(faces=True)
         self._succeed(opened, result, listed_result(result, material))
         opened.files.delete(PLAN, TIMELINE, VERDICT, *(f"part-{n}" for n in range(chunks)))

@@ -14,11 +14,12 @@ from sqlalchemy.orm import Session
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.cases.case_lock import lock_case, lock_open_case
-from deepfake_service.cases.cases import BlindIndex, Cases, PostDetails
+from deepfake_service.cases.cases import Cases, PostDetails
 from deepfake_service.cases.turns import next_turn
 from deepfake_service.evidence.listings import begin_listing
 from deepfake_service.examination.queue import JobQueue
 from deepfake_service.examination.webhook_deliveries import add_callback, callbacks_of
+from deepfake_service.hashes.minor_flags import MinorFlags
 from deepfake_service.platform.db import (
     Account,
     Capture,
@@ -44,7 +45,6 @@ from deepfake_service.platform.errors import (
 from deepfake_service.platform.storage import Stored, Vault, context_of
 from deepfake_service.platform.storage.envelope import new_key, seal
 from deepfake_service.platform.webhooks import Callback
-from deepfake_service.review.minor_flags import compare_bytes
 
 MAX_FRAMES = 2000
 """Of one video: an evidence bundle has to hold their faces."""
@@ -134,7 +134,7 @@ class Submissions:
     _database: Database
     _vault: Vault
     _queue: JobQueue
-    _blind_index: BlindIndex
+    _minor_flags: MinorFlags
     _cases: Cases
     _bundle: str
 
@@ -284,6 +284,6 @@ class Submissions:
         session.flush()
         begin_listing(session, case_key, job.id, submission.file_name, submission.sighting.platform)
         self._queue.put(session, job)
-        compare_bytes(session, self._vault, self._blind_index, case, [media.sha256])
+        self._minor_flags.inherit_by_bytes(session, case, [media.sha256])
         append_entry(session, caller.actor, Action.MEDIA_SUBMITTED, job.id)
         return job

@@ -1,4 +1,4 @@
-"""What people see and decide: the queue, lists, items, reviews, flagged minors and known copies.
+"""What people see and decide: the queue, lists, items, reviews.
 
-Imports `evidence` and what is below. Begin in `reviews.py` and `triage.py`.
+Imports `hashes` and what is below. Begin in `reviews.py` and `triage.py`.
 """

@@ -17,6 +17,7 @@ from deepfake_service.evidence.chain_of_custody import reviews_of
 from deepfake_service.evidence.editions import editions_of
 from deepfake_service.evidence.listings import open_listing
 from deepfake_service.evidence.store import EvidenceStore
+from deepfake_service.hashes.hash_bank import similar_cases
 from deepfake_service.platform.db import Case, Database, Job, Listing, Media, Occurrence
 from deepfake_service.platform.db.enums import JobState
 from deepfake_service.platform.errors import (
@@ -27,7 +28,6 @@ from deepfake_service.platform.errors import (
 )
 from deepfake_service.platform.storage import Vault
 from deepfake_service.platform.texts.formatting import found_by
-from deepfake_service.review.hash_bank import similar_cases
 from deepfake_service.review.queries import Queries, occurrences_json
 from deepfake_service.review.reviews import Reviews, on_hold_of
 from deepfake_service.review.triage import places_of

@@ -24,6 +24,8 @@ from deepfake_service.evidence.bundle.custody import findings_of
 from deepfake_service.evidence.chain_of_custody import require_recorded, reviews_of
 from deepfake_service.evidence.editions import outdated_jobs
 from deepfake_service.evidence.store import EvidenceStore
+from deepfake_service.hashes.hash_bank import HashBank
+from deepfake_service.hashes.minor_flags import MinorFlags
 from deepfake_service.platform.clock import Day
 from deepfake_service.platform.db import (
     Account,
@@ -50,8 +52,6 @@ from deepfake_service.platform.errors import (
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.storage import Vault, open_json, seal_json
 from deepfake_service.platform.texts.formatting import KST
-from deepfake_service.review.hash_bank import HashBank
-from deepfake_service.review.minor_flags import MinorFlags
 
 CATCH_UP_BATCH = 100
 MAX_REVIEWS = 100
@@ -204,7 +204,7 @@ class Reviews:
                 self._effects.hash_bank.forget(session, job_id)
         # In transactions of their own. If the process stops here, ``catch_up`` does the rest.
         if finding in MANIPULATED:
-            self._effects.hash_bank.remember_if_possible(job_id)
+            self._effects.hash_bank.remember(job_id)
         self._create_edition(caller.actor, job_id)
         return finding
 

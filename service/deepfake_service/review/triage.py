@@ -36,6 +36,7 @@ from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import visible_to
 from deepfake_service.cases.notices_under_way import RUNNING, TO_WITHDRAW
 from deepfake_service.cases.turns import mean_examination_s
+from deepfake_service.hashes.hash_bank import similar_cases
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Job, Match, Notice, Review
 from deepfake_service.platform.db.enums import MANIPULATED, UNFINISHED, Finding, JobState, Priority
@@ -56,7 +57,6 @@ from deepfake_service.platform.pagination import (
 )
 from deepfake_service.platform.storage import Vault
 from deepfake_service.platform.storage.sealed_columns import opened_rows
-from deepfake_service.review.hash_bank import similar_cases
 from deepfake_service.review.queries import Queries, job_rows
 from deepfake_service.review.reviews import on_hold_of
 

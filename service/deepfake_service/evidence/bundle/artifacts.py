@@ -30,7 +30,6 @@ from deepfake_models.faces.crops import cut_views, outside, squares
 from deepfake_models.media.image import picture_format
 from deepfake_models.media.interface import FailedFrame, OpenMedia
 from deepfake_models.scorer import Scorer
-from deepfake_service.evidence.bundle import likeness
 from deepfake_service.evidence.bundle.perceptual_hashes import hash_media
 from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.evidence.bundle.zip_format import sha256, zipped
@@ -136,10 +135,7 @@ class Gathering:
             chosen = suspect_faces(faces)
             self._pictures, self._files = _pictures(media, faces, chosen, self.scorer)
         if self._hashes is None:
-            found: dict[str, list[str]] = {}
-            still = len(media.times) == 1
-            self._hashes = hash_media(media, lambda seen: likeness.see(found, seen, still=still))
-            self._likeness = found
+            self._hashes, self._likeness = hash_media(media)
 
     def end(self, error: MediaError) -> None:
         """Note why nothing more can be taken."""

@@ -7,19 +7,31 @@ is hashed, and the evidence says so.
 Two PDQ hashes match up to a Hamming distance of 31 of 256 bits, the threshold that PDQ's authors
 recommend. As vPDQ does, a comparison of two media counts the share of the frames of either that
 match one of the other, among those of good quality. They match if one share is four fifths: an
-excerpt matches the original, and so does a longer video that contains all of it. ``resembles`` is a
-laxer comparison, for flags that withhold pictures until a person has looked.
+excerpt matches the original, and so does a longer video that contains all of it.
+
+``MediaHashes.is_like`` is a laxer comparison, for flags that withhold pictures until a person has
+looked. PDQ does not survive cropping, framing or a screenshot: 5% less at each side changes 100 of
+its 256 bits. So two more kinds of hashes, which are no part of the evidence, are compared then.
+
+1. Of each hashed frame without its uniform border.
+2. Of a picture without 1% to 20% at each side, or at one: a crop has the hash of one of them. Also
+   of its largest part between uniform lines: a screenshot has the picture there.
+
+Faces are not compared: those of two portraits by one generator are alike. Of 176 copies of 22
+photographs, cut, framed and in screenshots, all were recognised; of 44,850 pairs of 300 pictures of
+faces, 11 were taken for copies, each of one shot of a film.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from deepfake_models.media.interface import FailedFrame, OpenMedia
 
@@ -40,15 +52,22 @@ MIN_SHARE = 0.8
 ALIKE_SHARE, ALIKE_FRAMES = 0.5, 10
 """Share of the distinct hashes of either medium, or number of those of both, from which the media
 resemble each other: an excerpt, or a longer video with an excerpt in it, resembles the original."""
+UNIFORM = 12
+"""Most that the pixels of one line of a border differ in any channel, of 255. JPEG changes them."""
+SMALL_PX = 512
+MIN_SIDE = 32
+"""What is left of a picture by trimming, in pixels."""
+CENTRES = tuple(n / 100 for n in range(21))
+"""What is cut off at each side: at steps of 2%, crops half-way between two differ in up to 34
+bits."""
+SIDES = tuple(n / 50 for n in range(1, 11))
+"""What is cut off at one side: the middle moves by half of that."""
+LEAST_PART = 0.25
+"""Of the height and the width: the bar of an app, which all its screenshots have, is smaller."""
 _PAIRS_AT_ONCE = 500_000
 """Pairs of hashes compared at once. Each takes some 70 bytes."""
 _SIDE = 16
 """A PDQ hash has the signs, against their median, of 16 x 16 coefficients of a cosine transform."""
-
-
-def can_hash() -> bool:
-    """Return whether the extra ``perceptual`` is installed."""
-    return pdqhash is not None
 
 
 def pdq(pixels: NDArray[np.uint8]) -> tuple[str, int]:
@@ -67,24 +86,68 @@ def every_second(times: NDArray[np.float64]) -> tuple[list[int], float]:
     return sorted({int(i) for i in indices if i < len(times)}), interval
 
 
-def hash_media(media: OpenMedia, see: Callable[[NDArray[np.uint8]], None]) -> dict[str, Any]:
-    """Return the content of ``hashes.json`` for a picture, or for a video's frames at intervals.
-    ``see`` is called with each of these frames, (H, W, 3) uint8 RGB."""
-    if not can_hash():
-        return {"pdq": None, "reason": "pdqhash is not installed where this was examined"}
+def hash_media(media: OpenMedia) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """Return the content of ``hashes.json`` for a picture, or for a video's frames at intervals,
+    and the further ones that ``MediaHashes`` has."""
+    if pdqhash is None:
+        return {"pdq": None, "reason": "pdqhash is not installed where this was examined"}, {}
     indices, interval = every_second(media.times)
     hashes: list[dict[str, Any]] = []
+    likeness: dict[str, list[str]] = {}
     for frame in media.frames(indices):
         if not isinstance(frame, FailedFrame):
             digest, quality = pdq(frame.pixels)
             hashes.append({"pdq": digest, "quality": quality, "time_s": frame.time_s})
-            see(frame.pixels)
-    return {
+            _add_likeness(likeness, frame.pixels, still=len(media.times) == 1)
+    content = {
         "pdq": hashes,
         "vpdq": [f"{h['pdq']},{h['quality']},{h['time_s']:.3f}" for h in hashes],
         "interval_s": interval,
         "failed": len(indices) - len(hashes),
     }
+    return content, likeness
+
+
+def _add_likeness(found: dict[str, list[str]], pixels: NDArray[np.uint8], *, still: bool) -> None:
+    """Add the hashes of a frame, (H, W, 3) uint8 RGB, to ``found``; ``still``: of a picture."""
+    image = Image.fromarray(pixels)
+    # PDQ sees no more than this, and would take seconds for each cut of a large picture.
+    image.thumbnail((SMALL_PX, SMALL_PX), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    inner = trimmed(np.asarray(image))
+    found.setdefault("frames", []).extend(_usable_pdq([inner]))
+    if still:
+        height, width = inner.shape[:2]
+        cuts = [(round(height * c), round(width * c)) for c in CENTRES]
+        parts = [inner[y : height - y, x : width - x] for y, x in cuts]
+        for y, x in ((round(height * s), round(width * s)) for s in SIDES):
+            parts += inner[y:], inner[: height - y], inner[:, x:], inner[:, : width - x]
+        parts.append(trimmed(np.asarray(image), between=True))
+        found["centres"] = _usable_pdq(p for p in parts if min(p.shape[:2]) >= MIN_SIDE)
+
+
+def _usable_pdq(pictures: Iterable[NDArray[np.uint8]]) -> list[str]:
+    hashes = (pdq(pixels) for pixels in pictures)
+    return [digest for digest, quality in hashes if quality >= MIN_QUALITY]
+
+
+def trimmed(pixels: NDArray[np.uint8], *, between: bool = False) -> NDArray[np.uint8]:
+    """Return a picture, (H, W, 3) uint8 RGB, without uniform lines at its edges; its largest part
+    ``between`` such lines, or all of it if that is small."""
+    whole = pixels.shape
+    for _ in range(2):  # what is left and right of a border is seen once those above are gone
+        for axis in (0, 1):
+            other = 1 - axis
+            spread = (pixels.max(axis=other).astype(int) - pixels.min(axis=other)).max(axis=1)
+            (inside,) = np.nonzero(spread > UNIFORM)
+            if between and len(inside):
+                runs = np.split(inside, np.flatnonzero(np.diff(inside) > 1) + 1)
+                inside = max(runs, key=len)
+                if len(inside) < LEAST_PART * whole[axis]:
+                    return pixels
+            if not len(inside) or inside[-1] - inside[0] < MIN_SIDE:
+                return pixels
+            pixels = pixels.take(np.arange(inside[0], inside[-1] + 1), axis=axis)
+    return pixels
 
 
 def packed(hashes: Sequence[str]) -> NDArray[np.uint8]:
@@ -118,7 +181,7 @@ class Shares:
         return max(self.submitted, self.known) >= MIN_SHARE
 
 
-def shares_alike(submitted: list[str], known: list[str]) -> Shares:
+def shares_alike(submitted: Sequence[str], known: Sequence[str]) -> Shares:
     """Return the shares of two media by the PDQ hashes of their frames in hex.
 
     They are those of the orientation in which most frames match: a medium that is mirrored or
@@ -144,6 +207,41 @@ def resembles(submitted: Sequence[str], known: Sequence[str]) -> bool:
         if share >= ALIKE_SHARE or min(our_hits, their_hits) >= ALIKE_FRAMES:
             return True
     return False
+
+
+@dataclass(frozen=True, slots=True)
+class MediaHashes:
+    """The hashes by which a medium is recognised, in hex; none where it could not be hashed."""
+
+    pdq: Sequence[str]
+    """Of its frames of good quality."""
+    vpdq: Sequence[str]
+    """Of all of them, as vPDQ's lines."""
+    frames: Sequence[str]
+    """``pdq``, and those of the frames without their borders, each once."""
+    centres: Sequence[str]
+    """Of the parts of a picture."""
+
+    @classmethod
+    def of(cls, examination: Mapping[str, Any]) -> MediaHashes:
+        """Return those in the record of an examination."""
+        hashes, likeness = examination.get("hashes") or {}, examination.get("likeness") or {}
+        pdq = usable(hashes)
+        frames = list(dict.fromkeys([*pdq, *likeness.get("frames", [])]))
+        return cls(pdq, hashes.get("vpdq") or [], frames, likeness.get("centres", []))
+
+    def is_like(self, frames: Sequence[str], centres: Sequence[str]) -> bool:
+        """Return whether the medium may be the same picture or video as the one with these hashes:
+        as it is, cropped, framed, or as a part of another picture."""
+        if resembles(self.frames, frames):
+            return True
+        if not self.centres or not centres:
+            return False
+        ours, theirs = packed(self.centres), packed(centres)
+        return any(
+            bool((distances(ours, turned) <= MAX_DISTANCE).any())
+            for turned in (theirs, mirrored(theirs))
+        )
 
 
 def orientations(hashes: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:

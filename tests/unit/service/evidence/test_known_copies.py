@@ -16,10 +16,13 @@ from PIL import Image, ImageDraw, ImageFont
 from sqlalchemy import select
 
 from deepfake_models.media.decoder import InProcessDecoder
-from deepfake_service.evidence.bundle.perceptual_hashes import hash_media, shares_alike, usable
+from deepfake_service.evidence.bundle.perceptual_hashes import (
+    MediaHashes,
+    hash_media,
+    shares_alike,
+)
 from deepfake_service.platform.db import AuditEntry, Case, Job, KnownHashes, Match, new_id
 from deepfake_service.platform.db.enums import JobState, Role
-from deepfake_service.platform.storage import seal_json
 from tests.support import footage
 from tests.support.jobs import VIDEO, headers, submit
 from tests.support.servers import statements
@@ -40,15 +43,15 @@ def another() -> tuple[footage.Pixels, ...]:
     return tuple(footage.panning(SECONDS * RATE, WIDTH, HEIGHT, portrait))
 
 
-def hashes_of(frames: Frames) -> dict[str, Any]:
+def hashes_of(frames: Frames) -> MediaHashes:
     """Encode frames, decode them again and hash them, as an examination does."""
     video = footage.encode(frames, rate=RATE, options={"crf": "30", "preset": "veryfast"})
     with InProcessDecoder().open(io.BytesIO(video)) as media:
-        return hash_media(media, lambda _: None)
+        return MediaHashes.of({"hashes": hash_media(media)[0]})
 
 
 @cache
-def known() -> dict[str, Any]:
+def known() -> MediaHashes:
     return hashes_of(list(original()))
 
 
@@ -134,31 +137,31 @@ NOT_FOUND: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 @pytest.mark.parametrize("edit", FOUND)
 def test_an_edited_copy_is_found(edit: str) -> None:
-    shares = shares_alike(usable(hashes_of(edited(FOUND[edit]))), usable(known()))
+    shares = shares_alike(hashes_of(edited(FOUND[edit])).pdq, known().pdq)
     assert shares.match
     assert shares.submitted >= 0.8, shares
 
 
 @pytest.mark.parametrize("edit", NOT_FOUND)
 def test_a_copy_that_was_edited_more_is_not_found(edit: str) -> None:
-    shares = shares_alike(usable(hashes_of(edited(NOT_FOUND[edit]))), usable(known()))
+    shares = shares_alike(hashes_of(edited(NOT_FOUND[edit])).pdq, known().pdq)
     assert not shares.match, shares
 
 
 def test_excerpts_and_longer_videos_are_told_apart_by_their_shares() -> None:
     frames, other = list(original()), list(another())
-    half = shares_alike(usable(hashes_of(frames[: len(frames) // 2])), usable(known()))
+    half = shares_alike(hashes_of(frames[: len(frames) // 2]).pdq, known().pdq)
     assert half.match
     assert half.submitted >= 0.9
     assert half.known <= 0.7
-    longer = shares_alike(usable(hashes_of([*other, *frames, *other])), usable(known()))
+    longer = shares_alike(hashes_of([*other, *frames, *other]).pdq, known().pdq)
     assert longer.match
     assert longer.submitted <= 0.5
     assert longer.known >= 0.9
     # A third of the known video in another one is not enough of either.
-    part = shares_alike(usable(hashes_of([*other, *frames[:20]])), usable(known()))
+    part = shares_alike(hashes_of([*other, *frames[:20]]).pdq, known().pdq)
     assert not part.match
-    assert not shares_alike(usable(hashes_of(other)), usable(known())).match
+    assert not shares_alike(hashes_of(other).pdq, known().pdq).match
 
 
 async def test_both_shares_are_reported_where_copies_are_named(start: Any) -> None:
@@ -206,7 +209,7 @@ async def test_hashes_that_cannot_be_read_hold_up_no_others(start: Any) -> None:
 async def test_known_hashes_are_compared_some_at_a_time(
     start: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepfake_service.review.hash_bank.BATCH_ROWS", 2)
+    monkeypatch.setattr("deepfake_service.hashes.hash_list.BATCH", 2)
     async with start(matching=True) as service:
         jobs = [await submit(service, VIDEO + bytes([n]), case_reference=str(n)) for n in range(6)]
         for job in jobs[:5]:
@@ -238,7 +241,7 @@ async def test_the_audit_log_counts_the_hashes_that_are_exported(start: Any) -> 
                 assert session.scalar(newest) == str(count)
 
 
-def remember(service: Service, job_id: str, hashes: dict[str, Any]) -> None:
+def remember(service: Service, job_id: str, hashes: MediaHashes) -> None:
     """Put the hashes of a job's medium into the bank, as a confirmed review does."""
     services = service.app.state.shared.services
     with service.database.write() as session:
@@ -249,6 +252,5 @@ def remember(service: Service, job_id: str, hashes: dict[str, Any]) -> None:
             id=new_id(), case_id=case.id, job_id=job_id,
             created_at=service.clock(), expires_at=service.clock(),
         )  # fmt: skip
-        content = {"pdq": usable(hashes), "vpdq": hashes["vpdq"]}
-        seal_json(services.hash_bank._key, entry, content)
+        services.hash_bank.hashes.seal(entry, {"pdq": hashes.pdq, "vpdq": hashes.vpdq})
         session.add(entry)

@@ -242,10 +242,10 @@ def test_frames_that_take_too_long_to_hash_leave_the_pictures_and_the_true_reaso
 ) -> None:
     attempts = []
 
-    def hash_late(media: Any, see: Any) -> dict[str, Any]:
+    def hash_late(media: Any) -> Any:
         attempts.append(media)
         media._item.budget_s = 0.0
-        return hash_media(media, see)
+        return hash_media(media)
 
     monkeypatch.setattr(artifacts, "hash_media", hash_late)
     material = examined(confined)
@@ -262,11 +262,11 @@ def test_a_decoder_that_dies_while_hashing_takes_nothing_else_with_it(
 ) -> None:
     attempts = []
 
-    def hash_in_danger(media: Any, see: Any) -> dict[str, Any]:
+    def hash_in_danger(media: Any) -> Any:
         attempts.append(media)
         if len(attempts) <= failures:
             os.kill(media._process.pid, signal.SIGKILL)
-        return hash_media(media, see)
+        return hash_media(media)
 
     monkeypatch.setattr(artifacts, "hash_media", hash_in_danger)
     material = examined(confined)

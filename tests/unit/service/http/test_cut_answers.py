@@ -13,7 +13,6 @@ from fastapi import Request
 from deepfake_service.http import auth
 from deepfake_service.platform.db import KnownHashes, new_id
 from deepfake_service.platform.db.enums import Role
-from deepfake_service.platform.storage import seal_json
 from tests.support.jobs import headers, submit
 from tests.unit.service.conftest import Service, Starter
 
@@ -57,7 +56,7 @@ async def read_hashes(service: Service, job: dict[str, Any]) -> httpx.Response:
                 id=new_id(), case_id=job["case_id"], job_id=job["id"],
                 created_at=service.clock(), expires_at=service.clock(),
             )  # fmt: skip
-            seal_json(bank._key, entry, {"pdq": ["ab" * 32], "vpdq": []})
+            bank.hashes.seal(entry, {"pdq": ["ab" * 32], "vpdq": []})
             session.add(entry)
     return await service.client.get("/v1/known-hashes", headers=headers(service, Role.ANALYST))
 

@@ -34,6 +34,7 @@ from deepfake_service.examination import steps as steps_module
 from deepfake_service.examination.steps import Examination
 from deepfake_service.examination.submissions import Sealed, Submission
 from deepfake_service.examination.webhook_deliveries import release_callbacks
+from deepfake_service.hashes.hash_bank import HashBank
 from deepfake_service.notices import history as notice_history
 from deepfake_service.notices.states import NoticeUpdate
 from deepfake_service.platform.db import (
@@ -52,7 +53,6 @@ from deepfake_service.platform.storage import Stored
 from deepfake_service.platform.storage.envelope import new_key
 from deepfake_service.platform.webhooks import Callback
 from deepfake_service.retention import deletion as retention
-from deepfake_service.review.hash_bank import HashBank
 from tests.support import databases, exhibits
 from tests.support.captures import hand_in
 from tests.support.databases import Meanwhile, adds_an_occurrence, caller_of

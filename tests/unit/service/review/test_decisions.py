@@ -14,12 +14,12 @@ from structlog.testing import capture_logs
 from deepfake_service.audit.log import SERVICE
 from deepfake_service.cases.cases import material_of
 from deepfake_service.evidence.bundle.steps import Failed
+from deepfake_service.hashes import hash_bank
+from deepfake_service.hashes.hash_bank import HashBank
 from deepfake_service.platform.db import Case, Job, KnownHashes, Review
 from deepfake_service.platform.db.enums import Decision, Finding, JobState, Role
 from deepfake_service.platform.errors import StorageUnavailable
 from deepfake_service.platform.storage.blobs import BLOB_FOLDER
-from deepfake_service.review import hash_bank
-from deepfake_service.review.hash_bank import HashBank
 from tests.support import exhibits
 from tests.support.jobs import VIDEO, examined, submit
 from tests.unit.service.conftest import Service, Starter

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, TypeVar
 
 from pydantic import Field
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Caller
@@ -19,42 +18,26 @@ from deepfake_service.accounts.visibility import find_visible, visible_to
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.cases.case_lock import lock_case
 from deepfake_service.evidence.bundle.perceptual_hashes import (
+    MediaHashes,
     Shares,
     exchange_lines,
     shares_alike,
-    usable,
 )
-from deepfake_service.evidence.store import examination_of
+from deepfake_service.hashes.hash_list import HashList
 from deepfake_service.platform.answers import ItemId, Published, Time
 from deepfake_service.platform.chores import for_each
 from deepfake_service.platform.clock import iso_time
-from deepfake_service.platform.db import (
-    Case,
-    Database,
-    FlaggedHashes,
-    Job,
-    KnownHashes,
-    Match,
-    Review,
-    new_id,
-)
+from deepfake_service.platform.db import Case, Database, Job, KnownHashes, Match, Review, new_id
 from deepfake_service.platform.db.enums import MANIPULATED
-from deepfake_service.platform.errors import (
-    DatabaseUnavailable,
-    DecryptionFailed,
-    StorageUnavailable,
-)
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.pagination import MAX_PAGE
-from deepfake_service.platform.storage import (
-    BlobMissing,
-    Vault,
-    installation_secret,
-    open_json,
-    seal_json,
-)
+from deepfake_service.platform.storage import Vault, installation_secret, open_json
 from deepfake_service.platform.storage.envelope import KeyWrapper
 from deepfake_service.platform.storage.sealed_columns import opened_rows
+
+CATCH_UP_BATCH = 100
+
+_log = logger("deepfake_service.hashes")
 
 
 class SimilarCase(Published):
@@ -72,14 +55,6 @@ class SimilarCase(Published):
     found_at: Time = Field(description="When it was found.")
 
 
-CATCH_UP_BATCH = 100
-BATCH_ROWS = 100
-"""Lists of hashes in memory at a time. Each has up to 1,800 PDQ hashes, sealed in some 400 kB."""
-OfList = TypeVar("OfList", KnownHashes, FlaggedHashes)
-
-_log = logger("deepfake_service.hash_bank")
-
-
 @dataclass
 class HashBank:
     """The hashes of confirmed media. Unless ``enabled``, none are stored and nothing matches."""
@@ -93,44 +68,37 @@ class HashBank:
     """Ids of confirmed jobs whose media have no hashes that could be stored."""
 
     def __post_init__(self) -> None:
-        self._key = b""
-        if self.enabled:
-            self._key = installation_secret(self._database, self._keys, "matching")
+        key = installation_secret(self._database, self._keys, "matching") if self.enabled else b""
+        self.hashes = HashList(self._database, self._vault, KnownHashes, key)
 
     def remember(self, job_id: str) -> None:
-        """Store the hashes of the medium of a job whose finding was confirmed."""
-        if not self.enabled:
-            return
-        with self._database.read() as session:
-            job = session.get_one(Job, job_id)
-            case = session.get_one(Case, job.case_id)
-        hashes = read_examination(self._vault, job, case).get("hashes") or {}
-        pdq = usable(hashes)
-        if not pdq:
-            self._without_hashes.add(job_id)
-            return
+        """Store the hashes of the medium of a job whose finding was confirmed. An error is logged,
+        and ``remember_recent`` tries again."""
+        try:
+            for job, hashes in self.hashes.examined(Job.id == job_id) if self.enabled else ():
+                if hashes.pdq:
+                    self._store(job, hashes)
+                else:
+                    self._without_hashes.add(job_id)
+        except Exception as error:
+            _log.error("hashes_not_stored", job_id=job_id, failure=describe(error))
+
+    def _store(self, job: Job, hashes: MediaHashes) -> None:
         now = self._database.clock()
         with self._database.write() as session:
-            locked, again = lock_case(session, job.case_id), session.get(Job, job_id)
-            self.forget(session, job_id)
-            if locked is None or again is None or again.finding not in MANIPULATED:
+            case, again = lock_case(session, job.case_id), session.get(Job, job.id)
+            self.forget(session, job.id)
+            if case is None or again is None or again.finding not in MANIPULATED:
                 return  # the finding has changed in the meantime
             known = KnownHashes(
                 id=new_id(),
-                case_id=locked.id,
-                job_id=job_id,
+                case_id=case.id,
+                job_id=job.id,
                 created_at=now,
                 expires_at=now + self.kept_for,
             )
-            seal_json(self._key, known, {"pdq": pdq, "vpdq": hashes.get("vpdq") or []})
+            self.hashes.seal(known, {"pdq": hashes.pdq, "vpdq": hashes.vpdq})
             session.add(known)
-
-    def remember_if_possible(self, job_id: str) -> None:
-        """Do what ``remember`` does. An error is logged, and ``remember_recent`` tries again."""
-        try:
-            self.remember(job_id)
-        except Exception as error:
-            _log.error("hashes_not_stored", job_id=job_id, failure=describe(error))
 
     def remember_recent(self) -> None:
         """Store the hashes of jobs confirmed in the last day, if an error or a crash prevented it.
@@ -149,7 +117,7 @@ class HashBank:
                 .limit(CATCH_UP_BATCH + len(self._without_hashes))
             ).all()
         for job_id in [j for j in missing if j not in self._without_hashes][:CATCH_UP_BATCH]:
-            self.remember_if_possible(job_id)
+            self.remember(job_id)
 
     @staticmethod
     def forget(session: Session, job_id: str) -> None:
@@ -174,14 +142,12 @@ class HashBank:
 
         for_each(case_ids, forget)
 
-    def link_similar(self, job: Job, hashes: dict[str, Any]) -> None:
+    def link_similar(self, job: Job, hashes: MediaHashes) -> None:
         """Link a job to the earlier cases whose media its medium resembles."""
         if not self.enabled:
             return
-        submitted = usable(hashes)
-        of_others = KnownHashes.case_id != job.case_id
-        for entry, content in read_hashes(self._database, self._key, KnownHashes, of_others):
-            shares = shares_alike(submitted, content["pdq"])
+        for entry, known in self.hashes.read(KnownHashes.case_id != job.case_id):
+            shares = shares_alike(hashes.pdq, known["pdq"])
             if shares.match:
                 self._link(job, entry, shares)
 
@@ -218,47 +184,8 @@ class HashBank:
             append_entry(session, caller.actor, Action.HASHES_EXPORTED, detail=str(count or 0))
         if not self.enabled:
             return iter(())
-        entries = read_hashes(self._database, self._key, KnownHashes)
-        lines = exchange_lines((content["pdq"], content["vpdq"]) for _, content in entries)
+        lines = exchange_lines((known["pdq"], known["vpdq"]) for _, known in self.hashes.read())
         return (f"{line}\n" for line in lines)
-
-
-def read_examination(vault: Vault, job: Job, case: Case) -> dict[str, Any]:
-    """Return the record of an examination; an empty one if its material cannot be read."""
-    try:
-        return examination_of(vault, job, vault.case_key(case))
-    except (DatabaseUnavailable, StorageUnavailable):
-        raise
-    except BlobMissing:
-        return {}
-    except Exception as error:
-        _log.error("hashes_unreadable", job_id=job.id, failure=describe(error))
-        return {}
-
-
-def read_hashes(
-    database: Database, key: bytes, model: type[OfList], *conditions: ColumnElement[bool]
-) -> Iterator[tuple[OfList, dict[str, Any]]]:
-    """Yield the entries of a list of hashes that meet ``conditions``, by their ids, with content.
-
-    They are read a batch at a time, and no transaction is open while one is used. An entry that
-    cannot be read must not hold up the others: no video could be examined any more.
-    """
-    last = ""
-    while True:
-        batch = select(model).where(model.id > last, *conditions).order_by(model.id)
-        with database.read() as session:
-            entries = session.scalars(batch.limit(BATCH_ROWS)).all()
-        if not entries:
-            return
-        last = entries[-1].id
-        for entry in entries:
-            try:
-                content = open_json(key, entry)
-            except DecryptionFailed as error:
-                _log.error("hashes_unreadable", job_id=entry.job_id, failure=describe(error))
-            else:
-                yield entry, content
 
 
 def similar_cases(
