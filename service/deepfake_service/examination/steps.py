@@ -47,12 +47,18 @@ from deepfake_service.examination.webhook_deliveries import release_callbacks
 from deepfake_service.hashes.hash_bank import HashBank
 from deepfake_service.hashes.minor_flags import MinorFlags
 from deepfake_service.platform.db import Case, Database, Job, Media, current_time
-from deepfake_service.platform.db.enums import ENDED, JobState, RetentionPolicy
+from deepfake_service.platform.db.enums import (
+    DENSE,
+    ENDED,
+    EVIDENCE,
+    OVERVIEW,
+    JobState,
+    RetentionPolicy,
+)
 from deepfake_service.platform.errors import DatabaseUnavailable, NotFound, StorageUnavailable
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.storage import BlobMissing, Vault, seal_json
-from deepfake_service.review.queries import DENSE, EVIDENCE, OVERVIEW
 
 CHUNK_FRAMES = 16
 """Frames of one chunk, which a worker that dies loses: a second or two of work. If the media take

@@ -23,7 +23,14 @@ from deepfake_service.evidence.chain_of_custody import altered_jobs
 from deepfake_service.evidence.listings import open_listing, open_reasons
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Job, Listing, Media, Occurrence
-from deepfake_service.platform.db.enums import DISAGREEMENT, UNFINISHED, JobState, Role
+from deepfake_service.platform.db.enums import (
+    DENSE,
+    DISAGREEMENT,
+    OVERVIEW,
+    UNFINISHED,
+    JobState,
+    Role,
+)
 from deepfake_service.platform.errors import ImageryWithheld, NotFound
 from deepfake_service.platform.pagination import (
     MAX_PAGE,
@@ -40,8 +47,6 @@ from deepfake_service.platform.storage.blobs import missing_as
 from deepfake_service.platform.storage.envelope import unseal
 from deepfake_service.platform.storage.sealed_columns import opened_rows
 
-OVERVIEW, DENSE, EVIDENCE = "overview", "dense", "evidence"
-"""The stages of an examination, in order."""
 FEWEST_FRAMES, SHORTEST_S = 8, 3.0
 """Before so many frames and seconds, the time that a frame takes is not known: opening the media
 takes longer than the first frames."""

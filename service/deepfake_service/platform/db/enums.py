@@ -40,6 +40,8 @@ ENDED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobS
 UNFINISHED = frozenset(JobState) - ENDED
 REUSED = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED})
 """States of jobs that are returned for equal content. Jobs in other states are worth a retry."""
+OVERVIEW, DENSE, EVIDENCE = "overview", "dense", "evidence"
+"""The stages of a running job, in order."""
 
 
 AWAITING_MODEL = "awaiting_model"
