@@ -1,4 +1,5 @@
-"""Requests to servers that others name: only to public addresses, and to the one that was checked.
+"""Requests to other servers: answers are read within limits of size and time, and servers that
+others name are asked at public addresses only, namely those that were checked.
 
 The URL of a callback comes from a client, and that of a post from an analyst or from a redirect of
 the server before it. None may reach what only the service can reach (server-side request forgery).
@@ -8,15 +9,17 @@ connection goes to the address that was checked: a second look-up could give ano
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import ssl
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import httpx
 
+from deepfake_models.errors import DeepfakeError
 from deepfake_service.platform.errors import CallbackRefused, CallbackUnresolved, FieldError
 from deepfake_service.platform.networks import CallbackHosts
 
@@ -41,6 +44,8 @@ _NONE_ALLOWED = CallbackHosts()
 ADDRESSES_TRIED = 3
 """Addresses of a receiver to which one attempt connects, until one of them accepts: the first one
 may be down for as long as a name server gives it."""
+RECEIVE_BUFFER = 32 * 1024
+"""Bytes that the system may receive ahead: what was sent but not read is traffic, too."""
 RESOLVE_S = 5.0
 """Time for resolving a name."""
 RESOLVERS = 8
@@ -206,39 +211,131 @@ def _datagrams(address: str) -> socket.socket:
     return socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
 
 
-@asynccontextmanager
-async def sent(
-    client: httpx.AsyncClient,
-    method: str,
-    target: Target,
+@dataclass(frozen=True, slots=True)
+class AnswerLimits:
+    """What an answer may have and take."""
+
+    max_bytes: int
+    """Of its body, as it is sent. With 0, none is read."""
+    pause_s: float
+    """Longest pause in it."""
+    deadline_s: float
+    """Until its end, with the look-up of a name."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Reply:
+    """A server's answer."""
+
+    status: int
+    headers: httpx.Headers
+    address: str
+    """Which was connected to; the host's name if that was not looked up here."""
+    body: bytes = b""
+    """As it was sent, never decompressed: a few hundred bytes can become gigabytes. That of a
+    redirect is not read."""
+    is_cut: bool = False
+    """There was more than was read."""
+
+
+class _NameLookups(ThreadPoolExecutor):
+    """The thread in which the name of a server is looked up. Nothing ends a look-up early, so it is
+    left behind: ``asyncio.run`` would wait for it."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002
+        super().shutdown(wait=False, cancel_futures=cancel_futures)
+
+
+def fetch(
+    to: Target | str,
+    limits: AnswerLimits,
     headers: Mapping[str, str],
-    content: bytes | None = None,
-) -> AsyncIterator[tuple[httpx.Response, str]]:
-    """Send a request to the first of a target's addresses that accepts a connection; yield the
-    answer, whose body is not read yet, and the address.
+    *,
+    post: bytes | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> Reply:
+    """Send one request and return its answer. Redirects are not followed. Call it in a thread that
+    runs no event loop.
+
+    A target is asked at the first of its addresses that accepts a connection. A URL, which the
+    operator named, is asked by its name, with the proxies of the environment. ``tls`` verifies
+    certificates; by default by the public authorities.
 
     Raises:
-        httpx.HTTPError: none of them accepts one, or it does not answer.
+        httpx.HTTPError, httpx.InvalidURL: there is no answer. TimeoutError: nor by the deadline.
     """
-    for number, address in enumerate(target.addresses, 1):
-        request = client.build_request(
-            method,
-            target.url.copy_with(host=address),
-            content=content,
-            headers={"Host": target.url.netloc.decode("ascii"), **headers},
-            # The certificate is checked against the name, not the address.
-            extensions={"sni_hostname": target.url.host},
+    method = "GET" if post is None else "POST"
+    if isinstance(to, str):
+        client = httpx.AsyncClient(timeout=limits.pause_s)
+        requests = [client.build_request(method, to, content=post, headers=headers)]
+    else:
+        transport = httpx.AsyncHTTPTransport(
+            verify=tls or True,
+            trust_env=False,
+            socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)],
         )
-        try:
-            answer = await client.send(request, stream=True)
-        except (httpx.ConnectError, httpx.ConnectTimeout):  # nothing was sent
-            if number == len(target.addresses):
-                raise
-            continue
-        except httpx.InvalidURL as error:  # of a redirect, which is not followed here
-            raise httpx.RemoteProtocolError("the answer names no address") from error
-        try:
-            yield answer, address
-        finally:
-            await answer.aclose()
-        return
+        client = httpx.AsyncClient(transport=transport, timeout=limits.pause_s, trust_env=False)
+        requests = [
+            client.build_request(
+                method,
+                to.url.copy_with(host=address),
+                content=post,
+                headers={"Host": to.url.netloc.decode("ascii"), **headers},
+                # The certificate is checked against the name, not the address.
+                extensions={"sni_hostname": to.url.host},
+            )
+            for address in to.addresses
+        ]
+    return asyncio.run(asyncio.wait_for(_reply(client, requests, limits), limits.deadline_s))
+
+
+async def _reply(
+    client: httpx.AsyncClient, requests: Sequence[httpx.Request], limits: AnswerLimits
+) -> Reply:
+    asyncio.get_running_loop().set_default_executor(_NameLookups(max_workers=1))
+    async with client:
+        for request in requests:
+            try:
+                answer = await client.send(request, stream=True)
+                break
+            except (httpx.ConnectError, httpx.ConnectTimeout):  # nothing was sent
+                if request is requests[-1]:
+                    raise
+            except httpx.InvalidURL as error:  # of a redirect, which is not followed here
+                raise httpx.RemoteProtocolError("the answer names no address") from error
+        head = (answer.status_code, answer.headers, request.url.host)
+        body, is_cut = bytearray(), False
+        if limits.max_bytes and not answer.has_redirect_location:
+            async for piece in answer.aiter_raw():
+                room = limits.max_bytes - len(body)
+                body += piece[:room]
+                if is_cut := len(piece) > room:
+                    break
+        await answer.aclose()
+        return Reply(*head, bytes(body), is_cut)
+
+
+class UnusableAnswer(DeepfakeError):
+    """A server did not answer as asked; the message says how, as the predicate of a sentence."""
+
+
+def fetch_bounded(
+    url: str, limits: AnswerLimits, *, post: bytes | None = None, media_type: str | None = None
+) -> bytes:
+    """Return the body of the answer of a server that the operator named. What is to be ``post``ed
+    has this media type. ``UnusableAnswer`` if the server cannot be reached, refuses, compresses its
+    answer, or exceeds the limits."""
+    headers = {"Accept-Encoding": "identity"} | ({"Content-Type": media_type} if media_type else {})
+    try:
+        reply = fetch(url, limits, headers, post=post)
+    except (TimeoutError, httpx.TimeoutException) as error:
+        raise UnusableAnswer("answers too slowly") from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise UnusableAnswer("does not answer") from error
+    if reply.status != 200:
+        raise UnusableAnswer(f"answered with status {reply.status}")
+    if reply.headers.get("content-encoding", "identity") != "identity":
+        raise UnusableAnswer("compressed its answer, although it was asked not to")
+    if reply.is_cut:
+        raise UnusableAnswer(f"sent too large an answer (over {limits.max_bytes} bytes)")
+    return reply.body

@@ -1,13 +1,12 @@
 """Fetch a public page as far as is needed to see whether it is there: little, once, and safely.
 
 Each redirect is checked as the first address is (``outbound.check``). What an answer may take is
-bounded: its head by h11 (100 KiB), its body and the time here. Nothing is executed, stored or sent
-along: no cookies, no referrer, no credentials.
+bounded: its head by h11 (100 KiB), its body and the time by ``outbound.fetch``. Nothing is
+executed, stored or sent along: no cookies, no referrer, no credentials.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
 import socket
@@ -17,15 +16,13 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, cast
 
-import httpcore
 import httpx
-from anyio.abc import ByteStream
 
 from deepfake_service.platform import outbound
 from deepfake_service.platform.errors import CallbackRefused
 from deepfake_service.platform.networks import CallbackHosts
+from deepfake_service.platform.outbound import AnswerLimits, Reply
 
 MAX_BODY_BYTES = 512 * 1024
 """Of all bodies of one page, as they are sent. Titles, canonical links and notices of removal are
@@ -34,20 +31,16 @@ MAX_TEXT_BYTES = 1024 * 1024
 """Of a body after it was decompressed."""
 MAX_HOPS = 5
 """Answers until the page, redirects included. With the heads, what the system receives ahead and
-the further pages of a look (see ``lane.py``), one look stays below 3 MiB."""
-HEAD_BYTES = 100 * 1024
-"""Of an answer beside its body: the largest head that h11 reads. With TLS, early hints and the
-coding of the body, all answers of a page together get no more."""
+the further pages of a look (see ``lane.py``), one look of a usual site stays below 3 MiB."""
 DEADLINE_S = 20.0
 """Time for the page, redirects included, beside that for resolving names."""
-RECEIVE_BUFFER = 32 * 1024
-"""Bytes that the system may receive ahead: what was sent but not read is traffic, too."""
 AGENT = "deepfake-service"
 PLAIN_AGENT = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
     "Chrome/142.0.0.0 Safari/537.36"
 )
 """Of browsers, which shorten it to this: what a site shows to who does not say what asks."""
+_ASKED = {"Accept-Language": "en", "Accept-Encoding": "gzip"}
 KEPT = ("content-type", "location", "retry-after", "link", "cf-mitigated", "age", "via", "x-cache")
 """Headers that a record of a look has."""
 _CHARSETS = {
@@ -112,50 +105,6 @@ class Page:
         return self.answers[-1] if self.answers and self.failure is None else None
 
 
-class _TooMuch(ValueError):
-    """More was sent than a page may take."""
-
-
-class _Metered(ByteStream):
-    """A connection that ends once ``left`` is used up, whatever a server sends: no answer but early
-    hints, a body in chunks of a byte, or TLS without content."""
-
-    def __init__(self, stream: ByteStream, left: list[int]) -> None:
-        self._stream, self._left = stream, left
-
-    async def receive(self, max_bytes: int = 65536) -> bytes:
-        if self._left[0] <= 0:
-            raise _TooMuch
-        piece = await self._stream.receive(max_bytes)
-        self._left[0] -= len(piece)
-        return piece
-
-    async def send(self, item: bytes) -> None:
-        await self._stream.send(item)
-
-    async def send_eof(self) -> None:
-        await self._stream.send_eof()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    @property
-    def extra_attributes(self) -> Mapping[Any, Any]:
-        return self._stream.extra_attributes
-
-
-class _Backend(httpcore.AnyIOBackend):
-    """Connects with ``_Metered`` below TLS, where httpcore has no place of its own for it."""
-
-    def __init__(self, left: list[int]) -> None:
-        self._left = left
-
-    async def connect_tcp(self, *args: Any, **options: Any) -> httpcore.AsyncNetworkStream:
-        connected: Any = await super().connect_tcp(*args, **options)
-        connected._stream = _Metered(connected._stream, self._left)
-        return cast("httpcore.AsyncNetworkStream", connected)
-
-
 class Pages:
     """Fetches pages, each with a connection of its own."""
 
@@ -178,18 +127,23 @@ class Pages:
         """Fetch a page with its redirects. Whatever happens is in the result."""
         answers: list[Answer] = []
         ends = time.monotonic() + DEADLINE_S
-        left, traffic = max_bytes, [max_bytes + hops * HEAD_BYTES]
+        left = max_bytes
         while len(answers) < hops:
             try:
                 target = outbound.check(url, allowed=self._allowed)
             except CallbackRefused as error:
                 return Page(tuple(answers), failure_of_check(error))
+            left_s = max(ends - time.monotonic(), 0.001)
             try:
-                left_s = max(ends - time.monotonic(), 0.001)
-                asked = self._answer(target, agent, left, traffic)
-                answer = asyncio.run(asyncio.wait_for(asked, left_s))
+                reply = outbound.fetch(
+                    target,
+                    AnswerLimits(left, DEADLINE_S, left_s),
+                    headers={**_ASKED, "User-Agent": agent},
+                    tls=self._tls,
+                )
             except (httpx.HTTPError, OSError, ValueError) as error:
                 return Page(tuple(answers), _failure(error))
+            answer = _answer(str(target.url), reply)
             answers.append(answer)
             left -= answer.body_bytes
             location = answer.headers.get("location")
@@ -201,36 +155,20 @@ class Pages:
                 return Page(tuple(answers), Failure.REFUSED_ADDRESS)
         return Page(tuple(answers), Failure.REDIRECTS)
 
-    async def _answer(
-        self, target: outbound.Target, agent: str, max_bytes: int, traffic: list[int]
-    ) -> Answer:
-        headers = {"User-Agent": agent, "Accept-Language": "en", "Accept-Encoding": "gzip"}
-        transport = httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False)
-        transport._pool = httpcore.AsyncConnectionPool(
-            ssl_context=self._tls,
-            socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)],
-            network_backend=_Backend(traffic),
-        )
-        async with (
-            httpx.AsyncClient(transport=transport, timeout=DEADLINE_S, trust_env=False) as client,
-            outbound.sent(client, "GET", target, headers) as (answer, address),
-        ):
-            kept = {n: answer.headers[n][:2000] for n in KEPT if n in answer.headers}
-            seen = (str(target.url), answer.status_code, kept, address)
-            if answer.status_code in _REDIRECTS:
-                return Answer(*seen)  # whose body nobody needs
-            body, is_cut = bytearray(), False
-            try:
-                async for piece in answer.aiter_raw():
-                    body += piece[: max_bytes - len(body)]
-                    if len(body) >= max_bytes:
-                        raise _TooMuch
-            except _TooMuch:
-                is_cut = True
-            digest = hashlib.sha256(body).hexdigest()
-            encoding = answer.headers.get("content-encoding", "identity").lower()
-            text = text_of(bytes(body), kept.get("content-type", ""), encoding)
-            return Answer(*seen, len(body), digest, is_cut, text)
+
+def _answer(url: str, reply: Reply) -> Answer:
+    kept = {name: reply.headers[name][:2000] for name in KEPT if name in reply.headers}
+    encoding = reply.headers.get("content-encoding", "identity").lower()
+    return Answer(
+        url,
+        reply.status,
+        kept,
+        reply.address,
+        len(reply.body),
+        hashlib.sha256(reply.body).hexdigest(),
+        reply.is_cut,
+        text_of(reply.body, kept.get("content-type", ""), encoding),
+    )
 
 
 def text_of(body: bytes, content_type: str, encoding: str) -> str:
@@ -267,8 +205,6 @@ def _failure(error: BaseException) -> Failure:
     """Name what went wrong by the first of the causes that tells."""
     if isinstance(error, (httpx.TimeoutException, TimeoutError)):
         return Failure.TIMEOUT
-    if isinstance(error, _TooMuch):  # whose context is TLS that waits for more
-        return Failure.MALFORMED
     cause: BaseException | None = error
     for _ in range(8):
         if isinstance(cause, ConnectionResetError):

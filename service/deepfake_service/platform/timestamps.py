@@ -19,7 +19,7 @@ from rfc3161_client import (
 )
 
 from deepfake_models.errors import DeepfakeError
-from deepfake_service.platform.bounded_answers import AnswerLimits, UnusableAnswer, fetch_bounded
+from deepfake_service.platform.outbound import AnswerLimits, UnusableAnswer, fetch_bounded
 
 MAX_REPLY_BYTES = 256 * 1024
 """A time stamp has a few kB with the certificates of its authority. It is stored in each bundle."""

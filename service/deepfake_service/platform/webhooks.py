@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,12 +17,11 @@ from standardwebhooks.webhooks import Webhook
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.platform.answers import ItemId, Published, Time
 from deepfake_service.platform.db.enums import CallbackContent, CaptureState, JobState
-from deepfake_service.platform.outbound import Target, sent
+from deepfake_service.platform.outbound import AnswerLimits, Target, fetch
 
-TIMEOUT_S = 10.0
-"""Time for connecting, and for each read."""
 DEADLINE_S = 20.0
 """Time for the whole request: a receiver that sends a byte now and then must not delay others."""
+_LIMITS = AnswerLimits(max_bytes=0, pause_s=10.0, deadline_s=DEADLINE_S)
 BACK_OFF = tuple(timedelta(seconds=s) for s in (5, 30, 120, 600, 3600, 6 * 3600, 24 * 3600))
 """Waiting times after failed attempts. After the last one the delivery has failed. They add up to
 about 31 hours, so that a receiver may be down over a night."""
@@ -131,7 +129,7 @@ def send(target: Target, secret: str, message_id: str, body: str, at: datetime) 
         "webhook-signature": Webhook(secret).sign(message_id, at, body),
     }
     try:
-        status = asyncio.run(asyncio.wait_for(_post(target, headers, body), DEADLINE_S))
+        status = fetch(target, _LIMITS, headers, post=body.encode()).status
     except (httpx.TimeoutException, TimeoutError):
         return DeliveryOutcome("timeout")
     except httpx.HTTPError:
@@ -139,12 +137,3 @@ def send(target: Target, secret: str, message_id: str, body: str, at: datetime) 
     if 200 <= status < 300:
         return DeliveryOutcome(f"http_{status}", delivered=True)
     return DeliveryOutcome(f"http_{status}", final=status == GONE)
-
-
-async def _post(target: Target, headers: dict[str, str], body: str) -> int:
-    """Return the status of the response, whose body is not read."""
-    async with (
-        httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False) as client,
-        sent(client, "POST", target, headers, body.encode()) as (answer, _),
-    ):
-        return answer.status_code

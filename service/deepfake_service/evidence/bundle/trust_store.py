@@ -28,8 +28,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from deepfake_models.errors import DeepfakeError
 from deepfake_service.evidence.bundle.dsse import key_id, parsed_envelope, sign, signed_by
 from deepfake_service.evidence.bundle.steps import Failed
-from deepfake_service.platform.bounded_answers import AnswerLimits, UnusableAnswer, fetch_bounded
 from deepfake_service.platform.errors import KeyUnreadable
+from deepfake_service.platform.outbound import AnswerLimits, UnusableAnswer, fetch_bounded
 
 FORMAT = "deepfake-service/revocations/1"
 PAYLOAD_TYPE = "application/vnd.deepfake-service.revocations+json"

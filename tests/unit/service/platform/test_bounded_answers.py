@@ -17,7 +17,7 @@ import pytest
 from deepfake_service.evidence.bundle import trust_store
 from deepfake_service.evidence.bundle.trust_store import RevocationsUnusable, read_list
 from deepfake_service.platform import timestamps
-from deepfake_service.platform.bounded_answers import AnswerLimits, UnusableAnswer, fetch_bounded
+from deepfake_service.platform.outbound import AnswerLimits, UnusableAnswer, fetch_bounded
 from deepfake_service.platform.timestamps import TimestampFailed
 from tests.support.loopback import serving
 

@@ -93,19 +93,6 @@ def test_an_endless_page_is_cut_off(platform: FakePlatform, pages: Pages) -> Non
     assert platform.sent_bytes < 2 * 1024 * 1024
 
 
-def test_what_comes_before_and_around_a_page_is_bounded_as_well(
-    platform: FakePlatform, pages: Pages
-) -> None:
-    assert pages.get(platform.says("/v/1", hints)).failure is Failure.MALFORMED
-    assert platform.sent_bytes < 2 * 1024 * 1024
-    sent = platform.sent_bytes
-    page = pages.get(platform.says("/v/2", crumbs))
-    assert page.last is not None
-    assert page.last.is_cut
-    assert 0 < page.last.body_bytes < 2000
-    assert platform.sent_bytes - sent < 2 * 1024 * 1024
-
-
 def test_one_look_takes_at_most_two_mebibytes(platform: FakePlatform, pages: Pages) -> None:
     for number in range(1, 4):
         platform.says(f"/v/{number}", heavy(f"/v/{number + 1}"))
@@ -115,8 +102,8 @@ def test_one_look_takes_at_most_two_mebibytes(platform: FakePlatform, pages: Pag
     assert platform.sent_bytes < 2 * 1024 * 1024
 
 
-@pytest.mark.parametrize("answer", [slow, slow_head])
-def test_a_slow_page_ends_in_time(
+@pytest.mark.parametrize("answer", [slow, slow_head, hints, crumbs])
+def test_a_page_that_does_not_end_is_left_at_the_deadline(
     platform: FakePlatform, pages: Pages, monkeypatch: pytest.MonkeyPatch, answer: Answer
 ) -> None:
     monkeypatch.setattr(module, "DEADLINE_S", 1.0)
