@@ -40,6 +40,7 @@ from deepfake_service.platform.storage import (
 from deepfake_service.removal.looks import Looks
 from deepfake_service.removal.posts import Posts
 from deepfake_service.removal.statistics import RemovalStatistics
+from deepfake_service.removal.watches import Watches
 from deepfake_service.retention.deletion import Retention
 from deepfake_service.retention.due import RetentionPeriods
 from deepfake_service.retention.key_epochs import KeyEpochs
@@ -114,11 +115,11 @@ class Services:
         self.webhook_secrets = WebhookSecrets(database, keys)
         self.revocation_list = RevocationList(database, signing_keys, issuer=settings.issuer)
         self.evidence_store = EvidenceStore(database, vault, signing_keys, self.sender)
-        self.looks = Looks(database, vault, blind_index, signing_keys, vantage=settings.looks_from)
+        self.looks = Looks(database, vault, signing_keys, vantage=settings.looks_from)
         self.posts = Posts(database, vault, looks=settings.looks_from is not None)
         self.removal_statistics = RemovalStatistics(database, vault)
         documents = NoticeDocuments(database, vault, signing_keys, decoder, self.sender)
-        self.notice_desk = NoticeDesk(database, vault, documents, self.looks)
+        self.notice_desk = NoticeDesk(database, vault, documents, Watches(blind_index))
         self.hash_bank = HashBank(
             database, vault, keys, enabled=settings.matching, kept_for=known_for
         )

@@ -21,6 +21,7 @@ from deepfake_service.audit.records import open_database
 from deepfake_service.capture.browser import PageBrowser
 from deepfake_service.capture.fetches import AT_ONCE, Fetches, Way, fetch_pool
 from deepfake_service.capture.imports import Imports
+from deepfake_service.capture.page_reading import PageReaders
 from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.capture.registries import Registries
 from deepfake_service.container import Services
@@ -37,6 +38,7 @@ from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.platform.pages import Pages
 from deepfake_service.platform.settings import PREFIX, Settings
 from deepfake_service.removal.lane import LookLane
+from deepfake_service.removal.page_looks import PostLooker
 from deepfake_service.retention.due import is_clock_confirmed
 from deepfake_service.retention.orphans import delete_orphans
 from deepfake_service.retention.restoration import merge_journal
@@ -138,7 +140,8 @@ def worker_running(
         ]
     lanes: list[Lane[Any]] = [deliveries]
     if settings.looks_from is not None:  # else nothing leaves this machine
-        looks = LookLane(database, vault, services.looks, Pages())
+        readers = PageReaders(require=settings.sandbox == "require")
+        looks = LookLane(database, vault, services.looks, PostLooker(Pages(), readers))
         lanes.append(looks)
         chores.append(Chore("looks", looks.run_due, LOOK_EVERY_S))
     try:

@@ -20,6 +20,7 @@ from sqlalchemy import func, select
 
 from deepfake_service.accounts.accounts import Accounts, Caller
 from deepfake_service.audit.records import open_database
+from deepfake_service.capture.page_reading import PageReaders
 from deepfake_service.container import Services
 from deepfake_service.platform.db import Case, Look, Media, Notice, Occurrence, Watch, new_id
 from deepfake_service.platform.db.enums import NoticeState, Role, WatchState
@@ -29,6 +30,7 @@ from deepfake_service.platform.pages import Pages
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import seal_json
 from deepfake_service.removal.lane import LookLane
+from deepfake_service.removal.page_looks import PostLooker
 from deepfake_service.removal.statistics import GroupBy
 from tests.support.fake_platform import FakePlatform, post, resolving, status
 from tests.support.stand_ins import AdjustableClock, SmallDecoder, do_due
@@ -121,7 +123,12 @@ def test_ten_thousand_posts_are_looked_at_within_their_schedule(tmp_path: Path) 
         spread_over_the_day(services, clock)
         print(f"{POSTS} posts recorded in {time.monotonic() - began:.0f} s")
         pages = Pages(allowed=CallbackHosts.of("127.0.0.1"))
-        lane = LookLane(database, services.vault, services.looks, pages)
+        lane = LookLane(
+            database,
+            services.vault,
+            services.looks,
+            PostLooker(pages, PageReaders(require=False)),
+        )
         latest, made, cpu = timedelta(0), 0, time.process_time()
         began = time.monotonic()
         for _ in range(int(timedelta(days=1) / STEP)):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import func, select
 
+from deepfake_service.capture.page_reading import PageReaders, ShownPage, read_page
+from deepfake_service.capture.page_signs import Observation
 from deepfake_service.platform.db import Job, Notice, Occurrence, Watch
 from deepfake_service.platform.db.enums import Decision, LookResult
 from deepfake_service.platform.pages import Pages
 from deepfake_service.removal.lane import LookLane
-from deepfake_service.removal.looks import LookMade
-from deepfake_service.removal.signals import Sight
+from deepfake_service.removal.looks import NewLook
+from deepfake_service.removal.page_looks import PostLooker
 from tests.support.jobs import VIDEO, submit
 from tests.support.notices import GOOD, decide, look_manipulated, updated
 from tests.support.stand_ins import do_due
@@ -22,15 +25,32 @@ from tests.support.stand_ins import do_due
 Service = Any
 
 
+class InProcessReaders(PageReaders):
+    """Reads pages in this process, without the time that a sandbox takes to start."""
+
+    def __init__(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def read(self, markup: str, data_names: Sequence[str]) -> ShownPage | None:
+        return read_page(markup, data_names)
+
+
+def looker_of(pages: Pages) -> PostLooker:
+    return PostLooker(pages, InProcessReaders())
+
+
 def lane_of(service: Service, pages: Pages) -> LookLane:
     services = service.app.state.shared.services
-    return LookLane(service.database, services.submissions._vault, services.looks, pages)
+    return LookLane(service.database, services.vault, services.looks, looker_of(pages))
 
 
-def saw(service: Service, result: LookResult, **told: Any) -> LookMade:
+def saw(service: Service, result: LookResult, **told: Any) -> NewLook:
     """Return what a person saw: now, if not ``seen_at``."""
     at = told.pop("seen_at", None) or service.clock()
-    return LookMade(Sight(result, strong=True), at, **told)
+    return NewLook(Observation(result, strong=True), at, **told)
 
 
 def pass_time(service: Service, lane: LookLane, hours: float, step_h: float = 0.25) -> int:

@@ -9,6 +9,7 @@ import anyio.to_thread
 from fastapi import Response
 from pydantic import Field
 
+from deepfake_service.capture.page_signs import Observation
 from deepfake_service.http.answers import (
     BINARY,
     file_answer,
@@ -24,8 +25,7 @@ from deepfake_service.http.uploads import SCREENSHOT, read_with_screenshot, stre
 from deepfake_service.platform.answers import ItemId, Published, Sha256, Time
 from deepfake_service.platform.db.enums import LookResult, NoticeState, WatchState
 from deepfake_service.platform.errors import invalid_field
-from deepfake_service.removal.looks import LookMade
-from deepfake_service.removal.signals import Sight
+from deepfake_service.removal.looks import NewLook
 from deepfake_service.removal.statistics import GroupBy
 from deepfake_service.removal.statistics_pages import csv_of
 
@@ -169,13 +169,13 @@ def _add_look(
         for name, given in {**form.model_dump(), SCREENSHOT: screenshot}.items():
             if given is not None:
                 raise invalid_field(name, "only with the result of your own look")
-        looks.ask(caller, *place)
+        looks.request_look(caller, *place)
     else:
         now = call.services.database.clock()
         seen_at = datetime.fromisoformat(form.seen_at) if form.seen_at else now
-        sight = Sight(LookResult(form.result), strong=True)
-        made = LookMade(sight, seen_at, note=form.note, screenshot=screenshot)
-        looks.state(caller, *place, made)
+        observation = Observation(LookResult(form.result), strong=True)
+        new = NewLook(observation, seen_at, note=form.note, screenshot=screenshot)
+        looks.record_for(caller, *place, new)
     return _post(call, *place)
 
 

@@ -50,8 +50,8 @@ from deepfake_service.platform.errors import (
     StorageUnavailable,
 )
 from deepfake_service.platform.logs import logger
+from deepfake_service.platform.networks import host_of
 from deepfake_service.platform.storage import BlobMissing, Vault, seal_json
-from deepfake_service.removal.signals import host_of
 
 _UNTAKEN = (CapturedMedium.job_id.is_(None), CapturedMedium.failure.is_(None))
 TO_DO = or_(

@@ -20,12 +20,13 @@ from yt_dlp.networking import Request
 from yt_dlp.networking.exceptions import CertificateVerifyError, HTTPError, RequestError
 from yt_dlp.utils import DownloadError, GeoRestrictedError, UnsupportedError
 
+from deepfake_service.capture.page_reading import ShownPage, read_page
+from deepfake_service.capture.page_signs import DATA_NAMES, PostMemory, PostVisit, judge
 from deepfake_service.capture.recorder import Sink, named, now, recording
 from deepfake_service.evidence.bundle.artifacts import mime_of
 from deepfake_service.evidence.bundle.warc import head_fields
 from deepfake_service.platform.db.enums import LookResult
 from deepfake_service.platform.pages import KEPT, Answer, Failure, Page, text_of
-from deepfake_service.removal.signals import Shown, judge
 
 MAX_PAGE_BYTES = 4 << 20
 """Of a page, unpacked. More of it is not read."""
@@ -157,7 +158,7 @@ class Fetch:
                     elif reason == "gone" and found["post"]:  # a file of a post that is there
                         reason = "no_media"
                     elif reason == "no_media" and "<script" in page.answers[-1].text.lower():
-                        is_shell = len(Shown.of(page.answers[-1]).text) < SHELL_CHARS
+                        is_shell = len(_shown(page.answers[-1]).text) < SHELL_CHARS
                         reason = "shell" if is_shell else reason
             found["reason"] = reason
         return found
@@ -205,9 +206,11 @@ class Fetch:
 
     def _judged(self, page: Page, failed: str | None) -> str | None:
         """Return what the page, or why there is none, says against there being a post."""
-        sight = judge(self._url, page, datetime.now(UTC), {}, lambda _: None)
+        shown = _shown(page.answers[-1]) if page.answers else None
+        visit = PostVisit(self._url, page, shown, PostMemory(), datetime.now(UTC), lambda: None)
+        sight = judge(visit)
         if failed is not None:
-            is_filter = sight.signals and sight.signals[0]["kind"] == "national_filter"
+            is_filter = sight.signals and sight.signals[0].kind == "national_filter"
             return "geo_blocked" if is_filter else failed
         if sight.result is LookResult.RESTRICTED:
             last = page.answers[-1]
@@ -278,7 +281,7 @@ class Fetch:
     def _pictures(self, page: Page) -> int:
         """Fetch the pictures that a page names as those of its post; return how many came."""
         answer, count = page.answers[-1], 0
-        metas = Shown.of(answer).metas
+        metas = _shown(answer).metas
         named = (metas.get(name) for name in ("og:image", "twitter:image"))
         for picture in dict.fromkeys(filter(None, named)):
             failed, received = self._get(picture, answer.url)
@@ -307,6 +310,10 @@ class Fetch:
             return "login_required" if status == 401 else "challenged"
         told = (reason for pattern, reason in _SAYINGS if pattern.search(said))
         return next(told, "no_media")
+
+
+def _shown(answer: Answer) -> ShownPage:
+    return read_page(answer.text, DATA_NAMES)
 
 
 def _causes(error: BaseException) -> list[BaseException]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
+from deepfake_service.capture.page_reading import PageReaders
 from deepfake_service.cli.output import clean
 from deepfake_service.platform.clock import utc_now
+from deepfake_service.platform.networks import host_of
 from deepfake_service.platform.pages import Pages
-from deepfake_service.removal.lane import look_now
-from deepfake_service.removal.signals import host_of
+from deepfake_service.platform.sandbox_setting import naming_the_setting, sandbox_required
+from deepfake_service.removal.page_looks import PostLooker
 
 commands = typer.Typer()
 looks = typer.Typer(help="Try what a look at a post finds.", no_args_is_help=True)
@@ -27,10 +31,12 @@ def try_look(url: Annotated[str, typer.Argument(help="Address of a post.")]) -> 
     """
     if not host_of(url):
         raise typer.BadParameter("it has no host; give one such as https://example.org/v/1")
-    sight, page = look_now(Pages(), url, utc_now())
-    strength = "strong" if sight.strong else "weak"
-    typer.echo(f"{sight.result} ({strength})")
-    typer.echo(f"signals: {clean(json.dumps(sight.signals))}")
+    with naming_the_setting(), closing(PageReaders(require=sandbox_required())) as readers:
+        found, page = PostLooker(Pages(), readers).look_first(url, utc_now())
+    strength = "strong" if found.strong else "weak"
+    typer.echo(f"{found.result} ({strength})")
+    signals = [asdict(signal) for signal in found.signals]
+    typer.echo(f"signals: {clean(json.dumps(signals))}")
     for answer in page.answers:
         said = f"{answer.status} from {answer.address}, {answer.body_bytes} bytes read"
         typer.echo(f"{clean(answer.url)}: {said}")

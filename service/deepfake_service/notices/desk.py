@@ -66,14 +66,14 @@ _SHOWN = (
 
 
 class SendingListener(Protocol):
-    """Is told, in the transaction, what becomes of notices that were sent: ``removal.looks``."""
+    """Is told, in the transaction, what becomes of notices that were sent: ``removal.watches``."""
 
-    def begin(
-        self, session: Session, key: bytes, notice: Notice, posts: Sequence[str], *, watched: bool
+    def notice_sent(
+        self, session: Session, key: bytes, notice: Notice, posts: Sequence[str], *, removes: bool
     ) -> None:
         """Learn that a notice about posts was sent, and whether its recipient can remove them."""
 
-    def end(self, session: Session, notice: Notice) -> None:
+    def notice_ended(self, session: Session, notice: Notice) -> None:
         """Learn that a notice was answered or withdrawn, or was not sent after all."""
 
 
@@ -273,11 +273,10 @@ class NoticeDesk:
                     seal_json(key, notice, content)
                 history.append(kind, caller.actor, receipt=receipt, reason=reason)
                 if kind is NoticeEventKind.SENT:
-                    watched = kind_of(notice.kind).removes
-                    posts = content["occurrence_ids"]
-                    self._listener.begin(session, key, notice, posts, watched=watched)
+                    posts, removes = content["occurrence_ids"], kind_of(notice.kind).removes
+                    self._listener.notice_sent(session, key, notice, posts, removes=removes)
                 elif kind in (NoticeEventKind.SEND_UNDONE, NoticeEventKind.OUTCOME):
-                    self._listener.end(session, notice)
+                    self._listener.notice_ended(session, notice)
             return self._json(notice, content, history)
 
     def _find(

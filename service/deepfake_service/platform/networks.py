@@ -1,15 +1,18 @@
-"""Lists of networks and of hosts, as settings name them."""
+"""Lists of networks and of hosts, as settings name them, and the hosts and sites of addresses."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
+
+_SECOND_LEVEL = frozenset({"ac", "co", "com", "edu", "go", "gov", "ne", "net", "or", "org"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +51,29 @@ def networks_of(text: str | None) -> tuple[Network, ...]:
     not an address or a network."""
     parts = [part.strip() for part in (text or "").split(",")]
     return tuple(ipaddress.ip_network(part, strict=False) for part in parts if part)
+
+
+def host_of(url: str | None) -> str:
+    """Return the host in an address; empty if there is none, or the text is no address."""
+    try:
+        return urlsplit(url or "").hostname or ""
+    except ValueError:
+        return ""
+
+
+def site_of(host: str) -> str:
+    """Return the part of a host that its owner registered, in lower case.
+
+    Without the list of public suffixes, two labels are taken for it, and three below ``co.kr`` and
+    the like: sites of one owner are then one platform, as those who run it see them.
+    """
+    labels = host.lower().rstrip(".").split(".")
+    if labels[-1].isdigit() or ":" in host:  # an address
+        return host
+    is_below = len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in _SECOND_LEVEL
+    return ".".join(labels[-3 if is_below else -2 :])
+
+
+def is_of_site(host: str, site: str) -> bool:
+    """Return whether a host is a site's, or below it."""
+    return host == site or host.endswith(f".{site}")

@@ -4,7 +4,7 @@
 strong sign, and none in between found it there; or, without a strong sign, three within a day or
 more. Looks are as far apart as they were recorded, if people say that they were further. A block
 where the looks come from is no removal, and restricted content still exists. Where a site answers
-otherwise to who does not name this service, nothing is concluded, and a person has to look.
+a look otherwise that does not name this service, nothing is concluded, and a person has to look.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _TELLS_NOTHING = frozenset({LookResult.UNREACHABLE, LookResult.UNKNOWN, LookResu
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class RecordedLook:
     """One look, as far as conclusions depend on it."""
 
     at: datetime
@@ -50,10 +50,10 @@ class Seen:
 
     @property
     def is_disputed(self) -> bool:
-        """Whether the site told two agents different things: see ``signals.compared``."""
+        """Whether the site told two agents different things: see ``page_signs.compared``."""
         return self.result is LookResult.UNKNOWN and self.strong
 
-    def is_apart(self, other: Seen, gap: timedelta) -> bool:
+    def is_apart(self, other: RecordedLook, gap: timedelta) -> bool:
         """Return whether two looks are so far apart, by when they were made and recorded."""
         recorded = abs(self.recorded_at - other.recorded_at)
         return min(abs(self.at - other.at), recorded) >= gap
@@ -70,7 +70,9 @@ class Conclusion:
     """The first look that found it gone, if that is confirmed."""
 
 
-def conclude(looks: Sequence[Seen], before: WatchState, gone_at: datetime | None) -> Conclusion:
+def conclude(
+    looks: Sequence[RecordedLook], before: WatchState, gone_at: datetime | None
+) -> Conclusion:
     """Return what looks amount to, the newest of which is new.
 
     Args:
@@ -109,20 +111,20 @@ def conclude(looks: Sequence[Seen], before: WatchState, gone_at: datetime | None
     return Conclusion(before, down_at)
 
 
-def _since(looks: Sequence[Seen], *, absent: bool) -> list[Seen]:
-    """Return the looks since the last one that found the post, for whoever asked; or, if
+def _since(looks: Sequence[RecordedLook], *, absent: bool) -> list[RecordedLook]:
+    """Return the looks since the last one that found the post, by whatever agent; or, if
     ``absent``, since the last one that found it gone."""
-    run: list[Seen] = []
-    for seen in reversed(looks):
-        is_found = seen.result in PRESENT or seen.is_disputed
-        if seen.result is LookResult.GONE if absent else is_found:
+    run: list[RecordedLook] = []
+    for look in reversed(looks):
+        is_found = look.result in PRESENT or look.is_disputed
+        if look.result is LookResult.GONE if absent else is_found:
             break
-        if not absent or seen.result in PRESENT:
-            run.append(seen)
+        if not absent or look.result in PRESENT:
+            run.append(look)
     return run[::-1]
 
 
-def _is_confirmed(found: Sequence[Seen]) -> bool:
+def _is_confirmed(found: Sequence[RecordedLook]) -> bool:
     gap = HOUR if any(s.strong for s in found) else DAY
     is_long = any(one.is_apart(two, gap) for one, two in combinations(found, 2))
     return is_long and (gap == HOUR or len(found) >= WEAK_LOOKS)
@@ -138,7 +140,7 @@ class Plan:
 
 
 def next_look(
-    plan: Plan, looks: Sequence[Seen], found: Conclusion, *, retry_after_s: int | None
+    plan: Plan, looks: Sequence[RecordedLook], found: Conclusion, *, retry_after_s: int | None
 ) -> datetime | None:
     """Return when the next look is due after the newest of ``looks``; ``None`` for never."""
     newest, now = looks[-1], looks[-1].at

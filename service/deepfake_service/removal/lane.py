@@ -7,26 +7,25 @@ one; what keeps them from asking a site too often is in the database.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
 
 from sqlalchemy import and_, exists, func, select, update
 from sqlalchemy.orm import aliased
 
+from deepfake_service.capture.page_reading import ShownPage
 from deepfake_service.cases.cases import open_occurrence
 from deepfake_service.platform.chores import Lane
 from deepfake_service.platform.db import Case, Database, Notice, Occurrence, Watch
-from deepfake_service.platform.db.enums import LookResult
 from deepfake_service.platform.errors import NotFound
 from deepfake_service.platform.logs import describe, logger
-from deepfake_service.platform.pages import DEADLINE_S, PLAIN_AGENT, Page, Pages
-from deepfake_service.platform.storage import Vault, open_json
+from deepfake_service.platform.pages import DEADLINE_S
+from deepfake_service.platform.storage import Vault
 from deepfake_service.removal.conclusions import Plan, planned_look
-from deepfake_service.removal.looks import LookMade, Looks
+from deepfake_service.removal.looks import Looks, NewLook, memory_of
+from deepfake_service.removal.page_looks import PostLooker
 from deepfake_service.removal.posts import last_look
-from deepfake_service.removal.signals import Sight, compared, judge, sibling_of
 
 LOOKERS = 4
 """Looks that one process makes at the same time. With a second for each, they are 300,000 a day."""
@@ -35,10 +34,9 @@ SITE_LOOKS_AN_HOUR = 300
 """How often one site is asked, at most: a person who clicks through posts asks as often."""
 CLAIMED_FOR = timedelta(seconds=10 * DEADLINE_S)
 """How long a look belongs to one process. After that the process is taken for dead."""
-SIBLING_FOR = timedelta(days=1)
+NEVER_FOR = timedelta(days=1)
 """How long the page of an address that never was is compared with, of each site."""
-SIBLING_BYTES, SIBLING_HOPS = 256 * 1024, 2
-MAX_SIBLINGS = 2000
+MAX_NEVER = 2000
 """Sites whose page is in memory. An entry has the text of one page."""
 MAX_MISSED = 1000
 
@@ -46,26 +44,32 @@ _log = logger("deepfake_service.looks")
 
 
 @dataclass(frozen=True, slots=True)
-class _Due:
+class DueLook:
+    """A look that was claimed."""
+
     watch_id: str
     occurrence_id: str
     host: str
     planned_at: datetime
 
 
-class LookLane(Lane[_Due]):
+class LookLane(Lane[DueLook]):
     """Makes the looks that are due."""
 
-    def __init__(self, database: Database, vault: Vault, looks: Looks, pages: Pages) -> None:
+    def __init__(self, database: Database, vault: Vault, looks: Looks, looker: PostLooker) -> None:
         super().__init__("look", LOOKERS)
         self._database = database
         self._vault = vault
         self._looks = looks
-        self._pages = pages
+        self._looker = looker
         self._lock = threading.Lock()
-        self._siblings: dict[str, tuple[datetime, Page | None]] = {}
+        self._never: dict[str, tuple[datetime, ShownPage | None]] = {}
 
-    def _claim(self, free: int, busy: set[str]) -> list[_Due]:
+    def close(self) -> None:
+        super().close()
+        self._looker.close()
+
+    def _claim(self, free: int, busy: set[str]) -> list[DueLook]:
         """Claim looks, the longest due of each site."""
         now = self._database.clock()
         other = aliased(Watch)
@@ -79,7 +83,7 @@ class LookLane(Lane[_Due]):
         # Grouped by the host itself, SQLite would read every watch by the index of hosts, in place
         # of the few that are due by theirs. It is in lower case already.
         site = func.lower(Watch.host)
-        # Nobody looks at a post by itself that may show a minor: see docs/removal.md.
+        # The service looks at no post by itself that may show a minor: see docs/removal.md.
         sites = (
             select(site.label("host"), func.min(Watch.next_look_at).label("at"))
             .join(Occurrence, Watch.occurrence_id == Occurrence.id)
@@ -98,7 +102,7 @@ class LookLane(Lane[_Due]):
             .where(~lately, this_hour < SITE_LOOKS_AN_HOUR)
             .order_by(Watch.next_look_at, Watch.id)
         )
-        claimed: dict[str, _Due] = {}
+        claimed: dict[str, DueLook] = {}
         with self._database.read() as session:
             if session.scalars(due.limit(1)).first() is None:
                 return []
@@ -108,7 +112,7 @@ class LookLane(Lane[_Due]):
                 host, planned_at = watch.host, watch.next_look_at
                 if len(claimed) < free and host and host not in busy | claimed.keys():
                     assert planned_at is not None
-                    claimed[host] = _Due(watch.id, watch.occurrence_id, host, planned_at)
+                    claimed[host] = DueLook(watch.id, watch.occurrence_id, host, planned_at)
             for one in claimed.values():
                 # Other notices may be about the same post: one look is for all of them.
                 session.execute(
@@ -118,16 +122,16 @@ class LookLane(Lane[_Due]):
                 )
         return list(claimed.values())
 
-    def _do(self, due: _Due) -> None:
+    def _do(self, due: DueLook) -> None:
         try:
-            self._looks.record(due.occurrence_id, self._made(due))
+            self._looks.record(due.occurrence_id, self._look(due))
         except NotFound:
             pass  # deleted meanwhile
         except Exception as error:
             _log.error("look_broken", watch=due.watch_id, failure=describe(error))
             self._postpone(due)
 
-    def _postpone(self, due: _Due) -> None:
+    def _postpone(self, due: DueLook) -> None:
         """Let others have their turn before a post that cannot be looked at, as if altered."""
         later = self._database.clock() + timedelta(days=1)
         with self._database.write() as session:
@@ -138,7 +142,7 @@ class LookLane(Lane[_Due]):
                 .values(next_look_at=later)
             )
 
-    def _made(self, due: _Due) -> LookMade:
+    def _look(self, due: DueLook) -> NewLook:
         """Look at a post; ``NotFound`` if it was deleted."""
         with self._database.read() as session:
             occurrence = session.get(Occurrence, due.occurrence_id)
@@ -148,58 +152,25 @@ class LookLane(Lane[_Due]):
             notice = session.get_one(Notice, watch.notice_id)
             key = self._vault.case_key(session.get_one(Case, occurrence.case_id))
             url: str = open_occurrence(key, occurrence)["source_url"]
-            last = last_look(session, due.occurrence_id)
-            known: dict[str, Any] = open_json(key, last)["known"] if last else {}
+            memory = memory_of(key, last_look(session, due.occurrence_id))
         at = self._database.clock()
-        sight, page = _looked(
-            self._pages, url, at, known, lambda post: self._sibling(due.host, post)
-        )
-        return LookMade(sight, at, page, missed=_missed(watch, notice, due.planned_at, at))
+        observation, page = self._looker.look(url, at, memory, partial(self._never_there, due.host))
+        return NewLook(observation, at, page, missed=_missed(watch, notice, due.planned_at, at))
 
-    def _sibling(self, host: str, url: str) -> Page | None:
-        """Return the page of a post that never was, which is fetched once a day for each site."""
+    def _never_there(self, host: str, url: str) -> ShownPage | None:
+        """Return what the page of a post that never was shows. It is fetched once a day for each
+        site."""
         now = self._database.clock()
         with self._lock:
-            known = self._siblings.get(host)
-            if known is not None and now - known[0] < SIBLING_FOR:
+            known = self._never.get(host)
+            if known is not None and now - known[0] < NEVER_FOR:
                 return known[1]
-        page = _never_there(self._pages, url)
+        page = self._looker.page_that_never_was(url)
         with self._lock:
-            if len(self._siblings) >= MAX_SIBLINGS:
-                self._siblings.clear()
-            self._siblings[host] = (now, page)
+            if len(self._never) >= MAX_NEVER:
+                self._never.clear()
+            self._never[host] = (now, page)
         return page
-
-
-def look_now(pages: Pages, url: str, now: datetime) -> tuple[Sight, Page]:
-    """Look at one address without recording anything, to try what looks can do from here."""
-    return _looked(pages, url, now, {}, lambda post: _never_there(pages, post))
-
-
-def _looked(
-    pages: Pages,
-    url: str,
-    now: datetime,
-    known: dict[str, Any],
-    sibling: Callable[[str], Page | None],
-) -> tuple[Sight, Page]:
-    """Look at a post: see ``judge``. If it is gone, look once more without naming this service; the
-    page has the answers to both."""
-    page = pages.get(url)
-    sight = judge(url, page, now, known, sibling)
-    if sight.result is not LookResult.GONE:
-        return sight, page
-    other = pages.get(url, max_bytes=SIBLING_BYTES, agent=PLAIN_AGENT)
-    unnamed = judge(url, other, now, known, sibling).result
-    return compared(sight, unnamed), Page((*page.answers, *other.answers), other.failure)
-
-
-def _never_there(pages: Pages, url: str) -> Page | None:
-    """Fetch the page of a post that never was, beside the one at ``url``."""
-    address = sibling_of(url)
-    if address is None:
-        return None
-    return pages.get(address, max_bytes=SIBLING_BYTES, hops=SIBLING_HOPS)
 
 
 def _missed(watch: Watch, notice: Notice, planned_at: datetime, now: datetime) -> int:

@@ -21,10 +21,10 @@ from deepfake_service.accounts.visibility import visible_to
 from deepfake_service.cases.cases import open_occurrence
 from deepfake_service.platform.db import Case, Database, Look, Notice, Occurrence, Watch
 from deepfake_service.platform.db.enums import NoticeState, WatchState
+from deepfake_service.platform.networks import host_of, site_of
 from deepfake_service.platform.storage import Vault
 from deepfake_service.platform.storage.sealed_columns import opened_rows
 from deepfake_service.platform.texts.formatting import KST
-from deepfake_service.removal.signals import host_of, site_of
 
 FEWEST = 5
 """Posts of a group of its own: fewer could tell of whom they are."""

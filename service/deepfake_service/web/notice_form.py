@@ -19,10 +19,10 @@ from deepfake_service.notices.states import NoticeRequest, NoticeUpdate
 from deepfake_service.platform.db.enums import NoticeState
 from deepfake_service.platform.errors import InvalidRequest, NotFound, NoticeRefused, ServiceError
 from deepfake_service.platform.logs import describe, logger
+from deepfake_service.platform.networks import host_of
 from deepfake_service.platform.pagination import MAX_PAGE, Filters, ListPage
 from deepfake_service.platform.texts.fields import NEVER_COPIED
 from deepfake_service.platform.texts.i18n import LANGUAGES
-from deepfake_service.removal.signals import host_of
 from deepfake_service.web.pages import Form, Id, PageRoute, Reader, Visit, redirect
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

@@ -112,5 +112,5 @@ def get_post(case_id: Id, post_id: Id, visit: Reader) -> Response:
 @router.post("/cases/{case_id}/posts/{post_id}/look")
 def post_look(case_id: Id, post_id: Id, visit: Reader, _: Form) -> Response:
     """Let a worker look at a post."""
-    visit.services.looks.ask(visit.caller, case_id, post_id)
+    visit.services.looks.request_look(visit.caller, case_id, post_id)
     return redirect(f"/cases/{case_id}/posts/{post_id}", "look_asked")

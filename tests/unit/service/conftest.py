@@ -35,6 +35,8 @@ from deepfake_service.platform import logs, outbound, webhooks
 from deepfake_service.platform.db import Database, Job
 from deepfake_service.platform.db.enums import JobState, Role
 from deepfake_service.platform.metrics import Metrics
+from deepfake_service.platform.networks import CallbackHosts
+from deepfake_service.platform.pages import Pages
 from deepfake_service.platform.settings import RECORDS_FILE, Settings
 from deepfake_service.platform.webhooks import Callback
 from deepfake_service.retention import sweeps
@@ -339,3 +341,9 @@ def pool() -> Iterator[ProcessPool]:
     made = fetch_pool(require=False)
     yield made
     made.close()
+
+
+@pytest.fixture
+def pages(platform: FakePlatform) -> Pages:
+    """Fetches from the platform, and from no other address that is not public."""
+    return Pages(allowed=CallbackHosts.of("127.0.0.1"), tls=platform.tls())

@@ -12,7 +12,7 @@ from deepfake_service.removal.conclusions import (
     JITTER,
     Conclusion,
     Plan,
-    Seen,
+    RecordedLook,
     conclude,
     first_look,
     next_look,
@@ -30,16 +30,16 @@ SIGNS = {
 }  # fmt: skip
 
 
-def follow(text: str) -> tuple[list[WatchState], Conclusion, list[Seen]]:
+def follow(text: str) -> tuple[list[WatchState], Conclusion, list[RecordedLook]]:
     """Follow looks such as ``1U 2G 3/8G``: hours from sending, and those of the record if they are
     others, and what was found."""
     state, gone_at, states = WatchState.NOT_LOOKED, None, []
-    looks: list[Seen] = []
+    looks: list[RecordedLook] = []
     found = Conclusion(state)
     for each in text.split():
         made, _, recorded = each[:-1].partition("/")
         at, recorded_at = (SENT + float(hours) * HOUR for hours in (made, recorded or made))
-        looks.append(Seen(at, *SIGNS[each[-1]], recorded_at))
+        looks.append(RecordedLook(at, *SIGNS[each[-1]], recorded_at))
         found = conclude(looks, state, gone_at)
         state, gone_at = found.state, found.gone_at
         states.append(state)
@@ -107,7 +107,7 @@ def test_nothing_is_concluded_from_what_a_site_says_to_this_service_alone() -> N
 def times(plan: Plan, text: str, count: int) -> list[float]:
     """Return the hours from sending of the next looks, if each finds the same."""
     result, strong = SIGNS[text]
-    looks = [Seen(first_look(plan), result, strong, first_look(plan))]
+    looks = [RecordedLook(first_look(plan), result, strong, first_look(plan))]
     state, gone_at = WatchState.NOT_LOOKED, None
     while len(looks) < count:
         found = conclude(looks[-60:], state, gone_at)
@@ -115,7 +115,7 @@ def times(plan: Plan, text: str, count: int) -> list[float]:
         at = next_look(plan, looks[-60:], found, retry_after_s=None)
         if at is None:
             break
-        looks.append(Seen(at, result, strong, at))
+        looks.append(RecordedLook(at, result, strong, at))
     return [(seen.at - SENT) / HOUR for seen in looks]
 
 
@@ -161,7 +161,7 @@ def test_challenges_are_answered_by_patience() -> None:
     gaps = [b - a for a, b in itertools.pairwise(made)]
     assert all(2**n <= gap <= 2**n * 1.1 for n, gap in enumerate(gaps[:4]))
     assert all(24 <= gap <= 26.4 for gap in gaps[5:])
-    plan, looks = Plan("w", SENT, None), [Seen(SENT, LookResult.CHALLENGED, True, SENT)]
+    plan, looks = Plan("w", SENT, None), [RecordedLook(SENT, LookResult.CHALLENGED, True, SENT)]
     found = conclude(looks, WatchState.UP, None)
     asked = next_look(plan, looks, found, retry_after_s=7200)
     assert asked is not None

@@ -151,7 +151,7 @@ async def test_people_add_no_look_at_a_post_that_has_too_many(
     looks = watching.app.state.shared.services.looks
     caller = watching.accounts.authenticate(watching.keys[Role.PIPELINE])
     with pytest.raises(InvalidRequest, match="no person can add one"):
-        looks.ask(caller, case_id, seen)
+        looks.request_look(caller, case_id, seen)
     looks.record(seen, saw(watching, LookResult.UP))  # as the service does
     assert len((await watching.client.get(place)).json()["looks"]) == 3
 
@@ -170,15 +170,19 @@ async def test_what_differs_by_country_is_gone_only_where_two_looks_agree(
     pass_time(watching, lane, 1.5)
     for url, state in ((hidden, WatchState.SUSPECTED_GONE), (blocked, WatchState.BLOCKED)):
         assert watch_of(watching, posts[url]).state is state
-    looks.state(caller, case_id, posts[hidden], saw(watching, LookResult.UP, note="from Germany"))
-    looks.state(
+    looks.record_for(
+        caller, case_id, posts[hidden], saw(watching, LookResult.UP, note="from Germany")
+    )
+    looks.record_for(
         caller, case_id, posts[blocked], saw(watching, LookResult.GONE, note="from Germany")
     )
     pass_time(watching, lane, 2)
     assert watch_of(watching, posts[hidden]).state is WatchState.SUSPECTED_GONE
     assert watch_of(watching, posts[blocked]).gone_at is None
-    looks.state(caller, case_id, posts[hidden], saw(watching, LookResult.UP, note="from Germany"))
-    looks.state(
+    looks.record_for(
+        caller, case_id, posts[hidden], saw(watching, LookResult.UP, note="from Germany")
+    )
+    looks.record_for(
         caller, case_id, posts[blocked], saw(watching, LookResult.GONE, note="from Germany")
     )
     assert watch_of(watching, posts[hidden]).state is WatchState.UP
@@ -361,22 +365,26 @@ async def test_without_the_setting_nothing_leaves_and_people_look(
     services = service.app.state.shared.services
     caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
     with pytest.raises(LooksSwitchedOff):
-        services.looks.ask(caller, case_id, seen)
-    services.looks.state(caller, case_id, seen, saw(service, LookResult.UP))
+        services.looks.request_look(caller, case_id, seen)
+    services.looks.record_for(caller, case_id, seen, saw(service, LookResult.UP))
     service.clock.advance(timedelta(hours=2))
     picture = b"\x89PNG\r\n\x1a\n" + b"0" * 50
-    look_id = services.looks.state(
+    look_id = services.looks.record_for(
         caller, case_id, seen, saw(service, LookResult.GONE, screenshot=picture)
     )
     assert watch_of(service, seen).state is WatchState.SUSPECTED_GONE
     assert services.posts.screenshot(caller, case_id, seen, look_id) == picture
     with pytest.raises(InvalidRequest, match="screenshot"):
-        services.looks.state(caller, case_id, seen, saw(service, LookResult.UP, screenshot=picture))
+        services.looks.record_for(
+            caller, case_id, seen, saw(service, LookResult.UP, screenshot=picture)
+        )
     ahead = service.clock() + timedelta(hours=1)
     with pytest.raises(InvalidRequest, match="future"):
-        services.looks.state(caller, case_id, seen, saw(service, LookResult.GONE, seen_at=ahead))
+        services.looks.record_for(
+            caller, case_id, seen, saw(service, LookResult.GONE, seen_at=ahead)
+        )
     service.clock.advance(timedelta(hours=1.5))
-    services.looks.state(
+    services.looks.record_for(
         caller, case_id, seen, saw(service, LookResult.GONE, note="404 on my phone")
     )
     assert watch_of(service, seen).state is WatchState.GONE
@@ -386,7 +394,7 @@ async def test_without_the_setting_nothing_leaves_and_people_look(
     assert _stated(last["record"])["vantage"] is None
     other = service.accounts.authenticate(service.keys[Role.AUDITOR])
     with pytest.raises(NotFound):
-        services.looks.state(other, case_id, seen, saw(service, LookResult.GONE))
+        services.looks.record_for(other, case_id, seen, saw(service, LookResult.GONE))
     assert not platform.asked
     await asyncio.sleep(0)
 
@@ -401,7 +409,7 @@ async def test_a_look_is_as_old_as_its_post_at_most_and_told_of_one_by_one(
 
     def tell(hours_ago: float) -> None:
         at = service.clock() - timedelta(hours=hours_ago)
-        looks.state(caller, case_id, seen, saw(service, LookResult.GONE, seen_at=at))
+        looks.record_for(caller, case_id, seen, saw(service, LookResult.GONE, seen_at=at))
 
     with pytest.raises(InvalidRequest, match="before the post was recorded") as refused:
         tell(1)
@@ -424,20 +432,20 @@ async def test_what_was_seen_before_a_notice_is_nothing_that_it_achieved(service
     caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
     for hours in (1, 1.5):
         service.clock.advance(timedelta(hours=hours))
-        looks.state(caller, case_id, seen, saw(service, LookResult.GONE))
+        looks.record_for(caller, case_id, seen, saw(service, LookResult.GONE))
     assert watch_of(service, seen).state is WatchState.GONE
     service.clock.advance(timedelta(hours=10))
     second = await sent(service, case_id, [seen], "search-delisting")
     service.clock.advance(timedelta(hours=2))
     late = service.clock() - timedelta(hours=5)
-    looks.state(caller, case_id, seen, saw(service, LookResult.GONE, seen_at=late))
+    looks.record_for(caller, case_id, seen, saw(service, LookResult.GONE, seen_at=late))
     assert watch_of(service, seen).state is WatchState.NOT_LOOKED
     answer = await service.client.get("/v1/statistics/removals?by=kind")
     assert answer.json()["total"]["timed"] == 1
-    looks.state(caller, case_id, seen, saw(service, LookResult.GONE))
+    looks.record_for(caller, case_id, seen, saw(service, LookResult.GONE))
     assert watch_of(service, seen).state is WatchState.SUSPECTED_GONE
     service.clock.advance(timedelta(hours=1))
-    looks.state(caller, case_id, seen, saw(service, LookResult.GONE))
+    looks.record_for(caller, case_id, seen, saw(service, LookResult.GONE))
     gone_at = {}
     for notice in (first, second):
         read = (await service.client.get(f"/v1/notices/{notice['id']}")).json()
@@ -454,11 +462,11 @@ async def test_a_look_that_is_asked_for_is_made_at_once(
     services = watching.app.state.shared.services
     caller = watching.accounts.authenticate(watching.keys[Role.PIPELINE])
     with pytest.raises(NotWatched):
-        services.looks.ask(caller, case_id, seen)
+        services.looks.request_look(caller, case_id, seen)
     await sent(watching, case_id, [seen])
-    services.looks.ask(caller, case_id, seen)
+    services.looks.request_look(caller, case_id, seen)
     assert do_due(lane) == 1
-    services.looks.ask(caller, case_id, seen)
+    services.looks.request_look(caller, case_id, seen)
     assert do_due(lane) == 0  # its site was asked within ten seconds
     watching.clock.advance(timedelta(seconds=11))
     assert do_due(lane) == 1
@@ -533,7 +541,7 @@ async def test_posts_that_may_show_a_minor_are_looked_at_by_people_only(
     assert (await watching.client.get(place)).json()["post"]["next_look_at"] is None
     caller = watching.accounts.authenticate(watching.keys[Role.ADMIN])
     with pytest.raises(NotWatched):
-        watching.app.state.shared.services.looks.ask(caller, case_id, flagged)
+        watching.app.state.shared.services.looks.request_look(caller, case_id, flagged)
 
 
 async def test_a_case_deleted_during_a_look_leaves_nothing(

@@ -12,7 +12,6 @@ import pytest
 from deepfake_service.platform import pages as module
 from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.platform.pages import MAX_BODY_BYTES, Failure, Pages
-from deepfake_service.removal.lane import look_now
 from tests.support.fake_platform import (
     Answer,
     FakePlatform,
@@ -32,6 +31,7 @@ from tests.support.fake_platform import (
     slow,
     slow_head,
 )
+from tests.support.looking import looker_of
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_one_look_takes_at_most_two_mebibytes(platform: FakePlatform, pages: Pag
     for number in range(1, 4):
         platform.says(f"/v/{number}", heavy(f"/v/{number + 1}"))
     platform.others = endless
-    _, page = look_now(pages, platform.url("/v/1"), datetime.now(UTC))
+    _, page = looker_of(pages).look_first(platform.url("/v/1"), datetime.now(UTC))
     assert [answer.status for answer in page.answers] == [302, 302, 302, 200]
     assert platform.sent_bytes < 2 * 1024 * 1024
 

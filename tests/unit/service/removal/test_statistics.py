@@ -95,7 +95,7 @@ async def _many(service: Service) -> dict[str, Any]:
     notice = await sent(service, case_id, list(by_url.values()))
 
     def look(url: str, result: LookResult) -> None:
-        looks.state(caller, case_id, by_url[url], saw(service, result))
+        looks.record_for(caller, case_id, by_url[url], saw(service, result))
 
     service.clock.advance(timedelta(hours=10))
     for url in urls[:4]:

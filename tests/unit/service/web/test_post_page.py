@@ -24,7 +24,7 @@ async def followed(service: Service) -> dict[str, Any]:
 
     def look(result: LookResult, after_h: float, **values: Any) -> None:
         service.clock.advance(timedelta(hours=after_h))
-        service.app.state.shared.services.looks.state(
+        service.app.state.shared.services.looks.record_for(
             caller, case_id, post, saw(service, result, **values)
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import socket
 from dataclasses import replace
@@ -10,10 +11,17 @@ from typing import Any
 
 import pytest
 
+from deepfake_service.capture.page_reading import PageReaders, ShownPage, read_page
+from deepfake_service.capture.page_signs import (
+    DATA_NAMES,
+    MARKS,
+    Observation,
+    PostMemory,
+    PostVisit,
+    judge,
+)
 from deepfake_service.platform.db.enums import LookResult
-from deepfake_service.platform.pages import Pages
-from deepfake_service.removal.lane import look_now
-from deepfake_service.removal.signals import MARKS, Sight, judge, sibling_of
+from deepfake_service.platform.pages import Page, Pages
 from tests.support.fake_platform import (
     Answer,
     FakePlatform,
@@ -24,6 +32,7 @@ from tests.support.fake_platform import (
     shows,
     status,
 )
+from tests.support.looking import looker_of
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 POST = "/v/123456"
@@ -36,8 +45,19 @@ PAGE = (
 """Of a post that is there, whatever status it is sent with."""
 
 
+def judged(
+    url: str,
+    page: Page,
+    memory: PostMemory | None = None,
+    at: datetime = NOW,
+    never: ShownPage | None = None,
+) -> Observation:
+    shown = read_page(page.last.text, DATA_NAMES) if page.last else None
+    return judge(PostVisit(url, page, shown, memory or PostMemory(), at, lambda: never))
+
+
 def look(platform: FakePlatform, pages: Pages, answer: Answer) -> tuple[str, bool]:
-    sight, _ = look_now(pages, platform.says(POST, answer), NOW)
+    sight, _ = looker_of(pages).look_first(platform.says(POST, answer), NOW)
     return str(sight.result), sight.strong
 
 
@@ -99,9 +119,8 @@ def test_a_site_that_answers_everything_alike_tells_nothing_unless_it_once_did(
     platform.others = shell
     assert look(platform, pages, shell) == ("unknown", False)
     url = platform.url(POST)
-    sight = judge(
-        url, pages.get(url), NOW, {"own": True}, lambda _: pages.get(sibling_of(url) or "")
-    )
+    looker = looker_of(pages)
+    sight, _ = looker.look(url, NOW, PostMemory(own=True), looker.page_that_never_was)
     assert (sight.result, sight.strong) == (LookResult.GONE, False)
     assert look(platform, pages, post()) == ("up", True)
 
@@ -109,28 +128,28 @@ def test_a_site_that_answers_everything_alike_tells_nothing_unless_it_once_did(
 def test_a_name_that_is_gone_counts_after_a_day_only(platform: FakePlatform, pages: Pages) -> None:
     url = platform.url(POST)
     with resolving({"video.example": socket.gaierror(socket.EAI_NONAME, "none")}):
-        known: dict[str, Any] = {}
-        sights: list[Sight] = []
+        memory = PostMemory()
+        sights: list[Observation] = []
         for hours in (0, 12, 24):
-            sight = judge(url, pages.get(url), NOW + timedelta(hours=hours), known, lambda _: None)
-            known = sight.known
+            sight = judged(url, pages.get(url), memory, NOW + timedelta(hours=hours))
+            memory = sight.memory
             sights.append(sight)
     assert [(s.result, s.strong) for s in sights] == [
         (LookResult.UNREACHABLE, False), (LookResult.UNREACHABLE, False), (LookResult.GONE, False),
     ]  # fmt: skip
     with resolving({"video.example": socket.gaierror(socket.EAI_AGAIN, "later")}):
-        sight = judge(url, pages.get(url), NOW, known, lambda _: None)
+        sight = judged(url, pages.get(url), memory)
     assert sight.result is LookResult.UNREACHABLE  # a name server that is down proves nothing
 
 
 def test_other_content_at_the_same_address_is_noticed(platform: FakePlatform, pages: Pages) -> None:
     url = platform.says(POST, post("First", path="/v/123456?one"))
-    first = judge(url, pages.get(url), NOW, {}, lambda _: None)
+    first = judged(url, pages.get(url))
     assert (first.result, first.strong) == (LookResult.UP, True)
     platform.says(POST, post("Second", path="/v/123456?two"))
-    assert judge(url, pages.get(url), NOW, first.known, lambda _: None).result is LookResult.CHANGED
+    assert judged(url, pages.get(url), first.memory).result is LookResult.CHANGED
     platform.says(POST, post("A new title", path="/v/123456?one"))
-    assert judge(url, pages.get(url), NOW, first.known, lambda _: None).result is LookResult.UP
+    assert judged(url, pages.get(url), first.memory).result is LookResult.UP
 
 
 @pytest.mark.parametrize("mark", [m for m in MARKS if m.site], ids=lambda m: f"{m.site} {m.result}")
@@ -144,16 +163,16 @@ def test_each_mark_of_a_platform_is_found_at_its_place_only(mark: Any, pages: Pa
     elsewhere = f"<title>t</title><a href='{text}'>a</a><script>y = '{text}'</script>"
     for body, is_found in ((page, True), (elsewhere, False)):
         answer = _answer(f"https://www.{mark.site}/watch/abcdef", body)
-        sight = judge(answer.answers[0].url, answer, NOW, {}, lambda _: None)
+        sight = judged(answer.answers[0].url, answer)
         assert (sight.result is mark.result) is is_found
         if is_found:
             assert sight.strong is (mark.place != "text")
 
 
-def _seen_at(url: str, body: str, never: str | None = None, code: int = 200) -> Sight:
+def _seen_at(url: str, body: str, never: str | None = None, code: int = 200) -> Observation:
     """Return what a page says, beside that of an address that never was."""
-    sibling = None if never is None else _answer(f"{url}0", never, code)
-    return judge(url, _answer(url, body), NOW, {}, lambda _: sibling)
+    served = read_page(never, DATA_NAMES) if never is not None and code == 200 else None
+    return judged(url, _answer(url, body), never=served)
 
 
 PORNHUB = "https://www.pornhub.com/view_video.php?viewkey=ph5abc123"
@@ -276,16 +295,16 @@ def test_what_users_write_is_no_tag_and_no_script(within: str) -> None:
 ])  # fmt: skip
 def test_a_longer_title_that_begins_with_a_mark_finds_no_post(title: str, result: str) -> None:
     own = f"<link rel='canonical' href='{FORUM}'><meta property='og:image' content='/logo.png'>"
-    known = {"title": "A", "media": "/a.jpg"}
+    memory = PostMemory("A", "/a.jpg")
     for body in (title, f"{title}</title>{own}<title>", f"A</title><h1>{title}</h1>"):
         page = _answer(FORUM, f"<title>{body}</title>")
-        assert judge(FORUM, page, NOW, {}, lambda _: None).result == result
+        assert judged(FORUM, page).result == result
     page = _answer(FORUM, f"<title>{title}</title>{own}")
-    changed = judge(FORUM, page, NOW, known, lambda _: None).result
+    changed = judged(FORUM, page, memory).result
     assert changed == ("unknown" if result == "unknown" else "changed")
     moved = replace(page.last, url=f"{FORUM}1", status=301)
     page = replace(page, answers=(moved, replace(page.last, url="https://forum.example/oops")))
-    moved_result = judge(FORUM, page, NOW, {}, lambda _: None).result
+    moved_result = judged(FORUM, page).result
     assert moved_result == ("unknown" if result == "unknown" else "moved")
 
 
@@ -314,7 +333,7 @@ def test_a_title_says_that_a_post_is_gone_only_if_the_site_serves_it_for_what_ne
 
 def test_the_text_that_is_kept_is_what_the_page_shows(platform: FakePlatform, pages: Pages) -> None:
     answer = status(404, "<p>Removed: &amp;lt;b&amp;gt; in a &lt;comment&gt; was against the rules")
-    sight, _ = look_now(pages, platform.says(POST, answer), NOW)
+    sight, _ = looker_of(pages).look_first(platform.says(POST, answer), NOW)
     assert sight.text == "Removed: &lt;b&gt; in a <comment> was against the rules"
 
 
@@ -344,3 +363,15 @@ def test_a_hostile_page_is_read_in_little_time() -> None:
         began = time.thread_time()  # whatever else the machine does
         _seen_at("https://youtube.com/v/1", unit * 200_000)
         assert time.thread_time() - began < 5
+
+
+def test_pages_are_read_in_the_sandbox_and_one_that_breaks_its_reader_tells_nothing() -> None:
+    with contextlib.closing(PageReaders(require=False)) as readers:
+        for markup in (PAGE, "", "\x00<p>\ufffd", "<!-- a", "<li>" * 100_000):
+            assert readers.read(markup, DATA_NAMES) == read_page(markup, DATA_NAMES)
+        assert readers.read("<p>" + "<b>" * 3000 + "deep", ()) is not None
+    shown = readers.read(PAGE, DATA_NAMES)  # whose processes have ended
+    assert shown is None
+    answer = _answer(FORUM, PAGE, 404)
+    found = judge(PostVisit(FORUM, answer, shown, PostMemory(), NOW, lambda: None))
+    assert (found.result, found.strong) == (LookResult.UNKNOWN, False)
