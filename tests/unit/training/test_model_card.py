@@ -198,3 +198,18 @@ def test_the_card_has_the_named_kinds_and_the_methods_apart() -> None:
     empty = card({}, fields=fields, outcomes=Outcomes.counted([], [], fields["kinds"]))
     assert "Kinds of manipulation" not in empty
     assert "Retouching, apart" not in empty
+
+
+def test_the_teaching_set_of_a_learnt_network_is_told_apart() -> None:
+    train, taught = {"film (real)": counts()}, {"tool (fake)": counts(MIT=3)}
+    backbone = BackboneConfig(tune="head", blocks=(6,), learnt="norms")
+    text = card(train, taught=taught, backbone=backbone)
+    assert "| learnt by the network | 1 | 3 |" in text
+    assert "| fitted on | 1 | 3 |" in text
+    assert "on a teaching set of 3 media" in text
+    tables = long_tables({"train": train, "held_out": {}, "taught": taught}, METRICS)
+    assert tables["data.csv"].set_index("source")["taught_media"].to_dict() == {
+        "film (real)": 0,
+        "tool (fake)": 3,
+    }
+    assert tables["terms.csv"]["source"].to_list() == ["tool (fake)"]

@@ -103,7 +103,8 @@ def model_card(
     apart, if any.
     """
     training = fields["training"]
-    train, held = training["train"], training["held_out"]
+    train, held, taught = training["train"], training["held_out"], training.get("taught", {})
+    used = {**taught, **train}
     thresholds = {level: t for level, t in fields["thresholds"].items() if t}
     described = tuple(name for source in config.card.sources for name in source.datasets)
     return filled(
@@ -117,23 +118,27 @@ def model_card(
         stated=three_lines(reliability),
         outcomes=outcomes or Outcomes(),
         crossed=crossed,
-        taught_media=sum(part["media"] for part in training.get("taught", {}).values()),
+        taught_media=sum(part["media"] for part in taught.values()),
         scales=[config.bundle.crop.scale, *config.bundle.crop.further_scales],
         manifests=training.get("manifests", []),
         sources=[
             (source.description, source.terms)
             for source in config.card.sources
-            if any(name.startswith(source.datasets) for name in train)
+            if any(name.startswith(source.datasets) for name in used)
         ],
-        has_terms=any(counts.get("terms") for counts in train.values()),
+        has_terms=any(counts.get("terms") for counts in used.values()),
         without_terms=[
             name
-            for name, counts in sorted(train.items())
+            for name, counts in sorted(used.items())
             if not counts.get("terms") and not (described and name.startswith(described))
         ],
         counts=[
             (use, len(part), f"{sum(counts['media'] for counts in part.values()):,}")
-            for use, part in (("fitted on", train), ("held out", held))
+            for use, part in (
+                ("learnt by the network", taught),
+                ("fitted on", train),
+                ("held out", held),
+            )
             if part
         ],
         thresholds=thresholds,
@@ -156,7 +161,7 @@ def long_tables(training: dict[str, Any], metrics: dict[str, Any]) -> dict[str, 
     ``deepfake_eval.analysis.summary.summarise`` on the held-out media. Rates and AUCs are shares, 0
     to 1, with a 95% interval by group; indicative ones rest on few groups.
     """
-    train, held = training["train"], training["held_out"]
+    train, held, taught = training["train"], training["held_out"], training.get("taught", {})
     tables = {
         METHODS: _methods(metrics),
         SOURCES: _sources(metrics),
@@ -165,12 +170,13 @@ def long_tables(training: dict[str, Any], metrics: dict[str, Any]) -> dict[str, 
                 "source": name,
                 **{n: train.get(name, {}).get(n, 0) for n in ("crops", "media", "groups")},
                 **{f"held_out_{n}": held.get(name, {}).get(n, 0) for n in ("media", "groups")},
+                **({"taught_media": taught.get(name, {}).get("media", 0)} if taught else {}),
             }
-            for name in sorted({*train, *held})
+            for name in sorted({*train, *held, *taught})
         ],
         TERMS: [
             {"source": name, "terms": terms, "media": media}
-            for name, counts in sorted(train.items())
+            for name, counts in sorted({**taught, **train}.items())
             for terms, media in counts.get("terms", {}).items()
         ],
     }
