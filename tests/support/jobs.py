@@ -84,8 +84,8 @@ def end(service: Service, job_id: str, material: Material) -> None:
     services = service.app.state.shared.services
     with service.database.read() as session:
         row = session.get_one(Job, job_id)
-        key = services.queries._vault.case_key(session.get_one(Case, row.case_id))
-    services.cases._vault.write(material_of(row), key, material.pack())
+        key = services.vault.case_key(session.get_one(Case, row.case_id))
+    services.vault.write(material_of(row), key, material.pack())
     services.minor_flags.compare_job(row, MediaHashes.of(material.examination))
     result = material.examination["result"]
     listed = listed_result(result, material)

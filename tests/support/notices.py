@@ -68,9 +68,7 @@ GOOD: dict[str, dict[str, Any]] = {
 def look_manipulated(service: Service, session: Session, job_id: str) -> None:
     """End a job with that verdict, without evidence."""
     row = session.get_one(Job, job_id)
-    key = service.app.state.shared.services.queries._vault.case_key(
-        session.get_one(Case, row.case_id)
-    )
+    key = service.app.state.shared.services.vault.case_key(session.get_one(Case, row.case_id))
     row.state, row.verdict = JobState.SUCCEEDED, VerdictCode.LIKELY_MANIPULATED
     row.finished_at = row.finished_at or service.clock()
     counts = {"sampled": 0, "with_face": 0, "failed": 0, "longest_gap_s": 0.0}

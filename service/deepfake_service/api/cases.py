@@ -17,7 +17,6 @@ from pydantic import Field
 from starlette.background import BackgroundTask
 from starlette.responses import StreamingResponse
 
-from deepfake_service.api.jobs import JobBase
 from deepfake_service.evidence.bundle.artifacts import mime_of
 from deepfake_service.http.answers import (
     BINARY,
@@ -42,7 +41,8 @@ from deepfake_service.http.schemas import Body, CaseId, MediaId, OccurrenceId
 from deepfake_service.http.submission_form import CaseReference, OccurrenceForm, upload_body
 from deepfake_service.http.uploads import SCREENSHOT, read_with_screenshot, streams_body
 from deepfake_service.platform.answers import ItemId, Published, Sha256, Time
-from deepfake_service.retention.deletion import NOBODY, HoldRequest
+from deepfake_service.retention.deletion import NOBODY
+from deepfake_service.review.shapes import HoldRequest, PlainCase, PlainJob
 
 router = api_router("cases")
 
@@ -76,28 +76,14 @@ class OccurrenceOut(Published):
     screenshot: bool = Field(description="Whether a screenshot is stored with it.")
 
 
-class CaseBase(Published):
-    """A case without its content."""
-
-    id: ItemId = Field(description="Id of the case.")
-    case_reference: str | None
-    """Your reference of the case; null if none was given."""
-    created_at: Time = Field(description="When the case was opened.")
-    legal_hold: bool = Field(description="Whether its media are retained until the hold is lifted.")
-    hold: HoldRequest | None = Field(description="Who asked for the hold, if that was recorded.")
-    minor: bool = Field(description="Whether a person shown may be a minor.")
-    reviewed_at: Time | None
-    """When its last item was reviewed; null if an item has not been."""
-
-
-class CaseOut(CaseBase):
+class CaseOut(PlainCase):
     """A case: what was submitted under one reference, and where it was seen."""
 
     occurrences: list[OccurrenceOut] = Field(description="The newest ones, at most 100.")
     occurrences_next: str | None
     """Cursor of `GET /v1/cases/{case_id}/occurrences` for older occurrences; null if there are
     none."""
-    jobs: list[JobBase] = Field(description="The newest ones, at most 100.")
+    jobs: list[PlainJob] = Field(description="The newest ones, at most 100.")
     jobs_next: str | None
     """Cursor of `GET /v1/jobs?case_id=` for older jobs; null if there are none."""
 
@@ -112,7 +98,7 @@ class OccurrencesOut(Published):
 class CasesOut(Published):
     """A page of cases."""
 
-    cases: list[CaseBase] = Field(description="The cases of this page.")
+    cases: list[PlainCase] = Field(description="The cases of this page.")
     next: str | None = Field(description="Cursor of the next page; null on the last one.")
 
 
@@ -129,8 +115,8 @@ def list_cases(call: Reader, page: PageDep, query: CaseQuery) -> CasesOut:
     """List the cases of this account; analysts and administrators see the cases of all accounts.
     Audited once in ten minutes."""
     filters = query.filters(call)
-    cases = call.services.queries.cases(call.caller, filters, limit=page.limit, cursor=page.cursor)
-    return CasesOut.model_validate(cases)
+    found = call.services.queries.cases(call.caller, filters, limit=page.limit, cursor=page.cursor)
+    return CasesOut(cases=found.rows, next=found.next)
 
 
 @router.post(

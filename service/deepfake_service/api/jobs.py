@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import anyio.to_thread
 from fastapi import Query
 from pydantic import Field
 from starlette.responses import StreamingResponse
 
-from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.examination.webhook_deliveries import ShownWebhook, webhooks_of
 from deepfake_service.http.auth import Call, Follower, Reader, Uploader, check_still_authenticated
 from deepfake_service.http.dependencies import PageDep
 from deepfake_service.http.list_filters import JobQuery
 from deepfake_service.http.routing import api_router
-from deepfake_service.http.schemas import (
-    CaptureId,
-    JobId,
-    LeaningOut,
-    LogLikelihoodRatio,
-    ResultOut,
-    Score,
-)
-from deepfake_service.platform.answers import ItemId, Published, Sha256, Time
+from deepfake_service.http.schemas import CaptureId, JobId, ResultOut
+from deepfake_service.platform.answers import Published
 from deepfake_service.platform.db import Capture, Job
-from deepfake_service.platform.db.enums import ENDED, Finding, JobState, Priority, RetentionPolicy
+from deepfake_service.platform.db.enums import ENDED
 from deepfake_service.platform.errors import NotAuthenticated, NotFound, SecondFactorRequired
+from deepfake_service.review.shapes import PlainJob, ScoredJob
 
 router = api_router("jobs")
 
@@ -38,76 +30,7 @@ KEEP_ALIVE_EVERY_S = 15.0
 """After so long without a change a comment is sent, because proxies close silent connections."""
 
 
-class ProgressOut(Published):
-    """The progress of an examination, in frames."""
-
-    stage: str | None
-    """`overview`, `dense` (around suspect moments), then `evidence`. `awaiting_model`: the job was
-    begun, and no worker that runs now has its model bundle and version."""
-    done: int = Field(description="Frames that have been examined, in all stages so far.")
-    total: int | None
-    """Frames that have been planned so far; null until that is known. It grows once, when suspect
-    moments are to be examined closely."""
-    overview: int | None
-    """How many of the frames belong to the overview, which come first; null until that is known."""
-    remaining_s: int | None
-    """About how many seconds the frames planned so far still take, at the rate of those that are
-    finished; null until that is known. A close look may follow the overview unless `frames` was
-    asked for."""
-
-
-class JobBase(Published):
-    """A job without its result."""
-
-    id: ItemId = Field(description="Id of the job.")
-    kind: Literal["video", "frame"]
-    """The address that it was submitted to: `video` for `POST /v1/videos`, `frame` for `POST
-    /v1/frames`. Evidence records it. It does not say what the file is: a picture that was sent to
-    `/v1/videos` is examined as a picture; see `media_kind`."""
-    state: JobState
-    """What has become of the job. `failed` means that the service failed; media that cannot be
-    examined succeed with the verdict `unable_to_evaluate`. `cancelled` is a job that is being
-    deleted, which no answer shows."""
-    sha256: Sha256 = Field(description="SHA-256 of the submitted bytes.")
-    size: int = Field(description="Number of submitted bytes.")
-    case_id: ItemId = Field(description="Id of the case that it belongs to.")
-    media_id: ItemId = Field(description="Id of the submitted file within the case.")
-    priority: Priority = Field(description="Its priority in the queue.")
-    frames: int | None = Field(description="How many frames were asked for; null: as needed.")
-    retention: RetentionPolicy
-    """How long the media are retained after the verdict."""
-    progress: ProgressOut = Field(description="How far the examination has come.")
-    verdict: VerdictCode | None
-    """The conclusion of the model on what was `examined`, the faces; null until the job has
-    succeeded. Whether to act on it is for the `finding`."""
-    leaning: LeaningOut
-    finding: Finding | None = Field(description="The decision of the reviewers, if there is one.")
-    reviewers_disagree: bool
-    """Whether the finding is `undecided` because one reviewer confirmed and another rejected. False
-    if a reviewer left it undecided."""
-    failure: str | None
-    """If the service failed: the name of the error, which its log explains. Other versions may give
-    other names. Submit the file again to have it examined once more."""
-    bundle_sha256: str = Field(description="Identifies the model bundle.")
-    created_at: Time = Field(description="When it was submitted.")
-    started_at: Time | None = Field(description="When its examination began; null while it waits.")
-    finished_at: Time | None = Field(description="When it ended; null until then.")
-    media_expires_at: Time | None
-    """When its media are deleted; null if that is not known yet, or they are already deleted."""
-    media_kept: bool = Field(description="Whether the media are still stored.")
-
-
-class ListedJobOut(JobBase):
-    """A job with the values of its result, but without the rest of it."""
-
-    media_kind: Literal["image", "video"] | None
-    """What the file is by its content, as the console shows it; null until it was examined, and if
-    it could not be read."""
-    score: Score
-    log_likelihood_ratio: LogLikelihoodRatio
-
-
-class JobOut(ListedJobOut):
+class JobOut(ScoredJob):
     """A job, with its result once there is one."""
 
     result: ResultOut | None = Field(description="The result; null until the job has succeeded.")
@@ -117,17 +40,15 @@ class JobOut(ListedJobOut):
 class JobsOut(Published):
     """A page of jobs."""
 
-    jobs: list[ListedJobOut] = Field(description="The jobs of this page.")
+    jobs: list[ScoredJob] = Field(description="The jobs of this page.")
     next: str | None = Field(description="Cursor of the next page; null on the last one.")
 
 
 def job_out(call: Call, job_id: str) -> JobOut:
     """Return what a job's caller is told of it. Reads the database: call it in a thread."""
-    job = call.services.queries.job(call.caller, job_id)
-    result = job["result"] or {}
-    values = {name: result.get(name) for name in ("score", "log_likelihood_ratio")}
+    job, result = call.services.queries.job(call.caller, job_id)
     webhooks = webhooks_of(call.state.database, call.caller, Job, job_id)
-    return JobOut.model_validate({**job, **values, "webhooks": webhooks})
+    return JobOut(**dict(job), result=result, webhooks=webhooks)
 
 
 @router.get("/jobs", summary="List jobs")
@@ -137,8 +58,7 @@ def list_jobs(call: Reader, page: PageDep, query: JobQuery) -> JobsOut:
     filters = query.filters(call)
     queries = call.services.queries
     listed = queries.scored_jobs(call.caller, filters, limit=page.limit, cursor=page.cursor)
-    jobs = [ListedJobOut.model_validate(job) for job in listed.rows]
-    return JobsOut(jobs=jobs, next=listed.next)
+    return JobsOut(jobs=listed.rows, next=listed.next)
 
 
 @router.get("/jobs/{job_id}", summary="Read a job")
@@ -181,7 +101,7 @@ def follow_job(job_id: JobId, call: Follower) -> StreamingResponse:
     has its present state."""
     first = call.services.queries.progress(call.caller, job_id)
 
-    def progress() -> dict[str, Any]:
+    def progress() -> PlainJob:
         try:
             return call.services.queries.progress(call.caller, job_id)
         finally:
@@ -193,11 +113,11 @@ def follow_job(job_id: JobId, call: Follower) -> StreamingResponse:
         while True:
             if job != sent:
                 sent, silent_s = job, 0.0
-                yield f"event: job\ndata: {json.dumps(job)}\n\n"
+                yield f"event: job\ndata: {job.model_dump_json()}\n\n"
             elif silent_s >= KEEP_ALIVE_EVERY_S:
                 silent_s = 0.0
                 yield ": still here\n\n"
-            if JobState(job["state"]) in ENDED or await call.request.is_disconnected():
+            if job.state in ENDED or await call.request.is_disconnected():
                 return
             if call.state.is_stopping():
                 # A server that stops waits for its requests, and accepts no others meanwhile.

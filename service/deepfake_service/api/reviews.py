@@ -12,9 +12,9 @@ from deepfake_service.http.answers import binary
 from deepfake_service.http.auth import Call, Reader, Reviewer, while_authenticated
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import Body, CaseId, JobId
-from deepfake_service.platform.answers import Published, Time
-from deepfake_service.platform.db.enums import Decision, Finding, Role
-from deepfake_service.review.reviews import OnHold
+from deepfake_service.platform.answers import Published
+from deepfake_service.platform.db.enums import Decision, Finding
+from deepfake_service.review.reviews import OnHold, Opinion
 
 router = api_router("evidence", prefix="")
 
@@ -30,16 +30,6 @@ class ReviewIn(Body):
     """
 
 
-class ReviewOut(Published):
-    """One decision."""
-
-    at: Time = Field(description="When it was decided.")
-    name: str = Field(description="Name of the reviewer.")
-    role: Role = Field(description="Role of the reviewer.")
-    decision: Decision = Field(description="What was decided.")
-    reason: str = Field(description="Why.")
-
-
 class ReviewsOut(Published):
     """All decisions, and the finding that results from them."""
 
@@ -47,7 +37,7 @@ class ReviewsOut(Published):
     reviewers_disagree: bool
     """Whether it is `undecided` because one reviewer confirmed and another rejected."""
     on_hold: OnHold | None = Field(description="What it waits for, by the last decision.")
-    reviews: list[ReviewOut] = Field(description="The decisions, oldest first.")
+    reviews: list[Opinion] = Field(description="The decisions, oldest first.")
 
 
 @router.post("/v1/jobs/{job_id}/reviews", summary="Review an examination", status_code=201)
@@ -69,14 +59,12 @@ def list_reviews(job_id: JobId, call: Reader) -> ReviewsOut:
 def _reviews(call: Call, job_id: str) -> ReviewsOut:
     services, caller = call.services, call.caller
     job = services.queries.progress(caller, job_id)
-    services.queries.audit_case(caller, job["case_id"])
-    told = {name: job[name] for name in ("finding", "reviewers_disagree")}
-    reviews = [
-        {name: review[name] for name in ReviewOut.model_fields}
-        for review in services.reviews.of_job(caller, job_id)
-    ]
-    return ReviewsOut.model_validate(
-        {**told, "on_hold": services.reviews.on_hold(caller, job_id), "reviews": reviews}
+    services.queries.audit_case(caller, job.case_id)
+    return ReviewsOut(
+        finding=job.finding,
+        reviewers_disagree=job.reviewers_disagree,
+        on_hold=services.reviews.on_hold(caller, job_id),
+        reviews=services.reviews.of_job(caller, job_id),
     )
 
 

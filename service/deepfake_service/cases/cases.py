@@ -140,8 +140,8 @@ class Cases:
             rows = session.execute(select(model.id, model.case_id).where(model.id.in_(ids)))
             of_case.update((row.id, row.case_id) for row in rows)
         wanted = Case.id.in_({*ids, *of_case.values()})
-        rows = session.execute(select(Case).where(wanted, Case.sealed.is_not(None)))
-        opened = opened_rows(rows, lambda row: open_json(self._vault.case_key(row[0]), row[0]))
+        cases = session.execute(select(Case).where(wanted, Case.sealed.is_not(None)))
+        opened = opened_rows(cases, lambda row: open_json(self._vault.case_key(row[0]), row[0]))
         names = {case.id: content["reference"] for (case,), content in opened}
         return {i: names[c] for i in ids if names.get(c := of_case.get(i, i))}
 

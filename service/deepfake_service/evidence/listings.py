@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image, ImageFilter
@@ -26,10 +27,26 @@ MAX_RANK = 20
 THUMBNAIL_PX = 14
 """Width of a thumbnail. So few pixels are blurred for good: there is no sharp picture behind it."""
 _BLUR_PX = 8
-FIELDS = ("name", "platform", "llr", "still", "duration_s", "low", "high", "limit")
 Listed = tuple[Mapping[str, Any], bytes | None]
 """What the end of an examination adds to a job's entry in lists: values, and a thumbnail where its
 evidence can show faces."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListEntry:
+    """What lists show of a job; ``None`` is not known."""
+
+    name: str | None = None
+    platform: str | None = None
+    llr: float | None = None
+    still: bool | None = None
+    """Whether it is a picture."""
+    duration_s: float | None = None
+    low: float | None = None
+    high: float | None = None
+    """The thresholds of the value."""
+    limit: float | None = None
+    """The largest value."""
 
 
 def rank_of(log10_ratio: float | None) -> int | None:
@@ -57,10 +74,9 @@ def end_listing(session: Session, case_key: bytes, job: Job, listed: Listed) -> 
         listing.thumbnail = seal(case_key, thumbnail, context_of("thumbnail", job.id))
 
 
-def open_listing(case_key: bytes, listing: Listing | None) -> dict[str, Any]:
-    """Return what is known of a job; what is not is ``None``."""
-    known = open_json(case_key, listing) if listing is not None else {}
-    return {**dict.fromkeys(FIELDS), **known}
+def open_listing(case_key: bytes, listing: Listing | None) -> ListEntry:
+    """Return what is known of a job."""
+    return ListEntry(**open_json(case_key, listing)) if listing is not None else ListEntry()
 
 
 def open_reasons(case_key: bytes, job: Job) -> list[str]:

@@ -244,7 +244,9 @@ class MinorFlags:
             if case.minor_from is not None:
                 known = cases.get(case.minor_from)
                 copies = self._copies(session, case_id, cases)
-                source = RelatedCase(known and known.id, known and references[known], copies)
+                source = RelatedCase(None, None, copies)
+                if known is not None:
+                    source = RelatedCase(known.id, references[known], copies)
             for heir, reference in references.items():
                 if heir.id not in (case_id, case.minor_from):
                     copies = self._copies(session, heir.id, cases)
@@ -269,7 +271,7 @@ class MinorFlags:
                 found.append(None)
                 continue
             key = self._vault.case_key(cases[job.case_id])
-            name = open_listing(key, session.get(Listing, job.id))["name"]
+            name = open_listing(key, session.get(Listing, job.id)).name
             found.append(FlaggedFile(job.id, name or session.get_one(Media, job.media_id).sha256))
         first, second = found or (None, None)
         return first, second

@@ -7,10 +7,18 @@ from typing import Annotated, Any, Literal
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from deepfake_models.bundle.results import Leaning, ReasonCode, Unexamined, VerdictCode
+from deepfake_models.bundle.results import ReasonCode, Unexamined, VerdictCode
 from deepfake_models.bundle.spec import is_none
 from deepfake_models.sandbox.confinement import Layer
-from deepfake_service.platform.answers import EXAMPLE_ID, ItemId, Published, Sha256
+from deepfake_service.platform.answers import (
+    EXAMPLE_ID,
+    ItemId,
+    LogLikelihoodRatio,
+    Published,
+    Score,
+    Sha256,
+    ValueLeaning,
+)
 
 
 def _id_of(item: str) -> Any:
@@ -26,31 +34,6 @@ OccurrenceId = Annotated[str, _id_of("occurrence")]
 LookId = Annotated[str, _id_of("look")]
 Language = Literal["ko", "en"]
 
-Score = Annotated[
-    float | None,
-    Field(
-        ge=0.0,
-        le=1.0,
-        description="Higher = more probably manipulated, calibrated at the bundle's prior. "
-        "Null if nothing was scored.",
-    ),
-]
-LogLikelihoodRatio = Annotated[
-    float | None,
-    Field(description="Base 10, independent of the prior. Null if nothing was scored."),
-]
-
-
-LeaningOut = Annotated[
-    Leaning | None,
-    Field(
-        exclude_if=is_none,
-        description="Which way the value leans, by edges whose error rates are in the model bundle "
-        "and in the evidence. It ranks a queue and never proves anything: more authentic media "
-        "lean towards manipulated than are called so. Left out if nothing was scored, or the "
-        "model bundle has no such edges.",
-    ),
-]
 Kinds = Annotated[
     dict[str, float] | None,
     Field(
@@ -127,7 +110,7 @@ class FaceOut(Stored):
     verdict: VerdictCode = Field(description="The conclusion on this face.")
     quality: QualityOut = Field(description="Measurements of the face.")
     reasons: Reasons
-    leaning: LeaningOut = None
+    leaning: ValueLeaning = None
 
 
 class FrameOut(Stored):
@@ -141,7 +124,7 @@ class FrameOut(Stored):
     log_likelihood_ratio: LogLikelihoodRatio
     reasons: Reasons
     faces: list[FaceOut] = Field(description="The faces that were found.")
-    leaning: LeaningOut = None
+    leaning: ValueLeaning = None
     kinds: Kinds = None
     job_id: ItemId | None = None
     """The job of this picture, if the request named a case."""
@@ -190,7 +173,7 @@ class TrackOut(Stored):
     judged: int = Field(description="Faces scored.")
     moments: list[MomentOut] = Field(description="Spans in which the face looks manipulated.")
     reasons: Reasons
-    leaning: LeaningOut = None
+    leaning: ValueLeaning = None
     kinds: Kinds = None
 
 
@@ -229,7 +212,7 @@ class ResultOut(Stored):
     tracks: list[TrackOut] = Field(description="The people whose faces were found.")
     frames: FrameCountsOut = Field(description="How many frames were examined.")
     faces: list[TrackedFaceOut] = Field([], description="The faces that were found, by frame.")
-    leaning: LeaningOut = None
+    leaning: ValueLeaning = None
     kinds: Kinds = None
 
 

@@ -216,7 +216,7 @@ class NoticeDesk:
 
     def of_case(
         self, caller: Caller, case_id: str, *, limit: int = MAX_PAGE, cursor: str | None = None
-    ) -> ListPage:
+    ) -> ListPage[dict[str, Any]]:
         """Return a page of the notices of a case, newest first, without their texts;
         ``InvalidRequest`` if the cursor is invalid. The caller audits that the case is read."""
         with self._database.read() as session:

@@ -11,9 +11,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Generic, TypeVar, TypeVarTuple
 
-from sqlalchemy import ColumnElement, Select, and_, exists, false, func, not_, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Select,
+    SQLColumnExpression,
+    and_,
+    exists,
+    false,
+    func,
+    not_,
+    or_,
+    select,
+    tuple_,
+)
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from deepfake_service.platform.db import Case, Job, Media, Notice, Occurrence, Review
@@ -26,7 +39,10 @@ UNRANKED = -100
 """Stands for the rank of a job without a value."""
 MAX_RANK, MAX_TURN = 2**15 - 1, 2**63 - 1
 """What columns of ranks and of turns hold."""
-Columns = Sequence[ColumnElement[Any] | InstrumentedAttribute[Any]]
+Columns = Sequence[SQLColumnExpression[object]]
+T = TypeVar("T")
+M = TypeVar("M", bound=Job | Case | Notice | Occurrence)
+Others = TypeVarTuple("Others")
 
 
 class Order(StrEnum):
@@ -55,6 +71,8 @@ class Filters:
     state: str | None = None
     verdict: str | None = None
     case_id: str | None = None
+    ids: tuple[str, ...] | None = None
+    """Ids of jobs."""
     media: tuple[str, ...] | None = None
     """Ids of media."""
     finding: str | None = None
@@ -78,10 +96,10 @@ class Filters:
 
 
 @dataclass(frozen=True, slots=True)
-class ListPage:
+class ListPage(Generic[T]):
     """A page of a list, and the cursor of the next page."""
 
-    rows: list[dict[str, Any]]
+    rows: Sequence[T]
     next: str | None
 
 
@@ -98,6 +116,8 @@ def conditions(filters: Filters) -> list[ColumnElement[bool]]:
     ):
         if value is not None:
             clauses.append(column == value)
+    if filters.ids is not None:
+        clauses.append(Job.id.in_(filters.ids))
     if filters.media is not None:
         clauses.append(Job.media_id.in_(filters.media))
     if filters.sha256 is not None:
@@ -185,15 +205,14 @@ def lacks_notice() -> ColumnElement[bool]:
     return and_(Job.finding.in_(MANIPULATED), ~noticed.correlate(Job))
 
 
-def cursor_of(name: str, values: Sequence[Any]) -> str:
+def cursor_of(name: str, values: Sequence[object]) -> str:
     """Return the cursor of the rows after the one with these values of the columns that order the
     list of this name: ranks, if it has them, time and id."""
-    *ranks, at, row_id = values
-    text = "|".join([name, *map(str, ranks), at.isoformat(), row_id])
+    text = "|".join([name, *(v.isoformat() if isinstance(v, datetime) else str(v) for v in values)])
     return base64.urlsafe_b64encode(text.encode()).decode()
 
 
-def values_of(cursor: str, name: str, largest: Sequence[int]) -> tuple[Any, ...]:
+def values_of(cursor: str, name: str, largest: Sequence[int]) -> tuple[object, ...]:
     """Return the values that a cursor names, in a list with a rank for each of ``largest``;
     ``InvalidRequest`` if the cursor is not one that ``cursor_of`` made for the list ``name``."""
     try:
@@ -210,7 +229,7 @@ def values_of(cursor: str, name: str, largest: Sequence[int]) -> tuple[Any, ...]
         ) from error
 
 
-def after(order: Columns, values: Sequence[Any], *, rising: bool = False) -> ColumnElement[bool]:
+def after(order: Columns, values: Sequence[object], *, rising: bool = False) -> ColumnElement[bool]:
     """Return the condition for the rows after the one with these values, in a list by falling
     ``order``. With ``rising``, the list is in the opposite order."""
     row, last = tuple_(*order), tuple(values)
@@ -219,12 +238,12 @@ def after(order: Columns, values: Sequence[Any], *, rising: bool = False) -> Col
 
 def page_of(
     session: Session,
-    statement: Select[*tuple[Any, ...]],
-    model: type[Job] | type[Case] | type[Notice] | type[Occurrence],
+    statement: Select[M, *Others],
+    model: type[M],
     limit: int,
     cursor: str | None,
     order: Order = Order.NEWEST,
-) -> tuple[Sequence[Any], str | None]:
+) -> tuple[Sequence[Row[M, *Others]], str | None]:
     """Return ``limit`` rows of ``model`` in this order, from the one after a cursor on, and the
     cursor of the next page, if there is one; ``InvalidRequest`` if the cursor is not one of an
     earlier answer."""
@@ -232,6 +251,7 @@ def page_of(
     rank: Columns = (func.coalesce(Job.rank, UNRANKED),) if ranked else ()
     columns: Columns = (*rank, model.created_at, model.id)
     name = f"{model.__tablename__} {order}"
+    values: tuple[object, ...]
     if cursor is not None:
         values = values_of(cursor, name, (MAX_RANK,) if ranked else ())
         statement = statement.where(after(columns, values, rising=rising))
@@ -239,6 +259,8 @@ def page_of(
     rows = session.execute(statement.limit(limit + 1)).all()
     if len(rows) <= limit:
         return rows, None
-    last: Any = rows[limit - 1][0]
-    ranks = (UNRANKED if last.rank is None else last.rank,) if ranked else ()
-    return rows[:limit], cursor_of(name, (*ranks, last.created_at, last.id))
+    last: M = rows[limit - 1][0]
+    values = (last.created_at, last.id)
+    if ranked and isinstance(last, Job):
+        values = (UNRANKED if last.rank is None else last.rank, *values)
+    return rows[:limit], cursor_of(name, values)

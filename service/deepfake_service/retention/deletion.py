@@ -8,11 +8,9 @@ be read from freed blocks of the disk either.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TypeVar
 
-from pydantic import ConfigDict
 from sqlalchemy import Select, delete, select, update
 from sqlalchemy.orm import Session
 
@@ -27,7 +25,6 @@ from deepfake_service.cases.case_lock import (
 )
 from deepfake_service.cases.cases import folder_of, material_of, screenshot_of
 from deepfake_service.examination.queue import JobQueue
-from deepfake_service.platform.clock import Day
 from deepfake_service.platform.db import (
     Capture,
     Case,
@@ -46,28 +43,10 @@ from deepfake_service.platform.db.enums import ENDED, JobState
 from deepfake_service.platform.errors import BeingDeleted, Forbidden, NotFound
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.storage import Vault, open_json, seal_json
-from deepfake_service.platform.texts.fields import Text
 from deepfake_service.removal.posts import screenshot_of_look
+from deepfake_service.review.shapes import HoldRequest
 
 OfAccount = TypeVar("OfAccount", Case, Job)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HoldRequest:
-    """Who asked for a legal hold."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-
-    asked_by: Text | None = None
-    """The authority or person."""
-    file_number: Text | None = None
-    """Their file number."""
-    asked_on: Day | None = None
-    """The day on which they asked."""
-
-    def stored(self) -> dict[str, str | None]:
-        """Return it as JSON."""
-        return {**asdict(self), "asked_on": self.asked_on and self.asked_on.isoformat()}
 
 
 NOBODY = HoldRequest()

@@ -7,11 +7,12 @@ results is audited once in ten minutes for each key.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Row, Select, func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Caller
@@ -46,27 +47,36 @@ from deepfake_service.platform.storage import Vault, context_of, open_json
 from deepfake_service.platform.storage.blobs import missing_as
 from deepfake_service.platform.storage.envelope import unseal
 from deepfake_service.platform.storage.sealed_columns import opened_rows
+from deepfake_service.review.shapes import (
+    Item,
+    PlainCase,
+    PlainJob,
+    Progress,
+    ResultRow,
+    ScoredJob,
+)
 
 FEWEST_FRAMES, SHORTEST_S = 8, 3.0
 """Before so many frames and seconds, the time that a frame takes is not known: opening the media
 takes longer than the first frames."""
-VALUES = ("score", "log_likelihood_ratio")
-PLAIN = (
-    "id", "kind", "state", "case_id", "media_id", "priority", "frames", "retention", "verdict",
-    "leaning", "finding", "failure", "bundle_sha256",
-)  # fmt: skip
-TIMES = ("created_at", "started_at", "finished_at")
-"""What answers have of a job as its row has it."""
 CASE_PAGE = 100
 """Occurrences and jobs that the answer about a case has. An occurrence has up to 18 kB."""
 DIGEST_CHARS = 12
 """Characters of the SHA-256 that stand for a file without a name."""
 
 
-def job_rows() -> Select[Job, Media, Case, Listing, bool, bool]:
-    """Select jobs with what lists show of them: the rows that ``Queries.shown`` opens."""
+T = TypeVar("T")
+JobRow = Row[Job, Media, Case, Listing, bool, bool, int]
+"""What ``job_rows`` selects."""
+
+
+def job_rows() -> Select[Job, Media, Case, Listing, bool, bool, int]:
+    """Select jobs with what lists show of them: their medium, case and listing, whether there is a
+    thumbnail, whether reviewers disagree, and in how many places the file was seen."""
+    posts = select(func.count(Occurrence.id)).where(Occurrence.media_id == Media.id)
+    seen = posts.correlate(Media).scalar_subquery()
     return (
-        select(Job, Media, Case, Listing, Listing.thumbnail.is_not(None), disagreed())
+        select(Job, Media, Case, Listing, Listing.thumbnail.is_not(None), disagreed(), seen)
         .join(Media, Job.media_id == Media.id)
         .join(Case, Job.case_id == Case.id)
         .outerjoin(Listing, Listing.id == Job.id)
@@ -82,25 +92,20 @@ class Queries:
         self._vault = vault
         self._read_audit = ReadAudit(database)
 
-    def job(self, caller: Caller, job_id: str) -> dict[str, Any]:
-        """Return a job with its result, or ``None`` as result. Reading a result is audited."""
+    def job(self, caller: Caller, job_id: str) -> tuple[ScoredJob, Mapping[str, object] | None]:
+        """Return a job and its result, if there is one. Reading a result is audited."""
         with self._database.read() as session:
-            job, case = find_visible(session, caller, Job, job_id)
-            shown = self.plain(session, job)
-        result = None
-        if job.result is not None:
-            result = open_json(self._vault.case_key(case), job)
-            self._read_audit.note(caller, Action.RESULT_READ, job_id)
-        return {**shown, "media_kind": media_kind(result), "result": result}
+            row = _visible_row(session, caller, job_id)
+        job, _, case, *_ = row
+        if job.result is None:
+            return self.scored(row), None
+        self._read_audit.note(caller, Action.RESULT_READ, job_id)
+        return self.scored(row), open_json(self._vault.case_key(case), job)
 
-    def progress(self, caller: Caller, job_id: str) -> dict[str, Any]:
+    def progress(self, caller: Caller, job_id: str) -> PlainJob:
         """Return a job without its result."""
         with self._database.read() as session:
-            return self.plain(session, find_visible(session, caller, Job, job_id)[0])
-
-    def plain(self, session: Session, job: Job) -> dict[str, Any]:
-        """Return what is in plain text about a job."""
-        return self._plain(session.execute(job_rows().where(Job.id == job.id)).one())
+            return self.plain(_visible_row(session, caller, job_id))
 
     def thumbnail(self, caller: Caller, job_id: str) -> bytes:
         """Return the blurred thumbnail of a job as JPEG; ``ImageryWithheld`` if a person shown may
@@ -156,7 +161,7 @@ class Queries:
 
     def cases(
         self, caller: Caller, filters: Filters, *, limit: int, cursor: str | None
-    ) -> dict[str, Any]:
+    ) -> ListPage[PlainCase]:
         """Return a page of the cases that the caller may see, by ``case_conditions``. Audited once
         in ten minutes: it has their references."""
         statement = select(Case).where(
@@ -166,28 +171,28 @@ class Queries:
             rows, following = page_of(session, statement, Case, limit, cursor, filters.order)
         if rows:
             self._read_audit.note(caller, Action.CASE_READ, detail="list")
-        opened = opened_rows(rows, lambda row: self.case_json(row[0]))
-        return {"cases": [shown for _, shown in opened], "next": following}
+        opened = opened_rows(rows, lambda row: self.plain_case(row[0]))
+        return ListPage([case for _, case in opened], following)
 
-    def case_json(self, case: Case) -> dict[str, Any]:
+    def plain_case(self, case: Case) -> PlainCase:
         """Return a case without its content."""
         content = open_json(self._vault.case_key(case), case)
-        return {
-            "id": case.id,
-            "case_reference": content["reference"],
-            "created_at": iso_time(case.created_at),
-            "legal_hold": case.held_at is not None,
-            "hold": content.get("hold"),
-            "minor": case.minor_at is not None,
-            "reviewed_at": iso_time(case.reviewed_at),
-        }
+        return PlainCase(
+            id=case.id,
+            case_reference=content["reference"],
+            created_at=case.created_at,
+            legal_hold=case.held_at is not None,
+            hold=content.get("hold"),
+            minor=case.minor_at is not None,
+            reviewed_at=case.reviewed_at,
+        )
 
-    def brief(self, caller: Caller, case_id: str) -> dict[str, Any]:
+    def brief(self, caller: Caller, case_id: str) -> PlainCase:
         """Return a case without its content, and audit that it was read."""
         with self._database.read() as session:
-            content = self.case_json(find_visible(session, caller, Case, case_id)[0])
+            case = self.plain_case(find_visible(session, caller, Case, case_id)[0])
         self.audit_case(caller, case_id)
-        return content
+        return case
 
     def occurrences(
         self,
@@ -198,7 +203,7 @@ class Queries:
         ids: tuple[str, ...] | None = None,
         limit: int = MAX_PAGE,
         cursor: str | None = None,
-    ) -> ListPage:
+    ) -> ListPage[dict[str, Any]]:
         """Return a page of the occurrences of a case, newest first. It can be restricted. The
         caller audits that the case is read."""
         statement = select(Occurrence).where(
@@ -220,26 +225,44 @@ class Queries:
         return found
 
     def jobs(
-        self, caller: Caller, filters: Filters, *, limit: int, cursor: str | None = None
-    ) -> ListPage:
-        """Return a page of jobs with what is in plain text about them."""
-        rows, following = self._read(caller, filters, limit, cursor)
-        return ListPage([self._plain(row) for row in rows], following)
+        self,
+        caller: Caller,
+        filters: Filters,
+        opened: Callable[[JobRow], T],
+        *,
+        limit: int = MAX_PAGE,
+        cursor: str | None = None,
+    ) -> ListPage[T]:
+        """Return a page of jobs, each as ``plain``, ``scored`` or ``item`` gives it, but for those
+        of which something was altered. The caller audits what it reads of them."""
+        statement = job_rows().where(visible_to(caller), *conditions(filters))
+        with self._database.read() as session:
+            rows, following = page_of(session, statement, Job, limit, cursor, filters.order)
+        return ListPage([job for _, job in opened_rows(rows, opened)], following)
 
     def scored_jobs(
         self, caller: Caller, filters: Filters, *, limit: int, cursor: str | None
-    ) -> ListPage:
-        """Return a page of jobs, each with ``VALUES``: ``None`` where nothing was scored; and with
-        ``media_kind``.
-        """
-        rows, following = self._read(caller, filters, limit, cursor)
-        opened = opened_rows(rows, lambda row: {**self._plain(row), **self._values(row)})
-        jobs = [job for _, job in opened]
-        if any(row[0].result is not None for row in rows):
+    ) -> ListPage[ScoredJob]:
+        """Return a page of jobs with their values, in exact order. Audited once in ten minutes."""
+        page = self.jobs(caller, filters, self.scored, limit=limit, cursor=cursor)
+        if any(job.verdict for job in page.rows):
             self.audit(caller)
         if filters.order is Order.LIKELIHOOD:
-            jobs.sort(key=_likelihood, reverse=True)  # exactly, and else as they were
-        return ListPage(jobs, following)
+            return ListPage(sorted(page.rows, key=_likelihood, reverse=True), page.next)
+        return page
+
+    def items_of(
+        self, caller: Caller, ids: Sequence[str], *, submitted: bool = False
+    ) -> list[Item]:
+        """Return the jobs with these ids, at most ``MAX_PAGE``, in this order. Others, and deleted
+        ones, are left out. With ``submitted``, only jobs that the caller's account submitted are
+        returned. Audited as a list."""
+        account = caller.account_id if submitted else None
+        found = self.jobs(caller, Filters(ids=tuple(ids), account_id=account), self.item).rows
+        if found:
+            self.audit(caller)
+        items = {item.id: item for item in found}
+        return [items[job_id] for job_id in dict.fromkeys(ids) if job_id in items]
 
     def case(self, caller: Caller, case_id: str) -> dict[str, Any]:
         """Return a case with its newest occurrences and jobs, and audit that it was read.
@@ -249,89 +272,114 @@ class Queries:
         """
         content = self.brief(caller, case_id)
         seen = self.occurrences(caller, case_id, limit=CASE_PAGE)
-        jobs = self.jobs(caller, Filters(case_id=case_id), limit=CASE_PAGE)
+        jobs = self.jobs(caller, Filters(case_id=case_id), self.plain, limit=CASE_PAGE)
         return {
-            **content,
+            **dict(content),
             "occurrences": seen.rows[::-1],
             "occurrences_next": seen.next,
             "jobs": jobs.rows[::-1],
             "jobs_next": jobs.next,
         }
 
-    def results(self, caller: Caller, filters: Filters, *, limit: int) -> Iterator[dict[str, Any]]:
+    def results(self, caller: Caller, filters: Filters, *, limit: int) -> Iterator[ResultRow]:
         """Yield at most ``limit`` jobs with their scores, newest first. Audited as one read."""
         with self._database.write() as session:
             append_entry(session, caller.actor, Action.RESULT_READ, detail="table")
         cursor = None
         while limit > 0:
-            rows, cursor = self._read(caller, filters, min(MAX_PAGE, limit), cursor)
-            limit -= len(rows)
-            kept = [row for row in rows if row[2].sealed is not None]
+            page = self.jobs(
+                caller, filters, lambda row: row, limit=min(MAX_PAGE, limit), cursor=cursor
+            )
+            limit -= len(page.rows)
+            kept = [row for row in page.rows if row[2].sealed is not None]
             with self._database.read() as session:
                 altered = altered_jobs(session, [row[0] for row in kept])
-            for row, values in opened_rows(kept, self._result_row):
-                yield values | ({"finding": "record_altered"} if row[0].id in altered else {})
+            for row, shown in opened_rows(kept, self._result_row):
+                yield replace(shown, finding="record_altered") if row[0].id in altered else shown
+            cursor = page.next
             if cursor is None:
                 return
 
-    def jobs_of(
-        self, caller: Caller, ids: Sequence[str], *, submitted: bool = False
-    ) -> list[dict[str, Any]]:
-        """Return the jobs with these ids, in this order, as ``shown``, with their ``posts``.
-
-        Others, and deleted ones, are left out. ``posts`` is the number of places where the file was
-        seen. With ``submitted``, only jobs that the caller's account submitted are returned.
-        """
-        statement = job_rows().where(
-            Job.id.in_(ids),
-            Job.state != JobState.CANCELLED,
-            Case.sealed.is_not(None),
-            visible_to(caller),
+    def plain(self, row: JobRow) -> PlainJob:
+        """Return what is in plain text about a job."""
+        job, media, _, _, _, disagree, _ = row
+        return PlainJob(
+            id=job.id,
+            kind=job.kind,
+            state=job.state,
+            sha256=media.sha256,
+            size=media.size,
+            case_id=job.case_id,
+            media_id=job.media_id,
+            priority=job.priority,
+            frames=job.frames,
+            retention=job.retention,
+            progress=Progress(
+                stage=job.stage,
+                done=job.done or 0,
+                total=job.total,
+                overview=job.overview,
+                remaining_s=_remaining_s(job, self._database.clock()),
+            ),
+            verdict=job.verdict,
+            leaning=job.leaning,
+            finding=job.finding,
+            reviewers_disagree=bool(disagree),
+            failure=job.failure,
+            bundle_sha256=job.bundle_sha256,
+            created_at=job.created_at,
+            started_at=job.started_at,
+            finished_at=job.finished_at,
+            media_expires_at=_expiry_of(job, media) if media.blob else None,
+            media_kept=media.blob is not None,
         )
-        if submitted:
-            statement = statement.where(Job.account_id == caller.account_id)
-        with self._database.read() as session:
-            rows = session.execute(statement).all()
-            seen = session.execute(
-                select(Occurrence.media_id, func.count())
-                .where(Occurrence.media_id.in_([row[1].id for row in rows]))
-                .group_by(Occurrence.media_id)
-            )
-            posts: dict[str, int] = {row[0]: row[1] for row in seen}
-        if rows:
-            self.audit(caller)
-        jobs = {
-            row[0].id: {**shown, "posts": posts.get(row[1].id, 0)}
-            for row, shown in opened_rows(rows, self.shown)
-        }
-        return [jobs[job_id] for job_id in dict.fromkeys(ids) if job_id in jobs]
 
-    def of_media(
-        self, caller: Caller, case_id: str, media: tuple[str, ...]
-    ) -> list[dict[str, Any]]:
-        """Return the jobs of media of a case as ``shown``, oldest first, but for those of which
-        something was altered. It is not audited: call it where reading the case is."""
-        filters = Filters(case_id=case_id, media=media, order=Order.OLDEST)
-        rows, _ = self._read(caller, filters, MAX_PAGE, None)
-        return [shown for _, shown in opened_rows(rows, self.shown)]
+    def scored(self, row: JobRow) -> ScoredJob:
+        """Return a job with the values of its result."""
+        job, _, case, *_ = row
+        result = {}
+        if job.result is not None and case.sealed is not None:
+            result = open_json(self._vault.case_key(case), job)
+        return ScoredJob(
+            **dict(self.plain(row)),
+            media_kind=(result.get("media") or {}).get("kind"),
+            score=result.get("score"),
+            log_likelihood_ratio=result.get("log_likelihood_ratio"),
+        )
 
-    def shown(self, row: Any) -> dict[str, Any]:
-        """Return a row of ``job_rows`` as lists show it, with its case and its listing."""
-        job, media, case, listing, pictured, _ = row
+    def item(self, row: JobRow) -> Item:
+        """Return a job as lists show it."""
+        job, media, case, listing, pictured, _, posts = row
         key = self._vault.case_key(case)
-        listed = open_listing(key, listing)
-        return {
-            **self._plain(row),
-            "case": {
-                "case_reference": open_json(key, case)["reference"],
-                "legal_hold": case.held_at is not None,
-                "minor": case.minor_at is not None,
-            },
-            "listing": listed,
-            "name": listed["name"] or media.sha256[:DIGEST_CHARS],
-            "reasons": open_reasons(key, job),
-            "thumbnail": bool(pictured) and case.minor_at is None,
-        }
+        entry = open_listing(key, listing)
+        return Item(
+            **dict(self.plain(row)),
+            case=self.plain_case(case),
+            entry=entry,
+            name=entry.name or media.sha256[:DIGEST_CHARS],
+            posts=posts,
+            reasons=open_reasons(key, job),
+            thumbnail=bool(pictured) and case.minor_at is None,
+        )
+
+    def _result_row(self, row: JobRow) -> ResultRow:
+        item, values = self.item(row), self.scored(row)
+        return ResultRow(
+            job=item.id,
+            case=item.case_id,
+            case_reference=item.case.case_reference,
+            state=item.state,
+            verdict=item.verdict,
+            score=values.score,
+            log_likelihood_ratio=values.log_likelihood_ratio,
+            finding=DISAGREEMENT if item.reviewers_disagree else item.finding,
+            sha256=item.sha256,
+            submitted_at=item.created_at,
+            finished_at=item.finished_at,
+            leaning=item.leaning,
+            file_name=item.entry.name,
+            platform=item.entry.platform,
+        )
 
     def audit_case(self, caller: Caller, case_id: str) -> None:
         """Append an entry to the audit log that something of a case was read."""
@@ -341,57 +389,11 @@ class Queries:
         """Append an entry to the audit log that a list of results was read."""
         self._read_audit.note(caller, Action.RESULT_READ, detail="list")
 
-    def _read(
-        self, caller: Caller, filters: Filters, limit: int, cursor: str | None
-    ) -> tuple[Sequence[Any], str | None]:
-        statement = job_rows().where(visible_to(caller), *conditions(filters))
-        with self._database.read() as session:
-            return page_of(session, statement, Job, limit, cursor, filters.order)
 
-    def _plain(self, row: Any) -> dict[str, Any]:
-        job, media, *_, disagree = row
-        return {
-            **{name: getattr(job, name) for name in PLAIN},
-            "sha256": media.sha256,
-            "size": media.size,
-            "progress": {
-                "stage": job.stage,
-                "done": job.done or 0,
-                "total": job.total,
-                "overview": job.overview,
-                "remaining_s": _remaining_s(job, self._database.clock()),
-            },
-            "reviewers_disagree": bool(disagree),
-            **{name: iso_time(getattr(job, name)) for name in TIMES},
-            "media_expires_at": iso_time(_expiry_of(job, media)) if media.blob else None,
-            "media_kept": media.blob is not None,
-        }
-
-    def _values(self, row: Any) -> dict[str, Any]:
-        job, _, case, *_ = row
-        result: dict[str, Any] = {}
-        if job.result is not None and case.sealed is not None:
-            result = open_json(self._vault.case_key(case), job)
-        values = {name: result.get(name) for name in VALUES}
-        return {**values, "media_kind": media_kind(result)}
-
-    def _result_row(self, row: Any) -> dict[str, Any]:
-        job, values = self.shown(row), self._values(row)
-        return {
-            "job": job["id"],
-            "case": job["case_id"],
-            "case_reference": job["case"]["case_reference"],
-            "state": job["state"],
-            "verdict": job["verdict"],
-            **{name: values[name] for name in VALUES},
-            "finding": DISAGREEMENT if job["reviewers_disagree"] else job["finding"],
-            "sha256": job["sha256"],
-            "submitted_at": job["created_at"],
-            "finished_at": job["finished_at"],
-            "leaning": job["leaning"],
-            "file_name": job["listing"]["name"],
-            "platform": job["listing"]["platform"],
-        }
+def _visible_row(session: Session, caller: Caller, job_id: str) -> JobRow:
+    """Return the row of a job; ``NotFound`` as ``find_visible``."""
+    find_visible(session, caller, Job, job_id)
+    return session.execute(job_rows().where(Job.id == job_id)).one()
 
 
 def occurrences_json(occurrences: Sequence[Occurrence], key: bytes) -> list[dict[str, Any]]:
@@ -405,12 +407,6 @@ def occurrences_json(occurrences: Sequence[Occurrence], key: bytes) -> list[dict
         }
         for o in occurrences
     ]
-
-
-def media_kind(result: Mapping[str, Any] | None) -> str | None:
-    """Return ``image`` or ``video``, which a medium is by its content; ``None`` if unknown."""
-    media = (result or {}).get("media")
-    return media["kind"] if media else None
 
 
 def _expiry_of(job: Job, media: Media) -> datetime | None:
@@ -436,6 +432,6 @@ def _remaining_s(job: Job, now: datetime) -> int | None:
     return max(step, step * round(seconds / step))
 
 
-def _likelihood(job: dict[str, Any]) -> float:
-    value = job["log_likelihood_ratio"]
+def _likelihood(job: ScoredJob) -> float:
+    value = job.log_likelihood_ratio
     return -math.inf if value is None else value

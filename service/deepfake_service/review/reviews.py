@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, StringConstraints, TypeAdapter
+from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
@@ -26,6 +26,7 @@ from deepfake_service.evidence.editions import outdated_jobs
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.hashes.hash_bank import HashBank
 from deepfake_service.hashes.minor_flags import MinorFlags
+from deepfake_service.platform.answers import Published, Time
 from deepfake_service.platform.clock import Day
 from deepfake_service.platform.db import (
     Account,
@@ -37,7 +38,14 @@ from deepfake_service.platform.db import (
     current_time,
     new_id,
 )
-from deepfake_service.platform.db.enums import MANIPULATED, REUSED, Decision, Finding, JobState
+from deepfake_service.platform.db.enums import (
+    MANIPULATED,
+    REUSED,
+    Decision,
+    Finding,
+    JobState,
+    Role,
+)
 from deepfake_service.platform.errors import (
     DatabaseUnavailable,
     EvidenceBusy,
@@ -51,7 +59,7 @@ from deepfake_service.platform.errors import (
 )
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.storage import Vault, open_json, seal_json
-from deepfake_service.platform.texts.formatting import KST
+from deepfake_service.platform.texts.formatting import KST, found_by
 
 CATCH_UP_BATCH = 100
 MAX_REVIEWS = 100
@@ -98,6 +106,26 @@ def on_hold_of(session: Session, job: Job, key: bytes) -> OnHold | None:
     last = session.scalars(made.order_by(Review.created_at.desc(), Review.id.desc())).first()
     told = open_json(key, last).get("on_hold") if last else None
     return _ON_HOLD.validate_python(told) if told else None
+
+
+class Opinion(Published):
+    """One decision."""
+
+    at: Time = Field(description="When it was decided.")
+    name: str = Field(description="Name of the reviewer.")
+    role: Role = Field(description="Role of the reviewer.")
+    decision: Decision = Field(description="What was decided.")
+    reason: str = Field(description="Why.")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where an account stands in the review of a job."""
+
+    reviewed: bool
+    submitted: bool
+    needs_another: bool
+    """Whether another reviewer has to confirm if the account confirmed now and no one had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,11 +345,11 @@ class Reviews:
         ).first()
         case.reviewed_at = None if unreviewed else case.reviewed_at or current_time(session)
 
-    def of_job(self, caller: Caller, job_id: str) -> list[dict[str, Any]]:
+    def of_job(self, caller: Caller, job_id: str) -> list[Opinion]:
         """List the decisions on a job, oldest first."""
         with self._database.read() as session:
             job, case = find_visible(session, caller, Job, job_id)
-            return reviews_of(session, job, self._vault.case_key(case))
+            return opinions_of(session, job, self._vault.case_key(case))[0]
 
     def on_hold(self, caller: Caller, job_id: str) -> OnHold | None:
         """Return what a job waits for."""
@@ -329,18 +357,16 @@ class Reviews:
             job, case = find_visible(session, caller, Job, job_id)
             return on_hold_of(session, job, self._vault.case_key(case))
 
-    def standing(self, session: Session, caller: Caller, job: Job) -> dict[str, bool]:
-        """Return where the caller stands in the review of a job, for its page: whether they have
-        ``reviewed`` or ``submitted`` it, and whether it ``needs_another`` reviewer to confirm if
-        they confirmed now and nobody had."""
+    def standing(self, session: Session, caller: Caller, job: Job) -> Standing:
+        """Return where the caller stands in the review of a job, for its page."""
         reviewers = session.scalars(
             select(Review.account_id).where(Review.job_id == job.id).distinct()
         )
-        return {
-            "reviewed": any(_is_same(session, other, caller.account_id) for other in reviewers),
-            "submitted": _is_same(session, job.account_id, caller.account_id),
-            "needs_another": not self._is_enough(session, job.id, caller.account_id),
-        }
+        return Standing(
+            reviewed=any(_is_same(session, other, caller.account_id) for other in reviewers),
+            submitted=_is_same(session, job.account_id, caller.account_id),
+            needs_another=not self._is_enough(session, job.id, caller.account_id),
+        )
 
     def flag_minor(self, caller: Caller, case_id: str, *, enabled: bool) -> None:
         """Set or remove the flag that a person shown in a case may be a minor.
@@ -367,6 +393,13 @@ class Reviews:
             outdated = session.scalars(statement).all()
         for job_id in [j for j in outdated if j not in self._without_edition][:CATCH_UP_BATCH]:
             self._create_edition(SERVICE, job_id)
+
+
+def opinions_of(session: Session, job: Job, key: bytes) -> tuple[list[Opinion], int]:
+    """Return the decisions on a job, oldest first, and how many people state its finding."""
+    made = reviews_of(session, job, key)
+    opinions = [Opinion(**{name: of[name] for name in Opinion.model_fields}) for of in made]
+    return opinions, len(found_by(job.finding, made))
 
 
 def _check_same_person(session: Session, caller: Caller, job_id: str) -> None:

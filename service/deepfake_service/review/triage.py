@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -36,7 +35,7 @@ from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import visible_to
 from deepfake_service.cases.notices_under_way import RUNNING, TO_WITHDRAW
 from deepfake_service.cases.turns import mean_examination_s
-from deepfake_service.hashes.hash_bank import similar_cases
+from deepfake_service.hashes.hash_bank import SimilarCase, similar_cases
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Job, Match, Notice, Review
 from deepfake_service.platform.db.enums import MANIPULATED, UNFINISHED, Finding, JobState, Priority
@@ -58,7 +57,8 @@ from deepfake_service.platform.pagination import (
 from deepfake_service.platform.storage import Vault
 from deepfake_service.platform.storage.sealed_columns import opened_rows
 from deepfake_service.review.queries import Queries, job_rows
-from deepfake_service.review.reviews import on_hold_of
+from deepfake_service.review.reviews import OnHold, on_hold_of
+from deepfake_service.review.shapes import Item
 
 SCANNED = 500
 """Rows that one search opens, which takes a sixth of a second. A search that finds too little in
@@ -114,6 +114,37 @@ class QueueRequest:
     limit: int = 50
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The place of a waiting job in the queue."""
+
+    number: int
+    wait_s: int | None
+    """About how many seconds it waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRow:
+    """A job in the queue, with what concerns its review."""
+
+    item: Item
+    urgency: tuple[object, ...]
+    """By what falls the order of what awaits a review: its standing, its day, and what the model
+    suspects."""
+    on_hold: OnHold | None
+    copies: Sequence[SimilarCase] = ()
+    """Earlier cases that it resembles."""
+    deadline: str | None = None
+    """Of the next notice in its case."""
+    place: Place | None = None
+
+    @property
+    def rank(self) -> tuple[tuple[object, ...], float]:
+        """What the order of the page falls by."""
+        ratio = self.item.entry.llr
+        return self.urgency, float(UNRANKED if ratio is None else ratio)
+
+
 class Triage:
     """Reads the queue for callers, who find only what they may see."""
 
@@ -122,7 +153,7 @@ class Triage:
         self._vault = vault
         self._queries = queries
 
-    def counts(self, caller: Caller, filters: Filters | None = None) -> dict[str, int]:
+    def counts(self, caller: Caller, filters: Filters | None = None) -> dict[Tab, int]:
         """Return how many jobs that match the filters are in each tab."""
         tabs = _tabs(caller, self._database.clock())
         columns = [func.coalesce(func.sum(case((rows, 1), else_=0)), 0) for rows in tabs.values()]
@@ -130,10 +161,10 @@ class Triage:
         within = visible_to(caller), *conditions(filters or Filters())
         with self._database.read() as session:
             row = session.execute(statement.where(*within)).one()
-        return {str(tab): int(count) for tab, count in zip(tabs, row, strict=True)}
+        return {tab: int(count) for tab, count in zip(tabs, row, strict=True)}
 
-    def page(self, caller: Caller, request: QueueRequest) -> ListPage:
-        """Return a page of jobs as ``Queries.shown``.
+    def page(self, caller: Caller, request: QueueRequest) -> ListPage[QueueRow]:
+        """Return a page of the queue.
 
         A text is looked for in at most ``SCANNED`` rows after the cursor, so a page may hold fewer
         than ``request.limit`` jobs, or none, and still name a next one. ``InvalidRequest`` if the
@@ -141,45 +172,48 @@ class Triage:
         """
         with self._database.read() as session:
             found, following = self._search(session, caller, request)
-            jobs = {job["id"]: job for job in found}
-            similar = similar_cases(session, self._vault, caller, list(jobs))
-            deadlines = _deadlines(session, {job["case_id"] for job in found})
-            for job_id, job in jobs.items():
-                job["copies"] = similar.get(job_id, [])
-                job["clock"] = iso_time(deadlines.get(job["case_id"]))
-                job["place"] = None
-            if request.tab in (Tab.WAITING, Tab.ALL):
-                waiting = [job["id"] for job in found if job["state"] == JobState.QUEUED]
-                for job_id, place in places_of(session, waiting).items():
-                    jobs[job_id]["place"] = place
-        if found:
+            items = [row.item for row in found]
+            similar = similar_cases(session, self._vault, caller, [item.id for item in items])
+            deadlines = _deadlines(session, {item.case_id for item in items})
+            waiting = [item.id for item in items if item.state == JobState.QUEUED]
+            places = places_of(session, waiting)
+        rows = [
+            replace(
+                row,
+                copies=similar.get(row.item.id, ()),
+                deadline=iso_time(deadlines.get(row.item.case_id)),
+                place=places.get(row.item.id),
+            )
+            for row in found
+        ]
+        if rows:
             self._queries.audit(caller)
         if request.tab is Tab.REVIEW:
-            found.sort(key=_urgency, reverse=True)
-        return ListPage(found, following)
+            rows.sort(key=lambda row: row.rank, reverse=True)
+        return ListPage(rows, following)
 
     def _search(
         self, session: Session, caller: Caller, request: QueueRequest
-    ) -> tuple[list[dict[str, Any]], str | None]:
+    ) -> tuple[list[QueueRow], str | None]:
         most = SCANNED if request.text else request.limit
         statement = self._positions(caller, request).limit(most + 1)
-        positions = session.execute(statement).all()
+        positions = [tuple(position) for position in session.execute(statement)]
         last, more = None, len(positions) > most
-        ids = [position[-1] for position in positions[:most]]
+        ids = [str(position[-1]) for position in positions[:most]]
         loaded = session.execute(job_rows().where(Job.id.in_(ids), Case.sealed.is_not(None)))
         rows = {row[0].id: row for row in loaded}
-        found: list[dict[str, Any]] = []
+        found: list[QueueRow] = []
         for position in positions[:most]:
             if len(found) == request.limit:
                 more = True
                 break
             last = position
-            row = rows.get(position[-1])  # unless it was just deleted
-            for opened, job in opened_rows([row] if row else [], self._queries.shown):
-                names = (job["case"]["case_reference"], job["listing"].get("name"))
-                if mentions(request.text, names, job["sha256"], job["id"]):
+            row = rows.get(str(position[-1]))  # unless it was just deleted
+            for opened, item in opened_rows([row] if row else [], self._queries.item):
+                names = (item.case.case_reference, item.entry.name)
+                if mentions(request.text, names, item.sha256, item.id):
                     held = on_hold_of(session, opened[0], self._vault.case_key(opened[2]))
-                    found.append({**job, "standing": position[:3], "on_hold": held})
+                    found.append(QueueRow(item, position[:3], held))
         return found, cursor_of(request.tab, last) if more and last else None
 
     def next_unreviewed(self, caller: Caller, after_job: str) -> str | None:
@@ -195,7 +229,7 @@ class Triage:
             row = row or session.execute(waiting).first()
         return str(row[-1]) if row else None
 
-    def _positions(self, caller: Caller, request: QueueRequest) -> Select[*tuple[Any, ...]]:
+    def _positions(self, caller: Caller, request: QueueRequest) -> Select[*tuple[object, ...]]:
         """Return the query for the positions of jobs, in order.
 
         It selects nothing else: sorting ten thousand rows with their sealed columns takes far
@@ -290,8 +324,8 @@ def _deadlines(session: Session, case_ids: set[str]) -> dict[str, datetime]:
     return {row[0]: row[1] for row in due if row[1] is not None}
 
 
-def places_of(session: Session, waiting: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return the place of waiting jobs in the queue, and about how many seconds they wait."""
+def places_of(session: Session, waiting: Sequence[str]) -> dict[str, Place]:
+    """Return the places of waiting jobs in the queue."""
     if not waiting:
         return {}
     # Numbered by the database: many more jobs than those of a page may wait.
@@ -302,14 +336,9 @@ def places_of(session: Session, waiting: Sequence[str]) -> dict[str, dict[str, A
     running = session.scalar(select(func.count()).where(Job.state == JobState.RUNNING))
     each_s = mean and mean / max(running or 1, 1)
     return {
-        row.id: {"number": row.number, "wait_s": each_s and round(each_s * row.number)}
-        for row in rows
+        job_id: Place(number, None if each_s is None else round(each_s * number))
+        for job_id, number in rows
     }
-
-
-def _urgency(job: dict[str, Any]) -> tuple[tuple[int, ...], float]:
-    ratio = job["listing"].get("llr")
-    return tuple(job["standing"]), float(UNRANKED if ratio is None else ratio)
 
 
 def mentions(text: str, names: tuple[str | None, ...], sha256: str, job_id: str) -> bool:

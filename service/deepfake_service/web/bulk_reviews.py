@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from deepfake_service.platform.db.enums import Decision
 from deepfake_service.platform.errors import FieldError, InvalidRequest
-from deepfake_service.web.items import decided
+from deepfake_service.review.shapes import Item
+from deepfake_service.web.items import decision_in
 from deepfake_service.web.pages import Form, PageRoute, Reviewer, Visit
 
 MAX_ITEMS = 50
@@ -25,12 +28,22 @@ Selected = Annotated[
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of the decision on an item."""
+
+    job_id: str
+    item: Item | None
+    """``None`` if it was deleted meanwhile, or may not be seen."""
+    refusal: str | None
+
+
 @router.get("/reviews")
 def get_reviews(visit: Reviewer, selected: Selected) -> Response:
     """List the selected items, and ask for one decision and one reason."""
     if len(selected) > MAX_ITEMS:
         return _review_page(visit, [], status=422, selected=len(selected))
-    return _review_page(visit, visit.services.queries.jobs_of(visit.caller, selected))
+    return _review_page(visit, visit.services.queries.items_of(visit.caller, selected))
 
 
 @router.post("/reviews")
@@ -40,32 +53,29 @@ def post_reviews(visit: Reviewer, fields: Form) -> Response:
     if not 1 <= len(selected) <= MAX_ITEMS:
         raise InvalidRequest(errors=[FieldError("job", "choose one")])
     queries = visit.services.queries
-    items, invalid = queries.jobs_of(visit.caller, selected), []
+    items, invalid = queries.items_of(visit.caller, selected), []
     if fields.get("sure") != "yes":
         invalid.append(FieldError("sure", "tick the box: this cannot be undone"))
     try:
-        given = decided(fields)
+        decision = decision_in(fields)
         if invalid:
             raise InvalidRequest
     except InvalidRequest as error:
         # What the reviewer chose and wrote is not lost.
         problems = visit.explained([*error.errors, *invalid]).items()
         return _review_page(visit, items, status=422, problems=problems, typed=fields)
-    refusals = visit.services.reviews.decide_each(visit.caller, selected, *given)
-    reviewed = {job["id"]: job for job in queries.jobs_of(visit.caller, selected)}
-    told = [
-        {
-            **reviewed.get(job_id, {"id": job_id, "name": job_id, "case": None}),
-            "refusal": refusal and visit.translate(refusal.message),
-        }
-        for job_id, refusal in refusals.items()
+    refusals = visit.services.reviews.decide_each(visit.caller, selected, *decision)
+    reviewed = {item.id: item for item in queries.items_of(visit.caller, selected)}
+    outcomes = [
+        Outcome(job_id, reviewed.get(job_id), visit.translate(error.message) if error else None)
+        for job_id, error in refusals.items()
     ]
-    return _review_page(visit, items, outcomes=told)
+    return _review_page(visit, items, outcomes=outcomes)
 
 
 def _review_page(
-    visit: Visit, items: list[dict[str, Any]], *, status: int = 200, **told: Any
+    visit: Visit, items: Sequence[Item], *, status: int = 200, **others: object
 ) -> Response:
     values = {"items": items, "most": MAX_ITEMS, "decisions": [str(d) for d in Decision]}
-    told = {"typed": {}, "problems": [], "outcomes": None, "selected": 0, **told}
-    return visit.page("bulk_review.html", status=status, **values, **told)
+    values |= {"typed": {}, "problems": [], "outcomes": None, "selected": 0}
+    return visit.page("bulk_review.html", status=status, **(values | others))

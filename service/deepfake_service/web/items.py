@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime, timedelta
-from typing import Any
 
 from fastapi import APIRouter, Response
 from pydantic import TypeAdapter
@@ -13,16 +12,16 @@ from pydantic import TypeAdapter
 from deepfake_service.accounts.accounts import may_review
 from deepfake_service.http.problems import problem_of
 from deepfake_service.notices.kinds import KINDS, Kind
-from deepfake_service.platform.db.enums import ENDED, MANIPULATED, Decision, JobState
+from deepfake_service.platform.db.enums import ENDED, MANIPULATED, Decision
 from deepfake_service.platform.errors import (
     FieldError,
     InvalidRequest,
     NotReviewable,
     TooManyReviews,
 )
-from deepfake_service.platform.pagination import Filters
-from deepfake_service.retention.deletion import HoldRequest
+from deepfake_service.platform.pagination import Filters, Order
 from deepfake_service.review.reviews import OnHold
+from deepfake_service.review.shapes import HoldRequest, Item
 from deepfake_service.web.item_view import result_view
 from deepfake_service.web.notice_form import checked_input
 from deepfake_service.web.pages import (
@@ -51,26 +50,27 @@ ITEMS_PER_PAGE, OCCURRENCES_PER_PAGE = 50, 50
 @router.get("/items/{job_id}")
 def get_item(job_id: Id, visit: Reader) -> Response:
     """Show one item: the verdict with its error rates, the suspect faces, review and evidence."""
-    return visit.page("item.html", **_item(visit, job_id))
+    return visit.page("item.html", status=200, **_item(visit, job_id))
 
 
-def _item(visit: Visit, job_id: str) -> dict[str, Any]:
+def _item(visit: Visit, job_id: str) -> dict[str, object]:
     """Return the variables of ``item.html``."""
-    item = visit.services.item_pages.read(visit.caller, job_id)
+    page = visit.services.item_pages.read(visit.caller, job_id)
     after_review = timedelta(hours=visit.state.settings.media_hours_after_review)
     return {
-        **item,
-        "over": JobState(item["job"]["state"]) in ENDED,
-        "view": result_view(item["document"], visit.language) if item["document"] else None,
-        "missing": item["missing"] and visit.translate(item["missing"].message),
-        "notices": visit.services.notice_desk.of_case(visit.caller, item["case"]["id"]),
+        **{field.name: getattr(page, field.name) for field in fields(page)},
+        "case": page.job.case,
+        "notices": visit.services.notice_desk.of_case(visit.caller, page.job.case_id),
+        "over": page.job.state in ENDED,
+        "view": result_view(page.document, visit.language) if page.document else None,
+        "missing": page.missing and visit.translate(page.missing.message),
         "kinds": _kinds(visit),
         "decisions": [str(d) for d in Decision],
         "notice": visit.request.query_params.get("notice"),
         "typed": {},
         "now": visit.state.database.clock(),
         "problem": None,
-        "kept_until": _media_expire_at(item["job"], item["case"], after_review),
+        "kept_until": _media_expire_at(page.job, after_review),
     }
 
 
@@ -84,16 +84,14 @@ def _kinds(visit: Visit) -> list[str]:
     return [kind.id for kind in sorted(KINDS.values(), key=rank)]
 
 
-def _media_expire_at(
-    job: dict[str, Any], case: dict[str, Any], after_review: timedelta
-) -> datetime | None:
+def _media_expire_at(item: Item, after_review: timedelta) -> datetime | None:
     """Return when the media expire: on their own date, or some time after the case's review."""
-    if job["media_expires_at"] is None:
+    if item.media_expires_at is None:
         return None
-    expires = datetime.fromisoformat(job["media_expires_at"])
-    if case["reviewed_at"] is None:
+    expires = datetime.fromisoformat(item.media_expires_at)
+    if item.case.reviewed_at is None:
         return expires
-    return min(expires, datetime.fromisoformat(case["reviewed_at"]) + after_review)
+    return min(expires, datetime.fromisoformat(item.case.reviewed_at) + after_review)
 
 
 @router.get("/items/{job_id}/progress")
@@ -110,7 +108,7 @@ def get_next(job_id: Id, visit: Reader) -> Response:
     return redirect(f"/items/{following}" if following else "/")
 
 
-def decided(form: Mapping[str, str]) -> tuple[Decision, str, OnHold | None]:
+def decision_in(form: Mapping[str, str]) -> tuple[Decision, str, OnHold | None]:
     """Return decision and reason of the form of a review, and what an undecided item waits for;
     ``InvalidRequest`` if something is missing."""
     decision, reason = form.get("decision", ""), form.get("reason", "")
@@ -141,7 +139,7 @@ def post_review(job_id: Id, visit: Reviewer, fields: Form) -> Response:
     known = fields.get("known", "")
     try:
         seen = int(known) if known.isdecimal() else None
-        finding = services.reviews.decide(caller, job_id, *decided(fields), known=seen)
+        finding = services.reviews.decide(caller, job_id, *decision_in(fields), known=seen)
     except (InvalidRequest, NotReviewable, TooManyReviews) as error:
         values = _item(visit, job_id)
         values |= {"typed": fields, "notice": fields.get("notice")}  # nothing typed is lost
@@ -150,7 +148,7 @@ def post_review(job_id: Id, visit: Reviewer, fields: Form) -> Response:
         return visit.page("item.html", status=problem_of(error).status, **values)
     if finding in MANIPULATED and (kind := fields.get("notice")) in KINDS:
         job = services.queries.progress(caller, job_id)
-        return redirect(f"/cases/{job['case_id']}/notices/{kind}?media={job['media_id']}")
+        return redirect(f"/cases/{job.case_id}/notices/{kind}?media={job.media_id}")
     return redirect(f"/items/{job_id}", "reviewed", part="review")
 
 
@@ -159,7 +157,7 @@ def post_delete(job_id: Id, visit: Reader, fields: Form) -> Response:
     """Cancel the job and delete the item, and its case if that was chosen and it has no other."""
     require_sure(fields)
     services, caller = visit.services, visit.caller
-    case_id = services.queries.progress(caller, job_id)["case_id"]
+    case_id = services.queries.progress(caller, job_id).case_id
     with_case = fields.get("case") == "delete"
     if services.retention.cancel(caller, job_id, with_case=with_case):
         return redirect("/", "case_deleted")
@@ -171,10 +169,12 @@ def get_case(case_id: Id, visit: Reader, cursor: Cursor = None, seen: Cursor = N
     """Show a case. ``cursor`` and ``seen`` are the pages of its items and of its occurrences."""
     services, caller, queries = visit.services, visit.caller, visit.services.queries
     case = queries.brief(caller, case_id)
-    accounts = visit.state.accounts.all() if case["minor"] else ()
-    items = queries.jobs(caller, Filters(case_id=case_id), limit=ITEMS_PER_PAGE, cursor=cursor)
+    accounts = visit.state.accounts.all() if case.minor else ()
+    of_case = Filters(case_id=case_id)
+    items = queries.jobs(caller, of_case, queries.plain, limit=ITEMS_PER_PAGE, cursor=cursor)
     posts = queries.occurrences(caller, case_id, limit=OCCURRENCES_PER_PAGE, cursor=seen)
-    media = tuple({found["media_id"] for found in (*items.rows, *posts.rows)})
+    media = {job.media_id for job in items.rows} | {post["media_id"] for post in posts.rows}
+    of_media = Filters(case_id=case_id, media=tuple(media), order=Order.OLDEST)
     return visit.page(
         "case.html",
         trail=services.minor_flags.trail(caller, case_id),
@@ -187,9 +187,9 @@ def get_case(case_id: Id, visit: Reader, cursor: Cursor = None, seen: Cursor = N
         seen=posts,
         lines=services.posts.lines(caller, case_id, [o["id"] for o in posts.rows]),
         names={
-            job[key]: job["name"]
-            for job in queries.of_media(caller, case_id, media)
-            for key in ("id", "media_id")
+            key: item.name
+            for item in queries.jobs(caller, of_media, queries.item).rows
+            for key in (item.id, item.media_id)
         },
         captures=services.captures.of_case(caller, case_id).captures,
         opens_links=services.links.enabled,

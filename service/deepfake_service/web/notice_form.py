@@ -193,14 +193,14 @@ def _form_page(
     kind, services, caller = notice_form.kind, visit.services, visit.caller
     case = services.queries.brief(caller, notice_form.case_id)
     chosen = set(values.get("occurrences", "").split())
-    posts = _posts(visit, notice_form, chosen, values, minor=case["minor"])
+    posts = _posts(visit, notice_form, chosen, values, minor=case.minor)
     usable = [post for post in posts.rows if not post["obstacle"]]
     offered = usable or posts.rows
     organisation = services.sender.organisation()
-    known = _recipient_before(visit, kind, case["id"], offered)
+    known = _recipient_before(visit, kind, case.id, offered)
     defaults = {
         each: {
-            **default_values(kind, organisation, each, minor=case["minor"]),
+            **default_values(kind, organisation, each, minor=case.minor),
             "recipient": known or recipient_of(kind, offered, each),
             **(notice_form.earlier or {}).get(each, {}),
         }
@@ -220,7 +220,7 @@ def _form_page(
         values=values,
         chosen=chosen,
         usable=usable,
-        contacts=_contacts(visit, kind, case["id"]),
+        contacts=_contacts(visit, kind, case.id),
         defaults=defaults,
         errors={
             field.removeprefix("fields.").removeprefix(CONSENT_FIELD): what
@@ -247,7 +247,7 @@ def _contacts(visit: Visit, kind: Kind, case_id: str) -> dict[str, tuple[str, st
 
 def _posts(
     visit: Visit, form: NoticeForm, chosen: set[str], given: Mapping[str, str], *, minor: bool
-) -> ListPage:
+) -> ListPage[dict[str, Any]]:
     """Return the newest posts, and older ones that were chosen already. Each has its file, with the
     newest job, what it lacks, the reasons of its finding, and why no notice can be made."""
     queries, caller, case_id = visit.services.queries, visit.caller, form.case_id
@@ -256,16 +256,13 @@ def _posts(
     if older := tuple(chosen - {post["id"] for post in posts})[:MAX_PAGE]:
         posts = [*posts, *queries.occurrences(caller, case_id, ids=older).rows]
     media = tuple({post["media_id"] for post in posts})
-    files = queries.of_media(caller, case_id, media)
-    names = {job["media_id"]: job["name"] for job in files}
-    pictured = {job["media_id"]: job["id"] for job in files if job["thumbnail"]}
-    jobs = queries.jobs(caller, Filters(case_id=case_id, media=media), limit=MAX_PAGE).rows
-    newest = {job["media_id"]: job for job in reversed(jobs)}
+    items = queries.jobs(caller, Filters(case_id=case_id, media=media), queries.item).rows[::-1]
+    newest = {item.media_id: item for item in items}
+    pictured = {item.media_id: item.id for item in items if item.thumbnail}
     grounds = visit.services.notice_desk.grounds(caller, case_id, media)
     for post in posts:
         medium = post["media_id"]
-        post["file"], post["pictured"] = names.get(medium, ""), pictured.get(medium)
-        post["job"] = newest.get(medium)
+        post["job"], post["pictured"] = newest.get(medium), pictured.get(medium)
         post["lacks"] = form.kind.missing_of(post, given, minor=minor)
         found = grounds[medium]
         post["reasons"] = found if isinstance(found, list) else []

@@ -71,7 +71,7 @@ def _notice_page(
         posts=posts,
         followers=followers_of(notice),
         lines=services.posts.lines(caller, notice["case_id"], ids) if ids else {},
-        withheld=bool(notice["captures"]) and case["minor"],
+        withheld=bool(notice["captures"]) and case.minor,
         outcomes=[*outcomes, NoticeState.WITHDRAWN],
         now=iso_time(services.notice_desk.now()),
         typed=typed or {},

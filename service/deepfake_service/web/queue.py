@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, fields, replace
 from datetime import timedelta
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from fastapi import APIRouter, Query, Response
 from pydantic import (
@@ -18,7 +18,7 @@ from pydantic import (
 )
 from starlette.responses import StreamingResponse
 
-from deepfake_models.bundle.results import VerdictCode, input_at_fault
+from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.accounts.accounts import MAY_REVIEW
 from deepfake_service.http.answers import attachment
 from deepfake_service.http.auth import while_authenticated
@@ -27,6 +27,7 @@ from deepfake_service.platform.db.enums import DISAGREEMENT, Finding, ListedStat
 from deepfake_service.platform.pagination import Filters
 from deepfake_service.platform.texts.spreadsheets import BYTE_ORDER_MARK, csv_line
 from deepfake_service.review import triage
+from deepfake_service.review.shapes import PlainCase, ResultRow
 from deepfake_service.review.triage import QueueRequest, Tab, mentions
 from deepfake_service.web.pages import HEADERS, Downloader, Id, PageRoute, Reader, Visit
 
@@ -36,10 +37,6 @@ PAGE = 50
 OVERDUE_SHOWN = 20
 CASES_SHOWN = 5
 """Empty cases with the reference that is searched for: each account may have one."""
-COLUMNS = (
-    "job", "case", "case_reference", "state", "verdict", "score", "log_likelihood_ratio",
-    "finding", "sha256", "submitted_at", "finished_at", "leaning", "file_name", "platform",
-)  # fmt: skip
 MAX_ROWS = 1_000_000
 """About as many rows as a spreadsheet can hold."""
 
@@ -93,7 +90,8 @@ class QueueQuery(BaseModel):
         filters, text = self.filters(visit), self.q
         if text:
             exact = replace(filters, references=_references(visit, text))
-            if visit.services.queries.jobs(visit.caller, exact, limit=1).rows:
+            queries = visit.services.queries
+            if queries.jobs(visit.caller, exact, queries.plain, limit=1).rows:
                 filters, text = exact, ""
         return QueueRequest(self.shown_tab, filters, text, self.cursor, PAGE)
 
@@ -126,18 +124,16 @@ def get_queue(visit: Reader, query: Annotated[QueueQuery, Query()]) -> Response:
     state, services, caller = visit.state, visit.services, visit.caller
     asked = query.asked(visit)
     found = services.triage.page(caller, asked)
-    for job in found.rows:
-        job["unreadable"] = any(map(input_at_fault, job["reasons"]))
-    cases: list[dict[str, Any]] = []
+    cases: Sequence[PlainCase] = ()
     if query.q and not found.rows:
         of_reference = Filters(references=_references(visit, query.q))
         listed = services.queries.cases(caller, of_reference, limit=CASES_SHOWN, cursor=None)
-        cases = listed["cases"]
+        cases = listed.rows
     accounts = state.accounts.all() if caller.role in MAY_REVIEW else []
     desk = services.notice_desk
     return visit.page(
         "queue.html",
-        jobs=found.rows,
+        rows=found.rows,
         cases=cases,
         next=found.next,
         query=query,
@@ -169,13 +165,13 @@ def get_csv(visit: Downloader, query: Annotated[QueueQuery, Query()]) -> Respons
     asked = query.asked(visit)
 
     def lines() -> Iterator[str]:
-        yield BYTE_ORDER_MARK + csv_line(COLUMNS)
+        yield BYTE_ORDER_MARK + csv_line([column.name for column in fields(ResultRow)])
         for row in queries.results(caller, asked.filters, limit=MAX_ROWS):
-            names = (row["case_reference"], row["file_name"])
-            if not mentions(asked.text, names, row["sha256"], row["job"]):
+            names = (row.case_reference, row.file_name)
+            if not mentions(asked.text, names, row.sha256, row.job):
                 yield ""  # nobody searches on for a reader who has left, or whose key has ended
                 continue
-            yield csv_line([row[name] for name in COLUMNS])
+            yield csv_line(astuple(row))
 
     return StreamingResponse(
         while_authenticated(visit.request, lines()),

@@ -11,7 +11,6 @@ from fastapi import APIRouter, Body, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field, ValidationError
 
-from deepfake_models.bundle.results import input_at_fault
 from deepfake_service.http.auth import CSRF_HEADER, check_csrf
 from deepfake_service.http.problems import invalid_fields
 from deepfake_service.http.submission_form import VideoForm
@@ -94,9 +93,7 @@ def post_check(visit: Reader, rows: Rows) -> Response:
 def get_submitted(visit: Reader, jobs: Jobs, known: Known) -> Response:
     """Return the rows of jobs that the account submitted. ``known`` are those that existed before
     the browser sent their file: they are not offered for cancellation."""
-    listed = visit.services.queries.jobs_of(visit.caller, jobs, submitted=True)
-    for job in listed:
-        job["unreadable"] = any(map(input_at_fault, job["reasons"]))
+    listed = visit.services.queries.items_of(visit.caller, jobs, submitted=True)
     return visit.page("submitted.html", jobs=listed, known=set(known))
 
 

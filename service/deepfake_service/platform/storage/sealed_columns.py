@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from deepfake_service.platform.db import (
@@ -25,6 +25,7 @@ from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.storage.envelope import seal, unseal
 from deepfake_service.platform.storage.vault import context_of
 
+R = TypeVar("R", bound=Sequence[Any])
 T = TypeVar("T")
 
 _log = logger("deepfake_service.records")
@@ -66,7 +67,7 @@ def open_json(key: bytes, row: Base) -> dict[str, Any]:
     return content
 
 
-def opened_rows(rows: Iterable[Any], opened: Callable[[Any], T]) -> Iterator[tuple[Any, T]]:
+def opened_rows(rows: Iterable[R], opened: Callable[[R], T]) -> Iterator[tuple[R, T]]:
     """Yield each row with what ``opened`` returns of it. A row for which that does not decrypt,
     because the key of its case or a sealed column was altered, is logged and left out."""
     for row in rows:

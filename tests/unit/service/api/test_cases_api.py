@@ -204,7 +204,7 @@ async def test_the_same_bytes_in_a_case_with_notices_mark_them(service: Service)
             state="drafted",
             created_at=datetime.now(UTC),
         )
-        key = services.queries._vault.case_key(case)
+        key = services.vault.case_key(case)
         seal_json(key, notice, {"receipt": None, "basis": []})
         session.add(notice)
     caller = service.accounts.authenticate(service.keys[Role.ANALYST])

@@ -140,7 +140,7 @@ async def ended(service: Service, number: int, ratio: float | None) -> str:
     }
     with service.database.write() as session:
         job = session.get_one(Job, job_id)
-        vault = service.app.state.shared.services.queries._vault
+        vault = service.app.state.shared.services.vault
         key = vault.case_key(session.get_one(Case, job.case_id))
         end_job(session, job, key, result, ({"llr": ratio}, None), WINDOW)
     service.clock.advance(timedelta(seconds=1))

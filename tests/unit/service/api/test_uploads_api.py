@@ -105,9 +105,7 @@ async def test_an_upload_in_one_piece_becomes_the_job_that_a_video_becomes(
     assert again.json()["sha256"] == job["sha256"]
     caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
     queries = service.app.state.shared.services.queries
-    assert [listed["listing"]["name"] for listed in queries.jobs_of(caller, [job["id"]])] == [
-        "clip.mp4"
-    ]
+    assert [item.name for item in queries.items_of(caller, [job["id"]])] == ["clip.mp4"]
     # A lost answer is had by asking again.
     repeated = await service.client.post(f"{address}/job", json=fields)
     assert (repeated.status_code, repeated.json()["id"]) == (200, job["id"])

@@ -112,7 +112,7 @@ async def test_no_notice_rests_on_a_verdict_that_was_written_into_the_database(
         write(service, "UPDATE jobs SET verdict = 'likely_manipulated'")
         with service.database.write() as session:
             job = session.query(Job).one()
-            vault = service.app.state.shared.services.queries._vault
+            vault = service.app.state.shared.services.vault
             seal_json(vault.case_key(session.get_one(Case, case_id)), job, {"verdict": verdict})
         answer = await service.client.post(f"/v1/cases/{case_id}/notices", json=notice)
         assert answer.status_code == status, answer.text
@@ -131,7 +131,7 @@ async def test_one_record_that_cannot_be_opened_does_not_stop_a_list(
     service: Service, what: str
 ) -> None:
     jobs = await submit_three(service)
-    vault = service.app.state.shared.services.queries._vault
+    vault = service.app.state.shared.services.vault
     with service.database.write() as session:
         for job in jobs:
             row = session.get_one(Job, job["id"])

@@ -103,7 +103,7 @@ async def test_m14_the_answer_about_a_flooded_case_is_bounded(
 
 async def test_m14_the_notices_of_a_case_are_paged(service: Service) -> None:
     job = (await post_video(service)).json()
-    vault = service.app.state.shared.require_services().queries._vault
+    vault = service.app.state.shared.require_services().vault
     with service.database.write() as session:
         case = session.get_one(Case, job["case_id"])
         for _ in range(5):

@@ -103,7 +103,7 @@ async def test_an_edition_that_the_store_does_not_have_any_more_is_missing(
     with service.database.read() as session:
         edition = session.scalars(select(Edition).where(Edition.job_id == job["id"])).one()
     # As when it is deleted after its row was read.
-    service.app.state.shared.services.queries._vault.blobs.delete(edition.blob)
+    service.app.state.shared.services.vault.blobs.delete(edition.blob)
     answer = await evidence(service, job)
     assert answer.status_code == 409, answer.text
     assert answer.json()["type"].endswith(":evidence_missing")

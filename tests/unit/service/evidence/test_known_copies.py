@@ -182,7 +182,7 @@ async def test_both_shares_are_reported_where_copies_are_named(start: Any) -> No
         item = service.app.state.shared.services.item_pages.read(
             service.accounts.authenticate(service.keys[Role.ADMIN]), copy["id"]
         )
-        assert item["matches"][0].known_percent == match["known_percent"]
+        assert item.matches[0].known_percent == match["known_percent"]
 
 
 async def test_hashes_that_cannot_be_read_hold_up_no_others(start: Any) -> None:

@@ -64,7 +64,7 @@ STORED_RESULT = {
 
 async def _job_with_result(service: Service, result: dict[str, Any]) -> dict[str, Any]:
     job_id = (await post_video(service)).json()["id"]
-    vault = service.app.state.shared.services.queries._vault
+    vault = service.app.state.shared.services.vault
     with service.database.write() as session:
         job = session.get_one(Job, job_id)
         case = session.get_one(Case, job.case_id)
@@ -88,7 +88,7 @@ async def test_a_leaning_and_kinds_are_published(service: Service) -> None:
     leaning["faces"][0]["leaning"] = "neither"
     assert await _job_with_result(service, leaning) == leaning
     schemas = service.app.openapi()["components"]["schemas"]
-    for name in ("ResultOut", "TrackOut", "FrameOut", "TrackedFaceOut", "JobBase"):
+    for name in ("ResultOut", "TrackOut", "FrameOut", "TrackedFaceOut", "PlainJob"):
         assert "never proves" in schemas[name]["properties"]["leaning"]["description"]
 
 

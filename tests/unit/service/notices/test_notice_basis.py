@@ -30,7 +30,7 @@ async def seen(service: Service, verdict: VerdictCode = VerdictCode.LIKELY_MANIP
         look_manipulated(service, session, job["id"])
         row = session.get_one(Job, job["id"])
         case = session.get_one(Case, row.case_id)
-        key = service.app.state.shared.services.cases._vault.case_key(case)
+        key = service.app.state.shared.services.vault.case_key(case)
         row.verdict = verdict
         seal_json(key, row, {**open_json(key, row), "verdict": str(verdict)})
         return job, session.scalars(select(Occurrence.id)).one()

@@ -164,7 +164,7 @@ async def test_the_pdf_of_a_notice_encloses_its_captures(
         row, case = session.get_one(Notice, notice["id"]), session.get_one(Case, case_id)
         read = select(AuditEntry).where(AuditEntry.action == "screenshot.read")
         assert [e.subject for e in session.scalars(read)] == [seen]
-    vault = service.app.state.shared.services.cases._vault
+    vault = service.app.state.shared.services.vault
     key = vault.case_key(case)
     content = {"captures": notice["captures"], "occurrence_ids": [seen]}
     (capture,) = decoding.captures(caller.actor, row, key, content)

@@ -140,7 +140,7 @@ async def test_m5_every_path_that_deletes_asks_for_the_hold(service: Service) ->
         assert all(m.blob for m in media)
         assert session.scalars(select(KnownHashes)).all()
         names = [m.blob for m in media]
-    blobs = services.queries._vault.blobs
+    blobs = services.vault.blobs
     assert sorted(blobs.older_than("media/", service.clock())) == sorted(map(str, names))
 
 

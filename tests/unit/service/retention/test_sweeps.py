@@ -38,7 +38,7 @@ async def test_an_outage_of_the_store_stops_no_deletion_that_does_not_need_it(
     service: Service, due: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chores, "FAILING_S", 0.0)
-    blobs = service.app.state.shared.services.queries._vault.blobs
+    blobs = service.app.state.shared.services.vault.blobs
 
     def unavailable(*_: Any) -> None:
         raise StorageUnavailable

@@ -29,7 +29,7 @@ def case_key(service: Service, job_id: str) -> tuple[Job, bytes]:
     with service.database.read() as session:
         job = session.get_one(Job, job_id)
         case = session.get_one(Case, job.case_id)
-    return job, service.app.state.shared.services.queries._vault.case_key(case)
+    return job, service.app.state.shared.services.vault.case_key(case)
 
 
 def break_store(service: Service, job_id: str) -> tuple[Path, bytes]:
@@ -48,7 +48,7 @@ def break_store(service: Service, job_id: str) -> tuple[Path, bytes]:
 
 def damage_material(service: Service, job_id: str) -> None:
     job, key = case_key(service, job_id)
-    vault = service.app.state.shared.services.queries._vault
+    vault = service.app.state.shared.services.vault
     vault.write(material_of(job), key, b"no material")
 
 

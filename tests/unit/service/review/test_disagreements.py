@@ -48,7 +48,7 @@ async def reviewed(
                 decision=Decision(decision),
                 created_at=service.database.clock() + timedelta(seconds=n),
             )
-            key = services.cases._vault.case_key(session.get_one(Case, row.case_id))
+            key = services.vault.case_key(session.get_one(Case, row.case_id))
             seal_json(key, review, {"reason": "-"})
             session.add(review)
             session.flush()
@@ -130,8 +130,8 @@ async def test_an_undecided_finding_is_found_with_and_without_conflicts(service:
     caller = service.accounts.authenticate(service.keys[Role.ADMIN])
 
     def found(**filters: Any) -> set[str]:
-        page = queries.jobs(caller, Filters(**filters), limit=10)
-        return {job["id"] for job in page.rows}
+        page = queries.jobs(caller, Filters(**filters), queries.plain, limit=10)
+        return {job.id for job in page.rows}
 
     assert found(finding=Finding.UNDECIDED) == {conflict["id"], open_["id"]}
     assert found(finding=Finding.UNDECIDED, disagreement=False) == {open_["id"]}

@@ -33,7 +33,7 @@ from deepfake_service.platform.errors import InvalidRequest, NotFound
 from deepfake_service.platform.pagination import Filters
 from deepfake_service.platform.storage import seal_json
 from deepfake_service.platform.texts.i18n import words
-from deepfake_service.review.triage import QueueRequest, Tab, places_of
+from deepfake_service.review.triage import Place, QueueRequest, Tab, places_of
 from tests.support import footage
 from tests.support.jobs import examined, submit
 from tests.support.servers import statements
@@ -59,7 +59,7 @@ class Desk:
         """Store a job that has ended, in a case of so many days ago; return the id of the case."""
         case_id, at = new_id(), self.now - timedelta(days=days)
         with self.database.write() as session:
-            key, wrapped = self.services.cases._vault.new_case_key(case_id)
+            key, wrapped = self.services.vault.new_case_key(case_id)
             case = Case(id=case_id, account_id=self.caller.account_id, wrapped_key=wrapped,
                         created_at=at)  # fmt: skip
             seal_json(key, case, {"reference": f"2026-{job_id}-0117"})
@@ -80,7 +80,7 @@ class Desk:
 
     def ids(self, tab: Tab = Tab.REVIEW, text: str = "", **asked: Any) -> list[str]:
         page = self.services.triage.page(self.caller, QueueRequest(tab, text=text, **asked))
-        return [job["id"] for job in page.rows]
+        return [row.item.id for row in page.rows]
 
 
 def count(session: Session, action: Action) -> int:
@@ -116,8 +116,8 @@ async def test_the_worst_is_first(service: Service) -> None:
         "done": 0, "all": 7,
     }  # fmt: skip
     page = desk.services.triage.page(desk.caller, QueueRequest())
-    assert page.rows[0]["copies"][0].case_reference == "2026-known-0117"
-    assert page.rows[0]["copies"][0].confirmed
+    assert page.rows[0].copies[0].case_reference == "2026-known-0117"
+    assert page.rows[0].copies[0].confirmed
 
 
 async def test_who_waits_comes_before_what_the_machine_suspects(service: Service) -> None:
@@ -137,7 +137,7 @@ async def test_who_waits_comes_before_what_the_machine_suspects(service: Service
     cursor, seen = None, []
     for _ in order:
         page = desk.services.triage.page(desk.caller, QueueRequest(limit=1, cursor=cursor))
-        seen += [job["id"] for job in page.rows]
+        seen += [row.item.id for row in page.rows]
         cursor = page.next
     assert (seen, cursor) == (order, None)
     assert desk.ids(Tab.ON_HOLD) == ["past", "left", "held"]
@@ -261,7 +261,7 @@ async def test_what_awaits_a_second_person_is_left_to_others(service: Service) -
     assert triage.next_unreviewed(desk.caller, "job1") is None
     other = service.accounts.authenticate(service.keys[Role.ADMIN])
     rows = triage.page(other, QueueRequest()).rows
-    assert [job["id"] for job in rows] == ["job2", "job1"]
+    assert [row.item.id for row in rows] == ["job2", "job1"]
     assert triage.counts(other)["review"] == 2
     assert triage.next_unreviewed(other, "job1") == "job2"
 
@@ -274,7 +274,7 @@ async def test_pages_follow_one_another_through_equal_ranks(service: Service) ->
     cursor = None
     while len(seen) < 9:
         page = desk.services.triage.page(desk.caller, QueueRequest(limit=2, cursor=cursor))
-        seen += [job["id"] for job in page.rows]
+        seen += [row.item.id for row in page.rows]
         cursor = page.next
     assert cursor is None
     assert sorted(seen) == [f"job{n}" for n in range(9)]
@@ -299,7 +299,7 @@ async def test_what_waits_is_in_the_order_of_its_places_from_page_to_page(
         page = desk.services.triage.page(
             desk.caller, QueueRequest(Tab.WAITING, limit=1, cursor=cursor)
         )
-        seen += [(job["id"], job["place"] and job["place"]["number"]) for job in page.rows]
+        seen += [(row.item.id, row.place and row.place.number) for row in page.rows]
         cursor = page.next
     assert cursor is None
     expected = [("examined", None), ("first", 1), ("second", 2), ("third", 3), ("last", 4)]
@@ -351,7 +351,7 @@ async def test_a_search_that_stops_early_can_be_continued(
     asked, found = QueueRequest(Tab.ALL, text="wanted"), []
     for _ in range(3):
         page = desk.services.triage.page(desk.caller, asked)
-        found += [job["id"] for job in page.rows]
+        found += [row.item.id for row in page.rows]
         asked = QueueRequest(Tab.ALL, text="wanted", cursor=page.next)
     assert found == ["job4"]
     assert page.next is None
@@ -408,12 +408,12 @@ async def test_waiting_items_have_a_place_by_priority(service: Service) -> None:
     desk.add("second", None, **{**waiting, "turn": 3})
     desk.add("first", None, **{**waiting, "priority": "live", "turn": 9})
     page = desk.services.triage.page(desk.caller, QueueRequest(Tab.WAITING))
-    assert {job["id"]: job["place"] for job in page.rows} == {
-        "first": {"number": 1, "wait_s": 20},
-        "second": {"number": 2, "wait_s": 40},
+    assert {row.item.id: row.place for row in page.rows} == {
+        "first": Place(1, 20),
+        "second": Place(2, 40),
     }
-    for job_id, place in (("second", {"number": 2, "wait_s": 40}), ("ended", None)):
-        assert desk.services.item_pages.read(desk.caller, job_id)["place"] == place
+    for job_id, place in (("second", Place(2, 40)), ("ended", None)):
+        assert desk.services.item_pages.read(desk.caller, job_id).place == place
 
 
 async def test_places_are_counted_by_the_database(service: Service) -> None:
@@ -423,7 +423,7 @@ async def test_places_are_counted_by_the_database(service: Service) -> None:
         desk.add(name, None, **{**waiting, "turn": turn})
     with statements(service.database.engine) as seen, service.database.read() as session:
         places = places_of(session, ["e", "a"])
-    assert {name: place["number"] for name, place in places.items()} == {"e": 5, "a": 1}
+    assert {name: place.number for name, place in places.items()} == {"e": 5, "a": 1}
     limits = (" IN (", "LIMIT", "count(")
     assert all(any(limit in s for limit in limits) for s in seen if "FROM jobs" in s)
 
@@ -443,9 +443,7 @@ async def test_names_and_thumbnails_are_sealed_and_deleted_with_the_evidence(
     job = await submit(service)
     with service.database.write() as session:
         row = session.get_one(Job, job["id"])
-        key = service.app.state.shared.services.cases._vault.case_key(
-            session.get_one(Case, row.case_id)
-        )
+        key = service.app.state.shared.services.vault.case_key(session.get_one(Case, row.case_id))
         picture = io.BytesIO()
         Image.new("RGB", (4, 4)).save(picture, "JPEG")
         end_listing(session, key, row, ({"llr": 0.3}, picture.getvalue()))

@@ -51,7 +51,7 @@ async def test_the_queue_works_with_ten_thousand_cases(service: Service) -> None
         for n in range(MANY):
             case_id, media_id = new_id(), new_id()
             if n < 60 or wrapped is None:
-                key, wrapped = services.cases._vault.new_case_key(case_id)
+                key, wrapped = services.vault.new_case_key(case_id)
             at = datetime.now(UTC) - timedelta(minutes=n)
             rows.append(
                 Case(
@@ -74,12 +74,13 @@ async def test_the_queue_works_with_ten_thousand_cases(service: Service) -> None
         for kind in (Case, Media, Job):
             session.add_all([r for r in rows if isinstance(r, kind)])
             session.flush()
-    first = services.queries.jobs(caller, Filters(), limit=50)
+    queries = services.queries
+    first = queries.jobs(caller, Filters(), queries.plain, limit=50)
     assert len(first.rows) == 50
     seen, cursor = 0, None
     for _ in range(4):
-        page = services.queries.jobs(caller, Filters(finding="none"), limit=200, cursor=cursor)
-        seen, cursor = seen + len({j["id"] for j in page.rows}), page.next
+        page = queries.jobs(caller, Filters(finding="none"), queries.plain, cursor=cursor)
+        seen, cursor = seen + len({job.id for job in page.rows}), page.next
     assert seen == 800
     # By the index, not by reading all of them.
     for role in (Role.PIPELINE, Role.ANALYST, Role.ADMIN):
@@ -93,7 +94,7 @@ def _stored_case(
     session: Session, services: Any, account_id: str, case_id: str, at: datetime
 ) -> bytes:
     """Store a case without content, and return its key."""
-    key, wrapped = services.cases._vault.new_case_key(case_id)
+    key, wrapped = services.vault.new_case_key(case_id)
     session.add(
         Case(
             id=case_id,
@@ -249,7 +250,7 @@ def _plan(service: Service, services: Any, caller: Any) -> str:
 
     event.listen(service.database.engine, "before_cursor_execute", note)
     try:
-        services.queries.jobs(caller, Filters(), limit=50)
+        services.queries.jobs(caller, Filters(), services.queries.plain, limit=50)
     finally:
         event.remove(service.database.engine, "before_cursor_execute", note)
     statement, parameters = next(a for a in asked if "FROM jobs" in a[0])

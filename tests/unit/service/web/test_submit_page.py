@@ -199,9 +199,7 @@ async def test_a_reason_that_a_newer_worker_stored_is_shown_by_its_code(service:
     reason = {"code": "of_the_future", "detail": "not known here"}
     with service.database.write() as session:
         row = session.get_one(Job, job["id"])
-        key = service.app.state.shared.services.cases._vault.case_key(
-            session.get_one(Case, row.case_id)
-        )
+        key = service.app.state.shared.services.vault.case_key(session.get_one(Case, row.case_id))
         seal_json(key, row, {**open_json(key, row), "reasons": [reason]})
     await token_of(service, Role.PIPELINE, "en")
     row_shown = (await listed(service, job["id"]))[job["id"]]
