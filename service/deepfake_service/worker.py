@@ -91,7 +91,7 @@ def worker_running(
         metrics,
         allowed=CallbackHosts.of(settings.callback_hosts),
     )
-    runner = Runner(database, steps, settings, metrics.step)
+    runner = Runner(database, services.queue, steps, settings, metrics.step)
     reading = CaptureReaders(require=settings.sandbox == "require")
     imports = Imports(
         database,

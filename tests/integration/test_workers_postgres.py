@@ -57,10 +57,8 @@ def test_accounts_take_turns_at_two_workers(site: Site, database_url: str) -> No
 
     def ended() -> bool:
         running = connection.execute(
-            # The workflow of a job that has ended is pending for a moment longer.
             "SELECT workflow_uuid, executor_id FROM dbos.workflow_status "
-            "JOIN jobs ON id = workflow_uuid "
-            "WHERE status = 'PENDING' AND state IN ('queued', 'running')"
+            "JOIN jobs ON id = workflow_uuid WHERE status = 'PENDING' AND state = 'running'"
         ).fetchall()
         unfinished = connection.execute(
             "SELECT 1 FROM jobs WHERE state IN ('queued', 'running')"
@@ -110,7 +108,7 @@ def test_a_job_is_examined_by_its_own_model_and_version_while_there_is_one(site:
         process.kill()
     site.release()
     site.worker(
-        **OTHER_BUNDLE, TEST_CONSTANTS='{"deepfake_service.examination.take_over.TAKE_OVER_S": 0}'
+        **OTHER_BUNDLE, TEST_CONSTANTS='{"deepfake_service.examination.workers.TAKE_OVER_S": 0}'
     )
     done = site.wait(job)
     assert (done["state"], done["bundle_sha256"]) == ("succeeded", other)

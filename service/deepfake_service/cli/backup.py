@@ -16,7 +16,7 @@ import typer
 from deepfake_service.audit import log as audit_log
 from deepfake_service.audit.journal import BACKUP_FACT, open_journal
 from deepfake_service.audit.records import open_existing_database, require_records
-from deepfake_service.examination.workflow_rows import PENDING, WAITING
+from deepfake_service.examination.queue import UNFINISHED
 from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.db.sqlite import damage_of
 from deepfake_service.platform.errors import DatabaseDamaged, DataDirError, SettingsError
@@ -138,7 +138,7 @@ def _restart_unfinished(copy: sqlite3.Connection) -> None:
         copy.execute(
             "DELETE FROM operation_outputs WHERE workflow_uuid IN (SELECT workflow_uuid "
             "FROM workflow_status WHERE status IN (?, ?, ?))",
-            (PENDING, *WAITING),
+            UNFINISHED,
         )
         copy.commit()
 

@@ -24,7 +24,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.cases.turns import mean_examination_s
-from deepfake_service.examination.workflow_rows import job_version
+from deepfake_service.examination.queue import job_version
 from deepfake_service.platform.db import Database, Job, Lease
 from deepfake_service.platform.db.columns import Moment
 from deepfake_service.platform.db.enums import UNFINISHED, JobState, Priority

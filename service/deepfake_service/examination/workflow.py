@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,8 +19,8 @@ from typing import IO, ParamSpec, TypeVar
 from dbos import DBOS, StepOptions
 from sqlalchemy.exc import SQLAlchemyError
 
+from deepfake_service.examination.queue import EXAMINE
 from deepfake_service.examination.steps import Examination, JobOver, Stopping
-from deepfake_service.examination.workflow_rows import EXAMINE
 from deepfake_service.platform.errors import DatabaseUnavailable, StorageUnavailable
 from deepfake_service.platform.logs import describe, logger
 
@@ -41,13 +42,18 @@ class ExaminationWorkflow:
     has ended.
     ``on_step`` is called with the name and the seconds of each finished step. Once the worker
     stops, no step waits for a database or store any longer. ``active`` holds the ids of the jobs
-    that run in this process. ``suspects`` is a file that the workers of a machine share.
+    that run in this process. ``suspects`` is a file that the workers of a machine share. DBOS may
+    give this worker more than ``at_once`` jobs, as many as another one takes: the others wait.
     """
 
     _steps: Examination
     _on_step: Callable[[str, float], None]
     _suspects: Path
+    at_once: int = 1
     active: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._slots = threading.BoundedSemaphore(self.at_once)
 
     def register(self) -> None:
         """Make the workflow known to DBOS. Must be called before DBOS is launched."""
@@ -62,10 +68,20 @@ class ExaminationWorkflow:
         """Examine a job, from the first step that DBOS has no result of."""
         self.active.add(job_id)
         try:
-            with self._turn(job_id):
+            with self._slot(), self._turn(job_id):
                 self._run(job_id)
         finally:
             self.active.discard(job_id)
+
+    @contextlib.contextmanager
+    def _slot(self) -> Iterator[None]:
+        while not self._slots.acquire(timeout=_FIRST_WAIT_S):
+            if self._steps.stopping.is_set():
+                raise Stopping
+        try:
+            yield
+        finally:
+            self._slots.release()
 
     @contextlib.contextmanager
     def _turn(self, job_id: str) -> Iterator[None]:

@@ -1,5 +1,5 @@
 """``deepfake`` with other values of constants, which ``TEST_CONSTANTS`` has in JSON by place,
-such as ``{"deepfake_service.examination.take_over.TAKE_OVER_S": 0}``."""
+such as ``{"deepfake_service.examination.workers.TAKE_OVER_S": 0}``."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from deepfake_service.examination import take_over
+from deepfake_service.examination import workers
 from tests.support.fake_platform import resolving
 from tests.support.programs.short_leases import BEAT_S, LEASE_S
 
@@ -17,7 +17,7 @@ AUTHORITY = "TEST_PLATFORM_AUTHORITY"
 
 def main() -> None:
     """Run the command that the arguments name."""
-    take_over.BEAT_S, take_over.LEASE_S = BEAT_S, LEASE_S
+    workers.BEAT_S, workers.LEASE_S = BEAT_S, LEASE_S
     from deepfake_service import worker
     from deepfake_service.capture.fetches import Way
     from deepfake_service.cli.app import main as run

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from deepfake_service.examination import workflow_rows
+from deepfake_service.examination import queue
 from tests.support.programs import short_leases
 
 if __name__ == "__main__":
-    workflow_rows.WORKFLOW_VERSION = "2"
+    queue.WORKFLOW_VERSION = "2"
     short_leases.main()

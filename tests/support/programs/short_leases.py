@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from deepfake_service.examination import take_over
+from deepfake_service.examination import workers
 from deepfake_service.platform import webhooks
 from tests.support.programs.constants import replace_constants
 
@@ -17,7 +17,7 @@ FIRST_BACK_OFF = timedelta(seconds=1)
 
 def main() -> None:
     """Run the command that the arguments name."""
-    take_over.BEAT_S, take_over.LEASE_S = BEAT_S, LEASE_S
+    workers.BEAT_S, workers.LEASE_S = BEAT_S, LEASE_S
     webhooks.BACK_OFF = (FIRST_BACK_OFF, *webhooks.BACK_OFF[1:])
     from deepfake_service.cli.app import main as run
 

@@ -196,6 +196,6 @@ class Lease(Base):
     executor_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     expires_at: Mapped[datetime]
     version: Mapped[Code | None]
-    """Which jobs it examines; see ``workflow_rows.job_version``."""
+    """Which jobs it examines; see ``examination/queue.py``."""
     slots: Mapped[int | None]
     """How many jobs it examines at the same time."""

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from deepfake_service.examination.backlog import DEFAULT_SECONDS, QueueState, queue_state
-from deepfake_service.examination.workflow_rows import job_version
+from deepfake_service.examination.queue import job_version
 from deepfake_service.platform.db import Job, Lease
 from deepfake_service.platform.db.enums import JobState, Priority
 from tests.support.jobs import post_video

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from deepfake_service.examination.take_over import BEAT_S, FORGOTTEN_AFTER_S, LEASE_S, Heartbeats
+from deepfake_service.examination.workers import BEAT_S, FORGOTTEN_AFTER_S, LEASE_S, Heartbeats
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TOMORROW = NOW + timedelta(days=1)

@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import column, func, select, table
 
 from deepfake_service.audit.log import Action
-from deepfake_service.examination import take_over, workflow_rows
-from deepfake_service.examination.take_over import BEAT_S, LEASE_S, UNCLAIMED_AFTER_S, TakeOver
-from deepfake_service.examination.workflow_rows import ENQUEUED, PENDING, WorkflowRows
+from deepfake_service.examination import queue, workers
+from deepfake_service.examination.queue import CANCELLED, ENQUEUED, PENDING, JobQueue, job_version
+from deepfake_service.examination.workers import BEAT_S, LEASE_S, UNCLAIMED_AFTER_S, Rescue
 from deepfake_service.platform.db import AuditEntry, Job, Lease
 from deepfake_service.platform.db.enums import AWAITING_MODEL, JobState
 from tests.support.jobs import OF_TAKER, post_video
@@ -26,7 +26,7 @@ TAKE_OVER_S = 60.0
 
 @pytest.fixture(autouse=True)
 def short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(take_over, "TAKE_OVER_S", TAKE_OVER_S)
+    monkeypatch.setattr(workers, "TAKE_OVER_S", TAKE_OVER_S)
 
 
 class Worker:
@@ -35,9 +35,10 @@ class Worker:
     def __init__(self, service: Service, bundle_sha256: str = OF_TAKER) -> None:
         self._service = service
         self._now = 0.0
-        self.version = workflow_rows.job_version(bundle_sha256)
-        self._take_over = TakeOver(
+        self.version = job_version(bundle_sha256)
+        self._rescue = Rescue(
             service.database,
+            service.app.state.shared.services.queue,
             "the-taker",
             bundle_sha256,
             set(),
@@ -48,7 +49,7 @@ class Worker:
         """Look every few seconds, while the leases of living workers change."""
         for _ in range(1 + int(seconds / BEAT_S)):
             self._let_others_live()
-            self._take_over.look()
+            self._rescue.look()
             self._now += BEAT_S
 
     def _let_others_live(self) -> None:
@@ -68,20 +69,24 @@ async def submitted(service: Service, name: str = "one") -> str:
     return job_id
 
 
+def table_of(service: Service, name: str, *names: str) -> Any:
+    """Return one of DBOS's tables, to make a state that a worker which died has left."""
+    schema = "dbos" if service.database.engine.dialect.name == "postgresql" else None
+    return table(name, *map(column, names), schema=schema)
+
+
 def row_of(service: Service, job_id: str) -> tuple[str, str]:
     """Return the status and the version of a job for DBOS."""
-    columns = WorkflowRows(service.database).table.c
+    rows = table_of(service, "workflow_status", "workflow_uuid", "status", "application_version")
     with service.database.read() as session:
         found = session.execute(
-            select(columns.status, columns.application_version).where(
-                columns.workflow_uuid == job_id
-            )
+            select(rows.c.status, rows.c.application_version).where(rows.c.workflow_uuid == job_id)
         ).one()
     return (found[0], found[1])
 
 
 def change_row(service: Service, job_id: str, **values: Any) -> None:
-    rows = WorkflowRows(service.database).table
+    rows = table_of(service, "workflow_status", "workflow_uuid", *values)
     with service.database.write() as session:
         session.execute(rows.update().where(rows.c.workflow_uuid == job_id).values(**values))
 
@@ -105,9 +110,8 @@ def begin(service: Service, job_id: str, executor_id: str = "dead") -> None:
 
 
 def _steps(service: Service) -> Any:
-    schema = "dbos" if service.database.engine.dialect.name == "postgresql" else None
     names = ("workflow_uuid", "function_id", "function_name", "retention_timestamp")
-    return table("operation_outputs", *map(column, names), schema=schema)
+    return table_of(service, "operation_outputs", *names)
 
 
 def steps_of(service: Service, job_id: str) -> int:
@@ -135,7 +139,7 @@ async def test_a_new_job_of_a_model_that_no_worker_has_is_taken_after_a_while(
     job_id = await submitted(service)
     worker = Worker(service)
     worker.look_for(UNCLAIMED_AFTER_S - 2 * BEAT_S)
-    assert row_of(service, job_id) == (ENQUEUED, workflow_rows.job_version(OF_JOBS))
+    assert row_of(service, job_id) == (ENQUEUED, job_version(OF_JOBS))
     worker.look_for(2 * BEAT_S)
     assert row_of(service, job_id) == (ENQUEUED, worker.version)
     assert job_of(service, job_id).bundle_sha256 == OF_TAKER
@@ -143,12 +147,12 @@ async def test_a_new_job_of_a_model_that_no_worker_has_is_taken_after_a_while(
 
 
 async def test_jobs_of_a_living_worker_are_left_to_it(service: Service) -> None:
-    add_lease(service, "alive", workflow_rows.job_version(OF_JOBS))
+    add_lease(service, "alive", job_version(OF_JOBS))
     waiting, begun = await submitted(service, "one"), await submitted(service, "two")
     begin(service, begun, "alive")
     Worker(service).look_for(10 * TAKE_OVER_S)
-    assert row_of(service, waiting) == (ENQUEUED, workflow_rows.job_version(OF_JOBS))
-    assert row_of(service, begun) == (PENDING, workflow_rows.job_version(OF_JOBS))
+    assert row_of(service, waiting) == (ENQUEUED, job_version(OF_JOBS))
+    assert row_of(service, begun) == (PENDING, job_version(OF_JOBS))
     assert job_of(service, begun).state == JobState.RUNNING
     assert not reassigned(service)
 
@@ -156,7 +160,7 @@ async def test_jobs_of_a_living_worker_are_left_to_it(service: Service) -> None:
 async def test_a_job_that_was_begun_waits_for_its_model_and_is_then_examined_anew(
     service: Service,
 ) -> None:
-    add_lease(service, "dead", workflow_rows.job_version(OF_JOBS))
+    add_lease(service, "dead", job_version(OF_JOBS))
     job_id = await submitted(service)
     begin(service, job_id)
     worker = Worker(service)
@@ -166,7 +170,7 @@ async def test_a_job_that_was_begun_waits_for_its_model_and_is_then_examined_ane
     job = job_of(service, job_id)
     assert (job.state, job.stage) == (JobState.QUEUED, AWAITING_MODEL)
     worker.look_for(TAKE_OVER_S - LEASE_S)
-    assert row_of(service, job_id) == (PENDING, workflow_rows.job_version(OF_JOBS))
+    assert row_of(service, job_id) == (PENDING, job_version(OF_JOBS))
     assert (job_of(service, job_id).bundle_sha256, steps_of(service, job_id)) == (OF_JOBS, 1)
     worker.look_for(LEASE_S + BEAT_S)
     assert row_of(service, job_id) == (ENQUEUED, worker.version)
@@ -175,22 +179,6 @@ async def test_a_job_that_was_begun_waits_for_its_model_and_is_then_examined_ane
     assert (job.overview, job.done, job.total) == (None, 0, None)
     assert steps_of(service, job_id) == 0
     assert reassigned(service) == [(job_id, OF_TAKER)]
-
-
-async def test_jobs_that_wait_for_their_model_do_not_hold_up_those_that_have_not_begun(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(take_over, "BATCH", 2)
-    waiting = [await submitted(service, name) for name in ("one", "two", "three")]
-    for job_id in waiting:
-        begin(service, job_id)
-    new = await submitted(service, "new")
-    worker = Worker(service)
-    worker.look_for(UNCLAIMED_AFTER_S + BEAT_S)
-    assert row_of(service, new) == (ENQUEUED, worker.version)
-    assert {job_of(service, job_id).stage for job_id in waiting} == {AWAITING_MODEL}
-    worker.look_for(TAKE_OVER_S)
-    assert {row_of(service, job_id)[1] for job_id in waiting} == {worker.version}
 
 
 async def test_a_job_that_is_about_to_begin_is_not_queued_again(service: Service) -> None:
@@ -211,16 +199,39 @@ async def test_a_job_that_another_worker_has_queued_again_is_left_alone(
     worker = Worker(service, OF_JOBS)
     job_id = await submitted(service)
     begin(service, job_id, "dead")
-    unfinished = WorkflowRows.unfinished
+    worker.look_for(0)
+    listed = JobQueue.listed
 
-    def overtaken(rows: WorkflowRows, *arguments: Any) -> Any:
-        found = unfinished(rows, *arguments)
+    def overtaken(*arguments: Any) -> Any:
+        found = listed(*arguments)
         change_row(service, job_id, executor_id="the-other")  # which runs it by now
         return found
 
-    monkeypatch.setattr(WorkflowRows, "unfinished", overtaken)
+    monkeypatch.setattr(JobQueue, "listed", overtaken)
     worker.look_for(0)
     assert row_of(service, job_id)[0] == PENDING
+
+
+@pytest.mark.parametrize("bundle", [OF_JOBS, OF_TAKER])
+async def test_a_job_whose_taker_died_in_the_middle_of_it_is_not_lost(
+    service: Service, bundle: str
+) -> None:
+    job_id = await submitted(service)
+    begin(service, job_id)
+    service.app.state.shared.services.queue.cancel(job_id)
+    Worker(service, bundle).look_for(BEAT_S)
+    assert row_of(service, job_id) == (ENQUEUED, job_version(OF_JOBS))
+    assert steps_of(service, job_id) == 0
+
+
+async def test_a_job_that_a_person_cancelled_stays_so(service: Service) -> None:
+    job_id = await submitted(service)
+    with service.database.write() as session:
+        session.get_one(Job, job_id).state = JobState.CANCELLED
+    service.app.state.shared.services.queue.cancel(job_id)
+    await submitted(service, "another")
+    Worker(service).look_for(BEAT_S)
+    assert row_of(service, job_id)[0] == CANCELLED
 
 
 async def test_the_wait_begins_again_when_a_worker_of_the_model_was_there(
@@ -230,12 +241,12 @@ async def test_the_wait_begins_again_when_a_worker_of_the_model_was_there(
     begin(service, job_id)
     worker = Worker(service)
     worker.look_for(TAKE_OVER_S - BEAT_S)
-    add_lease(service, "alive-again", workflow_rows.job_version(OF_JOBS))
+    add_lease(service, "alive-again", job_version(OF_JOBS))
     worker.look_for(BEAT_S)
     with service.database.write() as session:
         session.delete(session.get_one(Lease, "alive-again"))
     worker.look_for(TAKE_OVER_S - BEAT_S)
-    assert row_of(service, job_id) == (PENDING, workflow_rows.job_version(OF_JOBS))
+    assert row_of(service, job_id) == (PENDING, job_version(OF_JOBS))
 
 
 async def test_another_workflow_is_another_version(
@@ -243,22 +254,11 @@ async def test_another_workflow_is_another_version(
 ) -> None:
     job_id = await submitted(service)
     begin(service, job_id)
-    monkeypatch.setattr(workflow_rows, "WORKFLOW_VERSION", "2")
+    monkeypatch.setattr(queue, "WORKFLOW_VERSION", "2")
+    monkeypatch.setattr(JobQueue, "workflow_versions", lambda _: {"1"})
     worker = Worker(service, OF_JOBS)
     worker.look_for(TAKE_OVER_S - 2 * BEAT_S)
     assert row_of(service, job_id)[0] == PENDING
     worker.look_for(2 * BEAT_S)
     assert row_of(service, job_id) == (ENQUEUED, worker.version)
     assert steps_of(service, job_id) == 0
-
-
-async def test_what_is_left_of_an_ended_job_is_finished_and_not_examined(service: Service) -> None:
-    job_id = await submitted(service)
-    begin(service, job_id)
-    with service.database.write() as session:
-        session.get_one(Job, job_id).state = JobState.CANCELLED
-    worker = Worker(service)
-    worker.look_for(BEAT_S)
-    assert row_of(service, job_id) == (ENQUEUED, worker.version)
-    assert job_of(service, job_id).bundle_sha256 == OF_JOBS
-    assert not reassigned(service)

@@ -1,4 +1,8 @@
-"""Take over jobs that no worker goes on with.
+"""Which workers live, and what becomes of the jobs of those that do not.
+
+DBOS returns the jobs of a dead worker only to a worker of the same name, and without a service of
+its maker it does not learn that one has died. Here every start of a worker has a name of its own
+and renews a lease, and the others queue again what it leaves:
 
 1. Jobs of a worker that died are queued again for workers of the same version, that is, with the
    same workflow and the same model bundle (``job_version``).
@@ -11,7 +15,8 @@
       beginning, and nothing that another model found goes into the result. That is in the audit
       log, as it is in a, with the bundle.
 
-All workers look, and none waits for another: a row is changed only if it is still as it was read.
+All workers look, and none waits for another. Two that queue a job again at the same moment do no
+harm: DBOS lets only the worker that had it last store a step.
 
 A worker is alive if its lease changes while this process watches it. The time in a lease is only
 compared with the time that was in it before, never with the clock, so that a worker that died while
@@ -21,21 +26,25 @@ a clock was ahead is not taken for alive until that time comes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import delete, exists, select
+from dbos import WorkflowStatus
+from sqlalchemy import delete, func, select
 
 from deepfake_service.audit.log import SERVICE, Action, append_entry
-from deepfake_service.examination.workflow_rows import (
+from deepfake_service.examination import queue
+from deepfake_service.examination.queue import (
+    CANCELLED,
+    ENQUEUED,
     PENDING,
-    WorkflowRow,
-    WorkflowRows,
+    JobQueue,
     job_version,
 )
 from deepfake_service.platform.db import Database, Job, Lease
-from deepfake_service.platform.db.enums import AWAITING_MODEL, ENDED, JobState
+from deepfake_service.platform.db.columns import Moment
+from deepfake_service.platform.db.enums import AWAITING_MODEL, ENDED, UNFINISHED, JobState
 from deepfake_service.platform.logs import logger
 
 # Other modules read these two where they use them, so that a program may have shorter ones.
@@ -52,8 +61,6 @@ worker is often a little later than the first job for it."""
 TAKE_OVER_S = 600.0
 """How long a job that was begun waits for a worker with its model bundle and version. After that, a
 worker with another one examines it anew. A worker restarts within minutes."""
-BATCH = 100
-"""Jobs of one version that one look takes over."""
 
 _log = logger("deepfake_service.jobs")
 
@@ -95,90 +102,103 @@ class Heartbeats:
 
 
 @dataclass
-class TakeOver:
-    """Looks for such jobs, for a worker with a ``model``, the SHA-256 of its bundle. ``active``
-    holds the ids of the jobs that run in this process."""
+class Rescue:
+    """Queues the jobs of dead workers again, for a worker with a ``model``, the SHA-256 of its
+    bundle. ``active`` holds the ids of the jobs that run in this process."""
 
     _database: Database
+    _queue: JobQueue
     _executor_id: str
     _model: str
     _active: set[str]
     ticks: Callable[[], float] = time.monotonic
+    _lost: set[tuple[str, str | None]] = field(default_factory=set)
+    """Jobs that no living worker seemed to have at the last look, and who had them. Some are about
+    to begin, or a worker has them that has just started: one that was there at the last look as
+    well is queued again."""
+    _unserved_s: dict[str, float] = field(default_factory=dict)
+    """For how long each version of unfinished jobs has had no living worker."""
 
     def __post_init__(self) -> None:
         self._version = job_version(self._model)
-        self._rows = WorkflowRows(self._database)
+        self._workflows = {*self._queue.workflow_versions(), queue.WORKFLOW_VERSION}
         self._heartbeats = Heartbeats(self.ticks)
-        self._strays: set[str] = set()
-        """Jobs of this worker that none of its threads ran at the last look.
-
-        Such a job is left over when the result of a step could not be written, or is about to
-        begin: one that was there at the last look as well is queued again.
-        """
-        self._unserved_s: dict[str, float] = {}
-        """For how long each version of unfinished jobs has had no living worker."""
 
     def look(self) -> None:
-        """Take over what is due. Call it every ``BEAT_S`` seconds."""
+        """Queue again what is due. Call it every ``BEAT_S`` seconds."""
+        unfinished = (
+            select(Job.bundle_sha256, func.min(Job.created_at, type_=Moment).label("first"))
+            .where(Job.state.in_(UNFINISHED))
+            .group_by(Job.bundle_sha256)
+        )
         with self._database.read() as session:
-            # Listed before the leases are read: a worker that starts in between has a lease first.
-            is_taken = self._rows.table.c.status == PENDING
-            running = self._rows.unfinished(session, self._version, is_taken)
-            versions = self._rows.versions(session) - {self._version}
             leases = {lease.executor_id: lease for lease in session.scalars(select(Lease))}
+            oldest = {row.bundle_sha256: row.first for row in session.execute(unfinished)}
         elapsed = self._heartbeats.watch({name: x.expires_at for name, x in leases.items()})
         alive = self._heartbeats.alive()
-        unserved = versions - {lease.version for name, lease in leases.items() if name in alive}
+        served = {lease.version for name, lease in leases.items() if name in alive}
+        versions = {version for bundle in oldest for version in self._versions_of(bundle)}
+        unserved = versions - served - {self._version}
         self._unserved_s = {v: self._unserved_s.get(v, -elapsed) + elapsed for v in unserved}
         self._delete_old_leases()
-        before, self._strays = self._strays, set()
-        for row in running:
-            if row.job_id in self._active:
-                continue
-            if row.executor_id == self._executor_id:
-                self._strays.add(row.job_id)
-                if row.job_id in before:
+        before, self._lost = self._lost, set()
+        if not oldest:
+            return  # and no question to DBOS, which has to read all jobs since the oldest
+        since = min(oldest.values())
+        for row in self._queue.listed((PENDING, CANCELLED), since):
+            if row.status == PENDING and row.app_version in unserved:
+                self._take(row)
+            elif self._is_lost(row, alive):
+                self._lost.add((row.workflow_id, row.executor_id))
+                if (row.workflow_id, row.executor_id) in before:
                     self._queue_again(row)
-            elif row.executor_id not in alive:
-                self._queue_again(row)
-        for version, seconds in self._unserved_s.items():
-            with self._database.read() as session:
-                # Those that wait for their model must not hide the ones that have not begun.
-                waits = exists().where(
-                    Job.id == self._rows.table.c.workflow_uuid, Job.stage == AWAITING_MODEL
-                )
-                due = () if seconds >= TAKE_OVER_S else (~waits,)
-                rows = self._rows.unfinished(session, version, *due, limit=BATCH)
-            for row in rows:
-                self._take(row, seconds)
+        if unserved:
+            for row in self._queue.listed((ENQUEUED,), since, unserved):
+                self._take(row)
 
-    def _queue_again(self, row: WorkflowRow) -> None:
-        with self._database.write() as session:
-            if not self._rows.lock(session, row):
-                return  # another worker was faster
-            self._rows.requeue(session, row.job_id, self._version)
-        _log.warning("job_taken_over", job_id=row.job_id)
+    def _versions_of(self, bundle_sha256: str) -> set[str]:
+        return {job_version(bundle_sha256, workflow) for workflow in self._workflows}
 
-    def _take(self, row: WorkflowRow, unserved_s: float) -> None:
+    def _is_lost(self, row: WorkflowStatus, alive: Set[str | None]) -> bool:
+        """Return whether no living worker has a job, as far as this one knows."""
+        if row.status == CANCELLED:
+            return True  # by a person, or by a worker that died while it took the job over
+        if row.app_version != self._version or row.workflow_id in self._active:
+            return False
+        return row.executor_id == self._executor_id or row.executor_id not in alive
+
+    def _queue_again(self, row: WorkflowStatus) -> None:
+        with self._database.read() as session:
+            job = session.get(Job, row.workflow_id)
+        if job is None or job.state in ENDED or not self._queue.is_unchanged(row):
+            return
+        if row.status == CANCELLED:
+            self._queue.restart(job.id, job_version(job.bundle_sha256))
+        else:
+            self._queue.resume(job.id)
+        _log.warning("job_taken_over", job_id=job.id)
+
+    def _take(self, row: WorkflowStatus) -> None:
         """Take over a job of a version without a worker, if it is due by the rules above."""
+        unserved_s = self._unserved_s[row.app_version or ""]
         with self._database.write() as session:
-            job = session.get(Job, row.job_id, with_for_update=True)
-            if not self._rows.lock(session, row):
+            job = session.get(Job, row.workflow_id, with_for_update=True)
+            if job is None or job.state in ENDED or not self._queue.is_unchanged(row):
                 return  # a worker of its version has just started, or it was cancelled
-            if job is not None and job.state not in ENDED:
-                begun = job.started_at is not None
-                if unserved_s < (TAKE_OVER_S if begun else UNCLAIMED_AFTER_S):
-                    if job.state == JobState.RUNNING:
-                        job.state, job.stage = JobState.QUEUED, AWAITING_MODEL
-                    return
-                self._rows.forget_steps(session, row.job_id)
+            if unserved_s < (TAKE_OVER_S if job.started_at else UNCLAIMED_AFTER_S):
+                if job.state == JobState.RUNNING:
+                    job.state, job.stage = JobState.QUEUED, AWAITING_MODEL
+                return
+            if row.app_version in self._versions_of(job.bundle_sha256):
                 # What was examined of it so far is not used.
                 job.bundle_sha256 = self._model
                 job.state, job.started_at, job.attempts = JobState.QUEUED, None, 0
                 job.stage, job.done, job.total, job.overview = None, 0, None, None
                 append_entry(session, SERVICE, Action.JOB_REASSIGNED, job.id, self._model)
-            self._rows.requeue(session, row.job_id, self._version)
-        _log.warning("job_of_another_version_taken_over", job_id=row.job_id, version=row.version)
+        # If this process ends before the last call, the next look finds the job.
+        self._queue.cancel(job.id)
+        self._queue.restart(job.id, job_version(job.bundle_sha256))
+        _log.warning("job_of_another_version_taken_over", job_id=job.id, version=row.app_version)
 
     def _delete_old_leases(self) -> None:
         for executor_id, last in self._heartbeats.long_dead().items():
