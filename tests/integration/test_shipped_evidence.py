@@ -37,6 +37,6 @@ def test_evidence_of_the_shipped_model_verifies_down_to_the_original() -> None:
     content = build(exhibits.dossier(media, job=job), material, exhibits.signers())
     trust = Trust(keys=(exhibits.signers().statement.public_key(),))
     verified = verify(content, trust, scorer=scorer, original=io.BytesIO(media))
-    assert verified.exit_code is ExitCode.VERIFIED, verified.to_json()
+    assert verified.exit_code is ExitCode.VERIFIED, verified.published()
     skipped = [s.number for s in verified.steps if s.outcome is Outcome.SKIPPED]
     assert skipped == [9]  # no time stamp was requested

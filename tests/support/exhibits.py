@@ -345,7 +345,7 @@ def files_of_bundle() -> dict[str, bytes]:
 def failed_at(content: bytes, trust: Trust = OURS) -> int:
     """Return the number of the step at which a bundle fails."""
     found = verify(content, trust)
-    assert found.exit_code is ExitCode.FAILED, found.to_json()
+    assert found.exit_code is ExitCode.FAILED, found.published()
     return next(s.number for s in found.steps if s.outcome is Outcome.FAIL)
 
 

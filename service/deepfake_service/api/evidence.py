@@ -6,20 +6,21 @@ import hashlib
 import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import anyio.to_thread
 from fastapi import Depends, Path, Query, Response
 from pydantic import Field
 
-from deepfake_models.bundle.results import VerdictCode
 from deepfake_models.errors import SandboxBusy
 from deepfake_service.evidence.bundle.builder import TIMELINE
-from deepfake_service.evidence.bundle.steps import Step
+from deepfake_service.evidence.bundle.steps import VerificationResult
 from deepfake_service.evidence.bundle.trust_store import Trust, certificates, pinned_keys
 from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.evidence.bundle.zip_format import MAX_BYTES
+from deepfake_service.evidence.editions import IssuedEdition
 from deepfake_service.evidence.report.report import ORIGINAL, ReportCopy
+from deepfake_service.evidence.signing_keys import PublicKeys
 from deepfake_service.http.admission import HEAVY
 from deepfake_service.http.answers import (
     BINARY,
@@ -34,8 +35,7 @@ from deepfake_service.http.dependencies import AskedDep
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import JobId, Language
 from deepfake_service.http.uploads import receive_body, streams_body
-from deepfake_service.platform.answers import ItemId, Published, Sha256, Time
-from deepfake_service.platform.db.enums import Finding
+from deepfake_service.platform.answers import Published
 from deepfake_service.platform.errors import MalformedRequest, Overloaded, UnsupportedContentType
 
 router = api_router("evidence", prefix="")
@@ -81,21 +81,10 @@ async def _report_reader(call: Reader, asked: ReportQueryDep) -> AsyncIterator[C
         yield call
 
 
-class EditionOut(Published):
-    """One edition of a job's evidence."""
-
-    edition: int = Field(description="Number of the edition, from 1.")
-    sha256: Sha256 = Field(description="SHA-256 of the bundle.")
-    created_at: Time = Field(description="When it was created.")
-    kept: bool = Field(description="Whether the edition is still stored.")
-    withheld: bool
-    """Whether it is withheld: it shows faces, and a person may be a minor."""
-
-
 class EditionsOut(Published):
     """The editions of a job's evidence, newest first."""
 
-    editions: list[EditionOut] = Field(description="The editions.")
+    editions: list[IssuedEdition] = Field(description="The editions.")
 
 
 @file_route(router, "/v1/jobs/{job_id}/evidence", "Get the evidence bundle", "application/zip")
@@ -110,7 +99,7 @@ def get_evidence(job_id: JobId, call: Reader, edition: Edition = None) -> Respon
 def list_editions(job_id: JobId, call: Reader) -> EditionsOut:
     """List the editions of a job's evidence. An edition never changes; each review adds one."""
     editions = call.services.evidence_store.editions(call.caller, job_id)
-    return EditionsOut.model_validate({"editions": editions})
+    return EditionsOut(editions=editions)
 
 
 @file_route(router, "/v1/jobs/{job_id}/report.pdf", "Get the report", "application/pdf")
@@ -151,23 +140,6 @@ def get_heatmap(job_id: JobId, number: Number, call: Reader) -> Response:
     return Response(content, media_type="image/png")
 
 
-class VerificationOut(Published):
-    """The result of a verification."""
-
-    result: Literal["verified", "superseded", "signer_unknown", "failed"]
-    """`verified`; `superseded` if everything agrees, but this service replaced the edition by a
-    newer one; `signer_unknown` if everything agrees, but no trusted key signed it; or `failed`."""
-    sha256: Sha256 = Field(description="SHA-256 of the bundle that was sent.")
-    signer: str | None = Field(description="Who signed it, if the key is trusted.")
-    case: ItemId | None = Field(description="Id of the case.")
-    capture: ItemId | None = Field(description="Id of the capture, of the bundle of a capture.")
-    job: ItemId | None = Field(description="Id of the job, of a bundle of evidence.")
-    edition: int | None = Field(description="Number of the edition.")
-    verdict: VerdictCode | str | None = Field(description="The verdict in the bundle.")
-    finding: Finding | str | None = Field(description="The finding of the reviewers in the bundle.")
-    steps: list[Step] = Field(description="The steps of the verification, in order.")
-
-
 _BUNDLE = {
     **BINARY,
     "contentMediaType": "application/zip",
@@ -182,7 +154,7 @@ _BUNDLE = {
     openapi_extra={"requestBody": {"required": True, "content": {OCTETS: {"schema": _BUNDLE}}}},
 )
 @streams_body
-async def verify_evidence(call: Verifier) -> VerificationOut:
+async def verify_evidence(call: Verifier) -> VerificationResult:
     """Run the steps of `deepfake verify` on a bundle, or on looks at a post, which is not stored.
     Trusted are the keys of this service, retired ones included, and the pinned keys of others; the
     list of revocations is this service's own, as it is now. The body is the file itself."""
@@ -203,7 +175,7 @@ async def verify_evidence(call: Verifier) -> VerificationOut:
         return await anyio.to_thread.run_sync(_verify, content.getvalue(), call)
 
 
-def _verify(content: bytes, call: Call) -> VerificationOut:
+def _verify(content: bytes, call: Call) -> VerificationResult:
     services, settings = call.services, call.state.settings
     keys = (*services.evidence_store.keys.published(), *pinned_keys(settings.pinned_keys))
     listed = services.revocation_list.current(hashlib.sha256(content).hexdigest())
@@ -212,36 +184,19 @@ def _verify(content: bytes, call: Call) -> VerificationOut:
         verification = verify(content, trust, readers=call.state.require_engine().bundle_readers)
     except SandboxBusy as error:
         raise Overloaded from error
-    return VerificationOut.model_validate(verification.to_json())
-
-
-class PublicKeyOut(Published):
-    """A public key as a JWK (RFC 7517)."""
-
-    kty: Literal["OKP"] = Field(description="Type of the key (RFC 8037).")
-    crv: str = Field(description="Its curve.", examples=["Ed25519"])
-    x: str = Field(description="The public key in base64url.")
-    kid: Sha256 = Field(description="Id of the key, which signatures name.")
-    use: Literal["sig"] = Field(description="It signs.")
-    alg: str = Field(description="The algorithm of its signatures.", examples=["EdDSA"])
-
-
-class PublicKeysOut(Published):
-    """Public keys as a JWK Set (RFC 7517)."""
-
-    keys: list[PublicKeyOut] = Field(description="The keys.")
+    return verification.published()
 
 
 @router.get(
     "/.well-known/jwks.json",
     summary="Get the public keys that sign evidence",
 )
-def get_public_keys(asked: AskedDep) -> PublicKeysOut:
+def get_public_keys(asked: AskedDep) -> PublicKeys:
     """Return every key that signs or has signed evidence of this service, as a JWK Set (RFC 7517).
     To verify evidence, obtain the keys from a source other than the evidence itself."""
     keys = asked.services.evidence_store.keys
     keys.current()
-    return PublicKeysOut.model_validate(keys.jwks())
+    return keys.jwks()
 
 
 class SignatureOut(Published):

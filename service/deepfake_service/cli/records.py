@@ -3,7 +3,6 @@ its clock."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -110,7 +109,8 @@ def publish_signing_keys(
             if not key.revoked_at:
                 name = f"{STATEMENT}-{key.id[:16]}.pem"
                 (out / name).write_text(key.public_pem, encoding="ascii")
-        (out / "jwks.json").write_text(json.dumps(keys.jwks(), indent=2) + "\n", encoding="ascii")
+        key_set = keys.jwks().model_dump_json(indent=2)
+        (out / "jwks.json").write_text(f"{key_set}\n", encoding="ascii")
         active = [k for k in keys.all() if not k.retired_at]
     typer.echo(f"{out}: {out / f'{STATEMENT}-{active[0].id[:16]}.pem'} verifies new evidence")
 

@@ -157,7 +157,7 @@ def verify_bundle(
                 content, trust, scorer=scorer, original=original, readers=readers
             )
     if as_json:
-        typer.echo(json_line(result.to_json()))
+        typer.echo(json_line(result.published().model_dump(mode="json")))
     else:
         _show(result, Console(highlight=False), is_current=trust.revocations is not None)
     raise typer.Exit(int(result.exit_code))

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from pydantic import Field
 from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.audit.log import Action
+from deepfake_service.platform.answers import Published, Sha256, Time
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import AuditEntry, Case, Edition, Job, RevokedEdition
 from deepfake_service.platform.db.enums import EditionState, JobState
+
+
+class IssuedEdition(Published):
+    """One edition of a job's evidence."""
+
+    edition: int = Field(description="Number of the edition, from 1.")
+    sha256: Sha256 = Field(description="SHA-256 of the bundle.")
+    created_at: Time = Field(description="When it was created.")
+    kept: bool = Field(description="Whether the edition is still stored.")
+    withheld: bool
+    """Whether it is withheld: it shows faces, and a person may be a minor."""
+
 
 _last_decision = (
     select(func.coalesce(func.max(AuditEntry.number), 0))
@@ -34,19 +46,19 @@ def newest_edition(session: Session, job_id: str, number: int | None = None) -> 
     return session.scalars(found.limit(1)).first()
 
 
-def editions_of(session: Session, job: Job, case: Case) -> list[dict[str, Any]]:
+def editions_of(session: Session, job: Job, case: Case) -> list[IssuedEdition]:
     """Return the editions of a job, newest first."""
     found = session.scalars(
         select(Edition).where(Edition.job_id == job.id).order_by(Edition.number.desc())
     )
     return [
-        {
-            "edition": e.number,
-            "sha256": e.sha256,
-            "created_at": iso_time(e.created_at),
-            "kept": e.blob is not None,
-            "withheld": e.imagery and case.minor_at is not None,
-        }
+        IssuedEdition(
+            edition=e.number,
+            sha256=e.sha256,
+            created_at=iso_time(e.created_at),
+            kept=e.blob is not None,
+            withheld=e.imagery and case.minor_at is not None,
+        )
         for e in found
     ]
 

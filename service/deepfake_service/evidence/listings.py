@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from PIL import Image, ImageFilter
@@ -27,9 +27,6 @@ MAX_RANK = 20
 THUMBNAIL_PX = 14
 """Width of a thumbnail. So few pixels are blurred for good: there is no sharp picture behind it."""
 _BLUR_PX = 8
-Listed = tuple[Mapping[str, Any], bytes | None]
-"""What the end of an examination adds to a job's entry in lists: values, and a thumbnail where its
-evidence can show faces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +46,11 @@ class ListEntry:
     """The largest value."""
 
 
+Listed = tuple[ListEntry, bytes | None]
+"""What the end of an examination adds to a job's entry in lists: all but name and platform, and a
+thumbnail where its evidence can show faces."""
+
+
 def rank_of(log10_ratio: float | None) -> int | None:
     """Return the step of half a decade in which a log10 likelihood ratio lies, in [-20, 20]."""
     if log10_ratio is None:
@@ -61,15 +63,17 @@ def begin_listing(
 ) -> None:
     """Store what is known of a new job."""
     listing = Listing(id=job_id)
-    seal_json(case_key, listing, {"name": name, "platform": platform})
+    seal_json(case_key, listing, asdict(ListEntry(name, platform)))
     session.add(listing)
 
 
 def end_listing(session: Session, case_key: bytes, job: Job, listed: Listed) -> None:
     """Add the result of a job that ends to its entry, and rank the job."""
-    listing, (values, thumbnail) = session.get_one(Listing, job.id), listed
-    seal_json(case_key, listing, {**open_json(case_key, listing), **values})
-    job.shown, job.rank = thumbnail is not None, rank_of(values["llr"])
+    listing, (result, thumbnail) = session.get_one(Listing, job.id), listed
+    known = open_listing(case_key, listing)
+    result = replace(result, name=known.name, platform=known.platform)
+    seal_json(case_key, listing, asdict(result))
+    job.shown, job.rank = thumbnail is not None, rank_of(result.llr)
     if thumbnail is not None:
         listing.thumbnail = seal(case_key, thumbnail, context_of("thumbnail", job.id))
 
@@ -90,21 +94,22 @@ def listed_result(result: Mapping[str, Any], material: Material) -> Listed:
     """Return what lists show of a result and of the material of its evidence."""
     media = result.get("media") or {}
     still = media.get("kind") == "image"
-    values: dict[str, Any] = {
-        "llr": result["log_likelihood_ratio"],
-        "still": still if media else None,
-        "duration_s": media.get("duration_s"),
-    }
-    if values["llr"] is not None:
+    entry = ListEntry(
+        llr=result["log_likelihood_ratio"],
+        still=still if media else None,
+        duration_s=media.get("duration_s"),
+    )
+    if entry.llr is not None:
         spec = material.spec
         level = spec.thresholds.still if still else spec.thresholds.item
         calibration = spec.calibration.face if still else spec.calibration.item
-        values |= {
-            "low": level.no_manipulation_found,
-            "high": level.likely_manipulated,
-            "limit": calibration.limit,
-        }
-    return values, _thumbnail(material)
+        entry = replace(
+            entry,
+            low=level.no_manipulation_found,
+            high=level.likely_manipulated,
+            limit=calibration.limit,
+        )
+    return entry, _thumbnail(material)
 
 
 def _thumbnail(material: Material) -> bytes | None:

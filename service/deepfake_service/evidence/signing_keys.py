@@ -9,23 +9,25 @@ notices are signed only with a certificate of the operator's own.
 from __future__ import annotations
 
 import json
+from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
-from joserfc.jwk import OKPKey
+from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from deepfake_service.audit.journal import protect
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
 from deepfake_service.evidence.bundle.dsse import Signers, key_id, public_pem
+from deepfake_service.platform.answers import Published, Sha256
 from deepfake_service.platform.db import Database, Secret, SigningKey, current_time
 from deepfake_service.platform.errors import KeyUnknown, SettingsError
 from deepfake_service.platform.settings import Settings
@@ -37,6 +39,23 @@ STATEMENT = "statement"
 MIN_KEY_ID_CHARS = 8
 """The shortest prefix of an id that identifies a key."""
 _LOCK = "signing-keys"
+
+
+class PublicKey(Published):
+    """A public key as a JWK (RFC 7517)."""
+
+    kty: Literal["OKP"] = Field(description="Type of the key (RFC 8037).")
+    crv: str = Field(description="Its curve.", examples=["Ed25519"])
+    x: str = Field(description="The public key in base64url.")
+    kid: Sha256 = Field(description="Id of the key, which signatures name.")
+    use: Literal["sig"] = Field(description="It signs.")
+    alg: str = Field(description="The algorithm of its signatures.", examples=["EdDSA"])
+
+
+class PublicKeys(Published):
+    """Public keys as a JWK Set (RFC 7517)."""
+
+    keys: list[PublicKey] = Field(description="The keys.")
 
 
 @dataclass
@@ -123,17 +142,16 @@ class SigningKeys:
         keys = (load_pem_public_key(k.public_pem.encode()) for k in trusted)
         return [key for key in keys if isinstance(key, Ed25519PublicKey)]
 
-    def jwks(self) -> dict[str, Any]:
+    def jwks(self) -> PublicKeys:
         """Return all public keys that are not revoked as a JWK Set (RFC 7517)."""
-        return {
-            "keys": [
-                OKPKey.import_key(
-                    key.public_pem, {"kid": key.id, "use": "sig", "alg": "EdDSA"}
-                ).as_dict(private=False)
-                for key in self.all()
-                if key.revoked_at is None
+        raw = ((key_id(key), key.public_bytes_raw()) for key in self.published())
+        xs = ((kid, urlsafe_b64encode(x).rstrip(b"=").decode()) for kid, x in raw)
+        return PublicKeys(
+            keys=[
+                PublicKey(kty="OKP", crv="Ed25519", x=x, kid=kid, use="sig", alg="EdDSA")
+                for kid, x in xs
             ]
-        }
+        )
 
     @staticmethod
     def _active(session: Session) -> SigningKey | None:

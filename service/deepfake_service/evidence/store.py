@@ -271,7 +271,7 @@ class EvidenceStore:
         self._read_audit.note(caller, Action.EVIDENCE_READ, job_id, "pictures")
         return picture
 
-    def editions(self, caller: Caller, job_id: str) -> list[dict[str, Any]]:
+    def editions(self, caller: Caller, job_id: str) -> list[editions.IssuedEdition]:
         """List the editions of a job, newest first."""
         with self._database.read() as session:
             return editions.editions_of(session, *find_visible(session, caller, Job, job_id))

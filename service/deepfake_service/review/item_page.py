@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,7 @@ from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import find_visible, may_delete
 from deepfake_service.evidence.bundle.builder import VERDICT
 from deepfake_service.evidence.bundle.zip_format import member
-from deepfake_service.evidence.editions import editions_of
+from deepfake_service.evidence.editions import IssuedEdition, editions_of
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.hashes.hash_bank import SimilarCase, similar_cases
 from deepfake_service.platform.db import Case, Database, Job, Media, Occurrence
@@ -59,7 +59,7 @@ class ItemPage:
     on_hold: OnHold | None
     standing: Standing
     matches: list[SimilarCase]
-    editions: Sequence[Mapping[str, object]]
+    editions: Sequence[IssuedEdition]
     deletable: bool
     captured_until: datetime | None
     """Until when captures keep the file; ``None`` if none does."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import ConfigDict
+from pydantic import Field
 
+from deepfake_models.bundle.results import VerdictCode
 from deepfake_models.errors import DeepfakeError
+from deepfake_service.platform.answers import ItemId, Published, Sha256
 
 
 class Outcome(StrEnum):
@@ -33,20 +35,39 @@ class ExitCode(IntEnum):
     SUPERSEDED = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+Result = Literal["verified", "superseded", "signer_unknown", "failed"]
+_RESULTS: dict[ExitCode, Result] = {
+    ExitCode.VERIFIED: "verified",
+    ExitCode.SUPERSEDED: "superseded",
+    ExitCode.SIGNER_UNKNOWN: "signer_unknown",
+    ExitCode.FAILED: "failed",
+}
+
+
+class Step(Published):
     """One step: its number, title, outcome and an explanation."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    number: int = Field(description="Number of the step, from 1.")
+    title: str = Field(description="What is checked.")
+    outcome: Outcome = Field(description="What came out.")
+    detail: str = Field(description="An explanation.")
 
-    number: int
-    """Number of the step, from 1."""
-    title: str
-    """What is checked."""
-    outcome: Outcome
-    """What came out."""
-    detail: str
-    """An explanation."""
+
+class VerificationResult(Published):
+    """The result of a verification."""
+
+    result: Result
+    """`verified`; `superseded` if everything agrees, but this service replaced the edition by a
+    newer one; `signer_unknown` if everything agrees, but no trusted key signed it; or `failed`."""
+    sha256: Sha256 = Field(description="SHA-256 of the bundle that was sent.")
+    signer: str | None = Field(description="Who signed it, if the key is trusted.")
+    case: ItemId | None = Field(description="Id of the case.")
+    capture: ItemId | None = Field(description="Id of the capture, of the bundle of a capture.")
+    job: ItemId | None = Field(description="Id of the job, of a bundle of evidence.")
+    edition: int | None = Field(description="Number of the edition.")
+    verdict: VerdictCode | str | None = Field(description="The verdict in the bundle.")
+    finding: str | None = Field(description="The finding of the reviewers in the bundle.")
+    steps: list[Step] = Field(description="The steps of the verification, in order.")
 
 
 @dataclass(slots=True)
@@ -77,23 +98,23 @@ class Verification:
             return ExitCode.SIGNER_UNKNOWN
         return ExitCode.SUPERSEDED if Outcome.SUPERSEDED in outcomes else ExitCode.VERIFIED
 
-    def to_json(self) -> dict[str, Any]:
+    def published(self) -> VerificationResult:
         """Return the result as the command and the HTTP interface give it."""
         # Nothing in a statement counts before its signature has been checked, in step 4.
         signed = any(s.number == 4 and s.outcome is not Outcome.FAIL for s in self.steps)
         predicate = self.predicate if signed else {}
-        return {
-            "result": self.exit_code.name.lower(),
-            "sha256": self.sha256,
-            "signer": self.signer,
-            "case": predicate.get("case"),
-            "capture": predicate.get("capture"),
-            "job": predicate.get("job"),
-            "edition": predicate.get("edition"),
-            "verdict": predicate.get("verdict"),
-            "finding": predicate.get("finding"),
-            "steps": [asdict(step) for step in self.steps],
-        }
+        return VerificationResult(
+            result=_RESULTS[self.exit_code],
+            sha256=self.sha256,
+            signer=self.signer,
+            case=predicate.get("case"),
+            capture=predicate.get("capture"),
+            job=predicate.get("job"),
+            edition=predicate.get("edition"),
+            verdict=predicate.get("verdict"),
+            finding=predicate.get("finding"),
+            steps=self.steps,
+        )
 
 
 Found = tuple[Outcome, str]

@@ -135,7 +135,8 @@ class _Run:
                 outcome, detail = Outcome.FAIL, f"cannot be read ({type(error).__name__})"
             # The content is not trusted yet: control characters must not reach a terminal.
             shown = "".join(c if c.isprintable() else "?" for c in detail)[:MAX_DETAIL]
-            self._done.steps.append(Step(number, title, outcome, shown))
+            step_taken = Step(number=number, title=title, outcome=outcome, detail=shown)
+            self._done.steps.append(step_taken)
             if outcome is Outcome.FAIL and number <= 6:
                 break
             if number == 5:  # what it is a bundle of is signed

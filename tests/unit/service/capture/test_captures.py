@@ -136,7 +136,7 @@ async def test_the_bundle_is_verified_and_has_no_imagery(
     assert hashlib.sha256(content).hexdigest() == captured["sha256"]
     result = verify(content, trust(service))
     assert result.exit_code is ExitCode.VERIFIED, result.steps
-    assert result.to_json()["capture"] == captured["id"]
+    assert result.published().capture == captured["id"]
     assert result.steps[5].title == "The capture agrees with the statement"
     assert "full_page_capture" in result.steps[5].detail
     assert archives.picture()[1000:1200] not in content

@@ -109,7 +109,7 @@ async def test_an_edition_that_was_withdrawn_is_not_replaced_when_a_backup_is_re
             answer = await service.client.get(f"/v1/jobs/{job['id']}/evidence{query}")
             assert (answer.status_code, "was withdrawn" in answer.text) == (409, True)
         caller = service.accounts.authenticate(key)
-        assert [e["edition"] for e in services.evidence_store.editions(caller, job["id"])] == [1]
+        assert [e.edition for e in services.evidence_store.editions(caller, job["id"])] == [1]
 
 
 async def test_a_job_that_is_examined_again_after_a_restoration_gets_an_edition(
@@ -133,7 +133,7 @@ async def test_a_job_that_is_examined_again_after_a_restoration_gets_an_edition(
         service.client.headers["authorization"] = f"Bearer {key}"
         await digest_of_evidence(service, job)
         editions = services.evidence_store.editions(service.accounts.authenticate(key), job["id"])
-        assert [(e["edition"], e["kept"]) for e in editions] == [(1, True)]
+        assert [(e.edition, e.kept) for e in editions] == [(1, True)]
 
 
 def restore_in_place(settings: Settings, backup: Path) -> None:

@@ -130,7 +130,7 @@ async def test_a_flag_creates_the_editions_of_its_case_and_leaves_others_to_the_
     caller = service.accounts.authenticate(service.keys[Role.ANALYST])
 
     def editions(job: dict[str, Any]) -> list[int]:
-        return [e["edition"] for e in services.evidence_store.editions(caller, job["id"])]
+        return [e.edition for e in services.evidence_store.editions(caller, job["id"])]
 
     assert (editions(flagged), editions(other)) == ([2, 1], [1])
     await asyncio.to_thread(services.reviews.catch_up)

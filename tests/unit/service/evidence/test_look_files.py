@@ -49,7 +49,7 @@ def test_a_file_says_what_its_records_state(confined: BundleReaders) -> None:
     done = verify(file(), OURS, readers=confined)
     assert done.exit_code is ExitCode.VERIFIED
     assert "found: gone" in done.steps[1].detail
-    assert verify(file(), OURS).to_json() == done.to_json()
+    assert verify(file(), OURS).published() == done.published()
     assert verify(file(), Trust()).exit_code is ExitCode.SIGNER_UNKNOWN
     thief = file_of(exhibits.looks(key=exhibits.signers("thief").statement))
     assert "not signed with a trusted key" in failed(verify(thief, OURS))

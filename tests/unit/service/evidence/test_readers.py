@@ -53,7 +53,7 @@ def test_a_bundle_verifies_as_without_confinement(confined: BundleReaders, bundl
             verify(bundle, trust, scorer=exhibits.scorer(), readers=confined) for _ in range(2)
         ]
         assert direct.exit_code is not ExitCode.FAILED
-        assert [v.to_json() for v in twice] == [direct.to_json()] * 2
+        assert [v.published() for v in twice] == [direct.published()] * 2
 
 
 def test_a_damaged_bundle_fails_as_without_confinement(
@@ -63,7 +63,7 @@ def test_a_damaged_bundle_fails_as_without_confinement(
         direct, there = (
             verify(damaged, Trust(), readers=reader) for reader in (BundleReaders(), confined)
         )
-        assert there.to_json() == direct.to_json()
+        assert there.published() == direct.published()
         assert there.exit_code is ExitCode.FAILED
 
 

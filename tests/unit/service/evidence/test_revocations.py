@@ -235,10 +235,10 @@ async def test_the_service_answers_as_the_command_does_with_its_list(service: Se
             answer = (await service.client.post("/v1/verify", content=bundle)).json()
             trust = Trust(keys.published(), revocations=listing.current())
             # In a thread, since the reader of reports runs an event loop of its own.
-            done = (await asyncio.to_thread(verify, bundle, trust)).to_json()
-            for each in (answer, done):  # the last step names the time of the list
-                each["steps"] = [(step["title"], step["outcome"]) for step in each["steps"]]
-            assert answer == done
+            done = (await asyncio.to_thread(verify, bundle, trust)).published()
+            for step in (*answer["steps"], *(own := done.model_dump(mode="json"))["steps"]):
+                del step["detail"]  # that of the last step names the time of the list
+            assert answer == own
             found.append(answer["result"])
         return found
 

@@ -46,7 +46,7 @@ def _bytes(text: str) -> bytes:
 
 def test_the_published_keys_are_those_that_sign(keys: SigningKeys) -> None:
     signers = keys.current()
-    (published,) = keys.jwks()["keys"]
+    (published,) = keys.jwks().model_dump()["keys"]
     (key,) = keys.all()
     raw = signers.statement.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     assert _bytes(published.pop("x")) == raw
@@ -61,7 +61,7 @@ def test_a_retired_key_stays_published_and_a_revoked_one_does_not(keys: SigningK
     second = keys.rotate()
     assert len(keys.published()) == 2
     keys.revoke(first[:8])
-    assert {jwk["kid"] for jwk in keys.jwks()["keys"]} == {second}
+    assert {jwk.kid for jwk in keys.jwks().keys} == {second}
     for unknown in (first[:7], "0" * 8):
         with pytest.raises(KeyUnknown):
             keys.revoke(unknown)

@@ -83,7 +83,7 @@ async def test_a_decision_stands_if_what_follows_from_it_fails(
         made = select(Review.job_id).where(Review.account_id == caller.account_id)
         assert sorted(session.scalars(made)) == sorted(jobs)
     # The other decision has its edition.
-    assert [e["edition"] for e in services.evidence_store.editions(caller, jobs[1])] == [2, 1]
+    assert [e.edition for e in services.evidence_store.editions(caller, jobs[1])] == [2, 1]
     logged = capsys.readouterr().out
     assert "edition_failed" in logged
     assert error.__name__ in logged
@@ -125,7 +125,7 @@ async def test_what_failed_is_done_later_and_holds_nothing_else_up(start: Starte
         blob.write_bytes(content)
         await asyncio.to_thread(services.reviews.catch_up)
         assert hashed() == {jobs[1]}
-        assert [e["edition"] for e in services.evidence_store.editions(caller, jobs[1])] == [2, 1]
+        assert [e.edition for e in services.evidence_store.editions(caller, jobs[1])] == [2, 1]
 
 
 async def test_media_without_hashes_hold_up_none_that_have_some(
