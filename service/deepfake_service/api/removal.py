@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
-from typing import Any, Literal
+from datetime import datetime
 
 import anyio.to_thread
 from fastapi import Response
-from pydantic import Field
 
 from deepfake_service.capture.page_signs import Observation
 from deepfake_service.http.answers import (
@@ -22,11 +20,11 @@ from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import CaseId, LookId, OccurrenceId
 from deepfake_service.http.submission_form import LookForm, upload_body
 from deepfake_service.http.uploads import SCREENSHOT, read_with_screenshot, streams_body
-from deepfake_service.platform.answers import ItemId, Published, Sha256, Time
-from deepfake_service.platform.db.enums import LookResult, NoticeState, WatchState
+from deepfake_service.platform.db.enums import LookResult
 from deepfake_service.platform.errors import invalid_field
 from deepfake_service.removal.looks import NewLook
-from deepfake_service.removal.statistics import GroupBy
+from deepfake_service.removal.posts import LooksFile, PostLooks
+from deepfake_service.removal.statistics import RemovalSummary
 from deepfake_service.removal.statistics_pages import csv_of
 
 router = api_router("removal")
@@ -38,78 +36,8 @@ _BODY = upload_body(
 )
 
 
-class LookOut(Published):
-    """One look at a post. It is never changed."""
-
-    id: ItemId = Field(description="Id of the look.")
-    number: int = Field(description="1 for the first look at the post.")
-    at: Time = Field(description="When it was made.")
-    account: ItemId | None = Field(description="Id of the person's account; null: the service.")
-    result: LookResult = Field(description="What it found.")
-    strong: bool
-    """Whether what it found is a strong sign; of `unknown`: that the site called the post gone to
-    this service, and not to a look that did not name it, so that a person has to look."""
-    signals: list[dict[str, Any]] = Field(description="What it concluded this from.")
-    note: str | None = Field(description="The person's note.")
-    screenshot: bool = Field(description="Whether a screenshot is stored with it.")
-    text: str = Field(description="The text that the page showed instead, shortened.")
-    sha256: Sha256 = Field(description="Digest of the record, which the next one has.")
-
-
-class SignedLookOut(LookOut):
-    """A look with its record, from which everything else in it follows."""
-
-    record: dict[str, Any]
-    """The signed record: a DSSE envelope of an in-toto statement."""
-
-
-class LooksFileOut(Published):
-    """Looks at a post to hand on, in canonical JSON (RFC 8785), for `deepfake verify`."""
-
-    format: Literal["deepfake-service/looks/1"] = Field(description="The format.")
-    post: ItemId = Field(description="Id of the post.")
-    looks: list[SignedLookOut] = Field(description="The looks at it, oldest first.")
-
-
-class PostNoticeOut(Published):
-    """A notice that was sent about a post."""
-
-    id: ItemId = Field(description="Id of the notice.")
-    kind: str = Field(description="Its kind.")
-    state: NoticeState = Field(description="Its state.")
-    sent_at: Time | None = Field(description="When it was sent.")
-    due_at: Time | None = Field(description="The recipient's deadline, if there is one.")
-
-
-class PostOut(Published):
-    """The way of a post, from the report to its removal."""
-
-    occurrence_id: ItemId = Field(description="Id of the occurrence.")
-    recorded_at: Time = Field(description="When it was recorded.")
-    examined_at: Time | None = Field(description="When its file was last examined.")
-    notices: list[PostNoticeOut] = Field(description="The notices about it, as they were sent.")
-    looks: int = Field(description="How many looks there were.")
-    looked_at: Time | None = Field(description="When the last look was made.")
-    result: LookResult | None = Field(description="What the last look found.")
-    strong: bool | None = Field(description="Whether that is a strong sign.")
-    sha256: Sha256 | None = Field(description="Digest of the record of the last look.")
-    state: WatchState | None
-    """What the looks amount to; null if no notice was sent."""
-    late: bool = Field(description="Whether it is there past the deadline of a notice.")
-    gone_at: Time | None = Field(description="The first look that found it gone, if confirmed.")
-    returned_at: Time | None = Field(description="When it was found to be there again.")
-    next_look_at: Time | None = Field(description="When the service looks next.")
-
-
-class PostLooksOut(Published):
-    """A post and the looks at it."""
-
-    post: PostOut = Field(description="The post.")
-    looks: list[LookOut] = Field(description="The looks at it, newest first.")
-
-
 @router.get(PLACE, summary="List the looks at a post")
-def list_looks(case_id: CaseId, occurrence_id: OccurrenceId, call: Reader) -> PostLooksOut:
+def list_looks(case_id: CaseId, occurrence_id: OccurrenceId, call: Reader) -> PostLooks:
     """Return what became of a post, with every look at it. Audited."""
     return _post(call, case_id, occurrence_id)
 
@@ -118,7 +46,7 @@ def list_looks(case_id: CaseId, occurrence_id: OccurrenceId, call: Reader) -> Po
     PLACE + ".json",
     summary="Get the signed looks at a post",
     response_class=Response,
-    responses={200: {"model": LooksFileOut}},
+    responses={200: {"model": LooksFile}},
 )
 def get_looks_file(case_id: CaseId, occurrence_id: OccurrenceId, call: Reader) -> Response:
     """Return the looks at a post with their signed records, as a file that `deepfake verify`
@@ -129,12 +57,10 @@ def get_looks_file(case_id: CaseId, occurrence_id: OccurrenceId, call: Reader) -
     return file_answer(content, "application/json", f"looks-{occurrence_id}.json")
 
 
-def _post(call: Call, case_id: str, occurrence_id: str) -> PostLooksOut:
-    posts = call.services.posts
-    looks = posts.of_post(call.caller, case_id, occurrence_id)
-    line = posts.lines(call.caller, case_id, [occurrence_id])[occurrence_id]
+def _post(call: Call, case_id: str, occurrence_id: str) -> PostLooks:
+    post = call.services.posts.read(call.caller, case_id, occurrence_id)
     call.services.queries.audit_case(call.caller, case_id)
-    return PostLooksOut.model_validate({"post": line, "looks": looks})
+    return post
 
 
 @router.post(
@@ -142,14 +68,14 @@ def _post(call: Call, case_id: str, occurrence_id: str) -> PostLooksOut:
     summary="Look at a post",
     status_code=201,
     responses={
-        202: {"model": PostLooksOut, "description": "A worker is going to look."},
+        202: {"model": PostLooks, "description": "A worker is going to look."},
     },
     openapi_extra={"requestBody": _BODY},
 )
 @streams_body
 async def add_look(
     response: Response, case_id: CaseId, occurrence_id: OccurrenceId, call: Submitter
-) -> PostLooksOut:
+) -> PostLooks:
     """Record what you saw when you looked at a post yourself, optionally with a screenshot of what
     is there instead. Without `result`, a worker looks: this needs `DEEPFAKE_LOOKS_FROM`, and a
     notice about the post that was sent."""
@@ -162,7 +88,7 @@ async def add_look(
 
 def _add_look(
     call: Call, place: tuple[str, str], form: LookForm, screenshot: bytes | None
-) -> PostLooksOut:
+) -> PostLooks:
     """Record a look or ask for one, and return the post."""
     looks, caller = call.services.looks, call.caller
     if form.result is None:
@@ -188,50 +114,11 @@ def get_look_screenshot(
     return screenshot_answer(content, look_id)
 
 
-class CountsOut(Published):
-    """Posts of notices. `removed` to `unclear` add up to `sent`."""
-
-    sent: int = Field(description="Posts of notices that were sent.")
-    removed: int = Field(description="Confirmed as gone by looks, or by the recipient's answer.")
-    restricted: int = Field(description="Shown to those who sign in only, or made private.")
-    blocked: int = Field(description="Blocked where the looks come from, and not removed.")
-    up: int = Field(description="Still there.")
-    unclear: int = Field(description="Nobody has looked, or looks told nothing.")
-    returned: int = Field(description="There again after they were gone.")
-    refused: int = Field(description="Of notices that were refused.")
-    past_deadline: int = Field(description="Not removed by the recipient's deadline.")
-
-
-class GroupOut(Published):
-    """The numbers of one group."""
-
-    name: str
-    """The platform, the kind of notice or the month; `other` for groups of fewer than five posts;
-    empty for the total."""
-    counts: CountsOut = Field(description="The numbers of posts.")
-    timed: int = Field(description="How many posts the times are estimated from.")
-    median_h: float | None
-    """Hours from sending until half are removed, by Kaplan and Meier; null if fewer than half are.
-    """
-    p90_h: float | None = Field(description="The same for nine in ten.")
-
-
-class RemovalsOut(Published):
-    """What became of the posts of notices that were sent in a period."""
-
-    start: date = Field(description="The first day.")
-    end: date = Field(description="The last day, which is in it.")
-    by: GroupBy = Field(description="What each of `groups` is.")
-    groups: list[GroupOut] = Field(description="The groups.")
-    total: GroupOut = Field(description="All of them together.")
-
-
 @router.get("/statistics/removals", summary="Count removals")
-def get_removals(call: Reader, period: PeriodDep) -> RemovalsOut:
+def get_removals(call: Reader, period: PeriodDep) -> RemovalSummary:
     """Count what became of the posts of notices, of cases that the account may see. Withdrawn
     notices are left out, and so are cases that were deleted."""
-    found = period.removals(call.services, call.caller)
-    return RemovalsOut.model_validate(found, from_attributes=True)
+    return period.removals(call.services, call.caller)
 
 
 @file_route(router, "/statistics/removals.csv", "Count removals as CSV", "text/csv")

@@ -19,7 +19,7 @@ from deepfake_service.platform.db.enums import Finding, ListedState
 from deepfake_service.platform.errors import invalid_field
 from deepfake_service.platform.pagination import Filters, Order, Pending
 from deepfake_service.platform.texts.formatting import KST
-from deepfake_service.removal.statistics import GroupBy, Summary
+from deepfake_service.removal.statistics import GroupBy, RemovalSummary
 
 Reference = Annotated[
     str | None,
@@ -165,7 +165,7 @@ class Period:
     ] = None
     by: Annotated[GroupBy, Query(description="What posts are grouped by.")] = GroupBy.PLATFORM
 
-    def removals(self, services: Services, caller: Caller) -> Summary:
+    def removals(self, services: Services, caller: Caller) -> RemovalSummary:
         """Count what became of the posts of the notices that the caller may see;
         ``InvalidRequest`` if the last day comes before the first."""
         today = services.database.clock().astimezone(KST).date()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Literal
 
+from pydantic import Field
 from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
@@ -16,12 +17,83 @@ from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.cases.cases import folder_of
 from deepfake_service.evidence.bundle.look_format import Record, file_of, looks_of, predicate_of
 from deepfake_service.evidence.bundle.steps import Failed
+from deepfake_service.platform.answers import ItemId, Published, Sha256, Time
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Job, Look, Notice, Occurrence, Watch
-from deepfake_service.platform.db.enums import JobState, NoticeState
+from deepfake_service.platform.db.enums import JobState, LookResult, NoticeState, WatchState
 from deepfake_service.platform.errors import ImageryWithheld, NotFound, RecordAltered
 from deepfake_service.platform.storage import Vault, open_json
 from deepfake_service.platform.storage.blobs import missing_as
+
+
+class LookRecord(Published):
+    """One look at a post. It is never changed."""
+
+    id: ItemId = Field(description="Id of the look.")
+    number: int = Field(description="1 for the first look at the post.")
+    at: Time = Field(description="When it was made.")
+    account: ItemId | None = Field(description="Id of the person's account; null: the service.")
+    result: LookResult = Field(description="What it found.")
+    strong: bool
+    """Whether what it found is a strong sign; of `unknown`: that the site called the post gone to
+    this service, and not to a look that did not name it, so that a person has to look."""
+    signals: list[dict[str, object]] = Field(description="What it concluded this from.")
+    note: str | None = Field(description="The person's note.")
+    screenshot: bool = Field(description="Whether a screenshot is stored with it.")
+    text: str = Field(description="The text that the page showed instead, shortened.")
+    sha256: Sha256 = Field(description="Digest of the record, which the next one has.")
+
+
+class SignedLook(LookRecord):
+    """A look with its record, from which everything else in it follows."""
+
+    record: dict[str, object]
+    """The signed record: a DSSE envelope of an in-toto statement."""
+
+
+class LooksFile(Published):
+    """Looks at a post to hand on, in canonical JSON (RFC 8785), for `deepfake verify`."""
+
+    format: Literal["deepfake-service/looks/1"] = Field(description="The format.")
+    post: ItemId = Field(description="Id of the post.")
+    looks: list[SignedLook] = Field(description="The looks at it, oldest first.")
+
+
+class PostNotice(Published):
+    """A notice that was sent about a post."""
+
+    id: ItemId = Field(description="Id of the notice.")
+    kind: str = Field(description="Its kind.")
+    state: NoticeState = Field(description="Its state.")
+    sent_at: Time | None = Field(description="When it was sent.")
+    due_at: Time | None = Field(description="The recipient's deadline, if there is one.")
+
+
+class PostTimeline(Published):
+    """The way of a post, from the report to its removal."""
+
+    occurrence_id: ItemId = Field(description="Id of the occurrence.")
+    recorded_at: Time = Field(description="When it was recorded.")
+    examined_at: Time | None = Field(description="When its file was last examined.")
+    notices: list[PostNotice] = Field(description="The notices about it, as they were sent.")
+    looks: int = Field(description="How many looks there were.")
+    looked_at: Time | None = Field(description="When the last look was made.")
+    result: LookResult | None = Field(description="What the last look found.")
+    strong: bool | None = Field(description="Whether that is a strong sign.")
+    sha256: Sha256 | None = Field(description="Digest of the record of the last look.")
+    state: WatchState | None
+    """What the looks amount to; null if no notice was sent."""
+    late: bool = Field(description="Whether it is there past the deadline of a notice.")
+    gone_at: Time | None = Field(description="The first look that found it gone, if confirmed.")
+    returned_at: Time | None = Field(description="When it was found to be there again.")
+    next_look_at: Time | None = Field(description="When the service looks next.")
+
+
+class PostLooks(Published):
+    """A post and the looks at it."""
+
+    post: PostTimeline = Field(description="The post.")
+    looks: list[LookRecord] = Field(description="The looks at it, newest first.")
 
 
 class Posts:
@@ -37,15 +109,17 @@ class Posts:
         self._vault = vault
         self._is_looking = looks
 
-    def of_post(self, caller: Caller, case_id: str, occurrence_id: str) -> list[dict[str, Any]]:
-        """Return the looks at a post, newest first; ``RecordAltered`` if one was removed or
+    def read(self, caller: Caller, case_id: str, occurrence_id: str) -> PostLooks:
+        """Return a post and the looks at it, newest first; ``RecordAltered`` if one was removed or
         changed."""
-        return self._looks(caller, case_id, occurrence_id)[0][::-1]
+        looks, _ = self._looks(caller, case_id, occurrence_id)
+        timeline = self.timelines(caller, case_id, [occurrence_id])[occurrence_id]
+        return PostLooks(post=timeline, looks=looks[::-1])
 
     def file(self, caller: Caller, case_id: str, occurrence_id: str) -> bytes:
         """Return the looks at a post with their signed records, as a file to hand on: see
-        ``look_format.file_of``. ``NotFound`` if nobody has looked yet; ``RecordAltered`` as
-        ``of_post``."""
+        ``look_format.file_of``. ``NotFound`` before the first look; ``RecordAltered`` as
+        ``read``."""
         _, records = self._looks(caller, case_id, occurrence_id)
         if not records:
             raise NotFound
@@ -53,7 +127,7 @@ class Posts:
 
     def _looks(
         self, caller: Caller, case_id: str, occurrence_id: str
-    ) -> tuple[list[dict[str, Any]], list[Record]]:
+    ) -> tuple[list[LookRecord], list[Record]]:
         """Return the looks at a post and their records, oldest first."""
         with self._database.read() as session:
             _, case = find_post(session, caller, case_id, occurrence_id)
@@ -83,9 +157,9 @@ class Posts:
             append_entry(session, caller.actor, Action.SCREENSHOT_READ, look_id)
         return content
 
-    def lines(
+    def timelines(
         self, caller: Caller, case_id: str, occurrence_ids: Collection[str]
-    ) -> dict[str, dict[str, Any]]:
+    ) -> dict[str, PostTimeline]:
         """Return the way of each post: when it was examined, noticed, looked at and gone."""
         with self._database.read() as session:
             case, _ = find_visible(session, caller, Case, case_id)
@@ -124,7 +198,7 @@ class Posts:
             }
             now, is_looked_at = self._database.clock(), self._is_looking and case.minor_at is None
             return {
-                post.id: _line(
+                post.id: _timeline(
                     post,
                     examined_at.get(post.media_id),
                     watched[post.id],
@@ -136,7 +210,7 @@ class Posts:
             }
 
 
-def _stated(rows: Sequence[Look], records: Sequence[Record]) -> list[dict[str, Any]]:
+def _stated(rows: Sequence[Look], records: Sequence[Record]) -> list[LookRecord]:
     """Return what the records of a post, oldest first, state; ``RecordAltered`` if one was removed,
     changed, or moved here from elsewhere."""
     facts = [(r.sha256, r.occurrence_id, r.result, r.strong, iso_time(r.at)) for r in rows]
@@ -153,7 +227,7 @@ def _stated(rows: Sequence[Look], records: Sequence[Record]) -> list[dict[str, A
             f"The looks at the post {rows[0].occurrence_id} contradict each other: they were "
             "altered outside this program."
         )
-    return looks
+    return [LookRecord.model_validate(look) for look in looks]
 
 
 def find_post(
@@ -177,7 +251,7 @@ def last_look(session: Session, occurrence_id: str) -> Look | None:
     return session.scalars(statement.order_by(Look.number.desc()).limit(1)).first()
 
 
-def _line(
+def _timeline(
     post: Occurrence,
     examined_at: datetime | None,
     watched: Sequence[tuple[Watch, Notice]],
@@ -185,7 +259,7 @@ def _line(
     now: datetime,
     *,
     is_looked_at: bool,
-) -> dict[str, Any]:
+) -> PostTimeline:
     newest = watched[-1][0] if watched else None
     is_late = any(
         notice.due_at is not None and notice.due_at < now and not watch.gone_at
@@ -193,28 +267,28 @@ def _line(
         if notice.state is not NoticeState.WITHDRAWN
     )
     upcoming = [watch.next_look_at for watch, _ in watched if watch.next_look_at]
-    return {
-        "occurrence_id": post.id,
-        "recorded_at": iso_time(post.created_at),
-        "examined_at": iso_time(examined_at),
-        "notices": [
-            {
-                "id": notice.id,
-                "kind": notice.kind,
-                "state": notice.state,
-                "sent_at": iso_time(notice.sent_at),
-                "due_at": iso_time(notice.due_at),
-            }
+    return PostTimeline(
+        occurrence_id=post.id,
+        recorded_at=iso_time(post.created_at),
+        examined_at=iso_time(examined_at),
+        notices=[
+            PostNotice(
+                id=notice.id,
+                kind=notice.kind,
+                state=notice.state,
+                sent_at=iso_time(notice.sent_at),
+                due_at=iso_time(notice.due_at),
+            )
             for _, notice in watched
         ],
-        "looks": last.number if last else 0,
-        "looked_at": iso_time(last.at) if last else None,
-        "result": last.result if last else None,
-        "strong": last.strong if last else None,
-        "sha256": last.sha256 if last else None,
-        "state": newest.state if newest else None,
-        "late": is_late,
-        "gone_at": iso_time(newest.gone_at) if newest else None,
-        "returned_at": iso_time(newest.returned_at) if newest else None,
-        "next_look_at": iso_time(min(upcoming)) if upcoming and is_looked_at else None,
-    }
+        looks=last.number if last else 0,
+        looked_at=iso_time(last.at) if last else None,
+        result=last.result if last else None,
+        strong=last.strong if last else None,
+        sha256=last.sha256 if last else None,
+        state=newest.state if newest else None,
+        late=is_late,
+        gone_at=iso_time(newest.gone_at) if newest else None,
+        returned_at=iso_time(newest.returned_at) if newest else None,
+        next_look_at=iso_time(min(upcoming)) if upcoming and is_looked_at else None,
+    )

@@ -7,18 +7,19 @@ median of the removed ones alone would favour what is removed fast.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from itertools import groupby
-from typing import Any
 
+from pydantic import Field
 from sqlalchemy import func, select
 
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import visible_to
 from deepfake_service.cases.cases import open_occurrence
+from deepfake_service.platform.answers import Published
 from deepfake_service.platform.db import Case, Database, Look, Notice, Occurrence, Watch
 from deepfake_service.platform.db.enums import NoticeState, WatchState
 from deepfake_service.platform.networks import host_of, site_of
@@ -27,11 +28,8 @@ from deepfake_service.platform.storage.sealed_columns import opened_rows
 from deepfake_service.platform.texts.formatting import KST
 
 FEWEST = 5
-"""Posts of a group of its own: fewer could tell of whom they are."""
+"""Posts of a group: fewer could tell of whom they are."""
 OTHERS = "other"
-COUNTS = ("sent", "removed", "restricted", "blocked", "up", "unclear", "returned", "refused",
-          "past_deadline")  # fmt: skip
-"""What is counted. ``removed`` to ``unclear`` add up to ``sent``."""
 _REMOVED_BY_ANSWER = (NoticeState.REMOVED, NoticeState.DELISTED)
 _GROUPS = {
     WatchState.GONE: "removed",
@@ -51,7 +49,7 @@ class GroupBy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Followed:
+class FollowedPost:
     """One post of one notice."""
 
     platform: str
@@ -60,35 +58,52 @@ class Followed:
     """Of sending, in Korea."""
     counted_as: frozenset[str]
     hours: float | None
-    """From sending to its removal, or to the last look at it; ``None`` if nobody looked."""
+    """From sending to its removal, or to the last look at it; ``None`` if no one looked."""
     is_removed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class RemovalCounts(Published):
+    """Posts of notices. `removed` to `unclear` add up to `sent`."""
+
+    sent: int = Field(description="Posts of notices that were sent.")
+    removed: int = Field(description="Confirmed as gone by looks, or by the recipient's answer.")
+    restricted: int = Field(description="Shown to those who sign in only, or made private.")
+    blocked: int = Field(description="Blocked where the looks come from, and not removed.")
+    up: int = Field(description="Still there.")
+    unclear: int = Field(description="No one has looked, or looks told nothing.")
+    returned: int = Field(description="There again after they were gone.")
+    refused: int = Field(description="Of notices that were refused.")
+    past_deadline: int = Field(description="Not removed by the recipient's deadline.")
+
+
+class RemovalGroup(Published):
     """The numbers of one group."""
 
     name: str
-    counts: dict[str, int]
-    timed: int
-    """How many posts the times are estimated from."""
+    """The platform, the kind of notice or the month; `other` for groups of fewer than five posts;
+    empty for the total."""
+    counts: RemovalCounts = Field(description="The numbers of posts.")
+    timed: int = Field(description="How many posts the times are estimated from.")
     median_h: float | None
-    """Hours until half of the posts are removed; ``None`` if fewer are."""
-    p90_h: float | None
-    curve: list[tuple[float, float]]
+    """Hours from sending until half are removed, by Kaplan and Meier; null if fewer than half are.
+    """
+    p90_h: float | None = Field(description="The same for nine in ten.")
+    curve: list[tuple[float, float]] = Field(exclude=True)
     """The share that is removed after so many hours."""
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """The numbers of a period."""
+class RemovalSummary(Published):
+    """What became of the posts of notices that were sent in a period."""
 
-    start: date
-    end: date
-    """The last day, which is in it."""
-    by: GroupBy
-    groups: list[Group]
-    total: Group
+    start: date = Field(description="The first day.")
+    end: date = Field(description="The last day, which is in it.")
+    by: GroupBy = Field(description="What each of `groups` is.")
+    groups: list[RemovalGroup] = Field(description="The groups.")
+    total: RemovalGroup = Field(description="All of them together.")
+
+
+COUNTS = tuple(RemovalCounts.model_fields)
+"""What is counted."""
 
 
 class RemovalStatistics:
@@ -98,7 +113,7 @@ class RemovalStatistics:
         self._database = database
         self._vault = vault
 
-    def summary(self, caller: Caller, start: date, end: date, by: GroupBy) -> Summary:
+    def summary(self, caller: Caller, start: date, end: date, by: GroupBy) -> RemovalSummary:
         """Return the numbers of the notices of cases that the caller may see, which were sent from
         ``start`` to ``end``, in Korea."""
         posts = self._followed(caller, start, end)
@@ -106,9 +121,9 @@ class RemovalStatistics:
         groups = [_group(name, found) for name, found in grouped]
         if by is GroupBy.MONTH:
             groups.sort(key=lambda group: (group.name == OTHERS, group.name))
-        return Summary(start, end, by, groups, _group("", posts))
+        return RemovalSummary(start=start, end=end, by=by, groups=groups, total=_group("", posts))
 
-    def _followed(self, caller: Caller, start: date, end: date) -> list[Followed]:
+    def _followed(self, caller: Caller, start: date, end: date) -> list[FollowedPost]:
         begins = datetime(start.year, start.month, start.day, tzinfo=KST)
         ends = datetime(end.year, end.month, end.day, tzinfo=KST) + timedelta(days=1)
         last = (
@@ -131,20 +146,21 @@ class RemovalStatistics:
             )
         )
 
-        def opened(row: Any) -> dict[str, Any]:
-            return open_occurrence(self._vault.case_key(row[3]), row[2])
-
         with self._database.read() as session:
             now, rows = self._database.clock(), session.execute(wanted).all()
-            return [
-                _follow(row[0], row[1], post, row[4], now)
-                for row, post in opened_rows(rows, opened)
-            ]
+            opened = opened_rows(
+                rows, lambda row: open_occurrence(self._vault.case_key(row[3]), row[2])
+            )
+            return [_follow(row[0], row[1], post, row[4], now) for row, post in opened]
 
 
 def _follow(
-    watch: Watch, notice: Notice, post: dict[str, Any], looked_at: datetime | None, now: datetime
-) -> Followed:
+    watch: Watch,
+    notice: Notice,
+    post: Mapping[str, str | None],
+    looked_at: datetime | None,
+    now: datetime,
+) -> FollowedPost:
     assert notice.sent_at is not None
     host = host_of(post["source_url"])
     platform = site_of(host) if host else str(post["platform"] or "–").casefold().strip()
@@ -164,32 +180,39 @@ def _follow(
     hours = max((until - notice.sent_at) / timedelta(hours=1), 0.0) if until else None
     month = f"{notice.sent_at.astimezone(KST):%Y-%m}"
     is_removed = removed_at is not None
-    return Followed(platform, notice.kind, month, frozenset(names), hours, is_removed)
+    return FollowedPost(platform, notice.kind, month, frozenset(names), hours, is_removed)
 
 
 def merged(
-    posts: Iterable[Followed], name_of: Callable[[Followed], str]
-) -> list[tuple[str, list[Followed]]]:
+    posts: Iterable[FollowedPost], name_of: Callable[[FollowedPost], str]
+) -> list[tuple[str, list[FollowedPost]]]:
     """Return posts by group, the largest first; groups of fewer than ``FEWEST`` become one.
 
     If they are too few even so, the next larger group joins them: else its number could be
     subtracted from the total.
     """
-    by_name: dict[str, list[Followed]] = {}
+    by_name: dict[str, list[FollowedPost]] = {}
     for post in posts:
         by_name.setdefault(name_of(post), []).append(post)
     ordered = sorted(by_name.items(), key=lambda each: (-len(each[1]), each[0]))
-    small: list[Followed] = []
+    small: list[FollowedPost] = []
     while ordered and (len(ordered[-1][1]) < FEWEST or 0 < len(small) < FEWEST):
         small += ordered.pop()[1]
     return [*ordered, (OTHERS, small)] if small else ordered
 
 
-def _group(name: str, posts: Sequence[Followed]) -> Group:
+def _group(name: str, posts: Sequence[FollowedPost]) -> RemovalGroup:
     times = [(post.hours, post.is_removed) for post in posts if post.hours is not None]
     curve = removed_by(times)
     counts = {each: sum(each in post.counted_as for post in posts) for each in COUNTS}
-    return Group(name, counts, len(times), quantile(curve, 0.5), quantile(curve, 0.9), curve)
+    return RemovalGroup(
+        name=name,
+        counts=RemovalCounts(**counts),
+        timed=len(times),
+        median_h=quantile(curve, 0.5),
+        p90_h=quantile(curve, 0.9),
+        curve=curve,
+    )
 
 
 def removed_by(times: Iterable[tuple[float, bool]]) -> list[tuple[float, float]]:

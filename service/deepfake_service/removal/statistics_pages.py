@@ -8,7 +8,13 @@ from deepfake_service.platform.texts.characters import readable
 from deepfake_service.platform.texts.i18n import Words
 from deepfake_service.platform.texts.spreadsheets import BYTE_ORDER_MARK, csv_line
 from deepfake_service.platform.texts.svg import FONT, INK, Picture, along
-from deepfake_service.removal.statistics import COUNTS, OTHERS, Group, GroupBy, Summary
+from deepfake_service.removal.statistics import (
+    COUNTS,
+    OTHERS,
+    GroupBy,
+    RemovalGroup,
+    RemovalSummary,
+)
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, FOOT = 900.0, 260.0, 46.0, 190.0, 12.0, 28.0
 COLOURS = ("#0f172a", "#0369a1", "#b45309", "#15803d", "#7e22ce")
@@ -24,7 +30,7 @@ KindName = Callable[[str], str]
 
 
 def table_of(
-    summary: Summary, words: Words, kind_name: KindName
+    summary: RemovalSummary, words: Words, kind_name: KindName
 ) -> tuple[list[str], list[list[str]]]:
     """Return the head and the rows of the table, the total last."""
     head = [words(f"removals_by_{summary.by}"), *(words(f"removals_{n}") for n in COLUMNS[1:])]
@@ -35,7 +41,9 @@ def table_of(
     return head, rows
 
 
-def group_name(summary: Summary, group: Group, words: Words, kind_name: KindName) -> str:
+def group_name(
+    summary: RemovalSummary, group: RemovalGroup, words: Words, kind_name: KindName
+) -> str:
     """Return how a group is called. Names of platforms were written by others."""
     if group is summary.total:
         return words("removals_total")
@@ -44,26 +52,26 @@ def group_name(summary: Summary, group: Group, words: Words, kind_name: KindName
     return kind_name(group.name) if summary.by is GroupBy.KIND else readable(group.name)
 
 
-def _cells(group: Group) -> list[str]:
+def _cells(group: RemovalGroup) -> list[str]:
     times = (group.median_h, group.p90_h)
     shown = ["–" if hours is None else f"{hours:,.1f}" for hours in times]
-    return [*(f"{group.counts[name]:,}" for name in COUNTS), f"{group.timed:,}", *shown]
+    return [*(f"{getattr(group.counts, name):,}" for name in COUNTS), f"{group.timed:,}", *shown]
 
 
-def csv_of(summary: Summary) -> str:
+def csv_of(summary: RemovalSummary) -> str:
     """Return the numbers as CSV (RFC 4180), with the names that the API has."""
     lines = [csv_line([str(summary.by), *COLUMNS[1:]])]
     for group in summary.groups:
-        counts = [group.counts[name] for name in COUNTS]
+        counts = [getattr(group.counts, name) for name in COUNTS]
         hours = [h if h is None else round(h, 2) for h in (group.median_h, group.p90_h)]
         lines.append(csv_line([group.name, *counts, group.timed, *hours]))
     return BYTE_ORDER_MARK + "".join(lines)
 
 
-def plot_of(summary: Summary, words: Words, kind_name: KindName) -> str | None:
+def plot_of(summary: RemovalSummary, words: Words, kind_name: KindName) -> str | None:
     """Draw the share that is removed over the hours from sending; ``None`` without a removal."""
     named = [group for group in summary.groups if group.name != OTHERS]
-    largest = sorted(named, key=lambda group: (-group.counts["sent"], group.name))[:CURVES]
+    largest = sorted(named, key=lambda group: (-group.counts.sent, group.name))[:CURVES]
     shown = [summary.total, *(largest if len(summary.groups) > 1 else ())]
     drawn = [group for group in shown if group.curve]
     if not drawn:

@@ -185,7 +185,7 @@ def get_case(case_id: Id, visit: Reader, cursor: Cursor = None, seen: Cursor = N
         deletable=queries.case_deletable(caller, case_id),
         able=[account.name for account in accounts if may_review(account)],
         seen=posts,
-        lines=services.posts.lines(caller, case_id, [o["id"] for o in posts.rows]),
+        lines=services.posts.timelines(caller, case_id, [o["id"] for o in posts.rows]),
         names={
             key: item.name
             for item in queries.jobs(caller, of_media, queries.item).rows

@@ -13,7 +13,6 @@ from deepfake_service.accounts.organisation import Organisation
 from deepfake_service.http.problems import invalid_fields, problem_of
 from deepfake_service.notices.basis import ReportChoice
 from deepfake_service.notices.compose import WithoutConsent
-from deepfake_service.notices.escalation import account_of, left_of
 from deepfake_service.notices.kinds import Kind, kind_of
 from deepfake_service.notices.states import NoticeRequest, NoticeUpdate
 from deepfake_service.platform.db.enums import NoticeState
@@ -23,6 +22,7 @@ from deepfake_service.platform.networks import host_of
 from deepfake_service.platform.pagination import MAX_PAGE, Filters, ListPage
 from deepfake_service.platform.texts.fields import NEVER_COPIED
 from deepfake_service.platform.texts.i18n import LANGUAGES
+from deepfake_service.removal.escalation import account_of, left_of
 from deepfake_service.web.pages import Form, Id, PageRoute, Reader, Visit, redirect
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -108,7 +108,7 @@ def _following(visit: Visit, case_id: str, kind: Kind, after: str) -> NoticeForm
         raise NotFound
     ids = tuple(notice["occurrence_ids"])
     posts = services.queries.occurrences(caller, case_id, ids=ids).rows
-    lines = services.posts.lines(caller, case_id, ids)
+    lines = services.posts.timelines(caller, case_id, ids)
     telling = [name for name, declared in kind.fields.items() if declared.earlier]
     earlier = {
         language: dict.fromkeys(telling, account_of(notice, posts, lines, language))

@@ -12,13 +12,13 @@ from starlette.responses import StreamingResponse
 
 from deepfake_service.http.answers import attachment
 from deepfake_service.http.auth import while_authenticated
-from deepfake_service.notices.escalation import followers_of
 from deepfake_service.notices.kinds import kind_of
 from deepfake_service.notices.package import package_of
 from deepfake_service.notices.states import NoticePart, NoticeUpdate
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db.enums import NoticeState
 from deepfake_service.platform.errors import FieldError, InvalidRequest
+from deepfake_service.removal.escalation import followers_of
 from deepfake_service.web.notice_form import checked_input
 from deepfake_service.web.pages import HEADERS, Downloader, Form, Id, PageRoute, Reader, redirect
 
@@ -70,7 +70,7 @@ def _notice_page(
         case=case,
         posts=posts,
         followers=followers_of(notice),
-        lines=services.posts.lines(caller, notice["case_id"], ids) if ids else {},
+        lines=services.posts.timelines(caller, notice["case_id"], ids) if ids else {},
         withheld=bool(notice["captures"]) and case.minor,
         outcomes=[*outcomes, NoticeState.WITHDRAWN],
         now=iso_time(services.notice_desk.now()),

@@ -97,13 +97,13 @@ def get_captures_table(case_id: Id, visit: Reader) -> Response:
 def get_post(case_id: Id, post_id: Id, visit: Reader) -> Response:
     """Show what became of a post."""
     services, caller = visit.services, visit.caller
-    looks = services.posts.of_post(caller, case_id, post_id)
+    found = services.posts.read(caller, case_id, post_id)
     return visit.page(
         "post.html",
         case=services.queries.brief(caller, case_id),
         post=services.queries.occurrence(caller, case_id, post_id),
-        line=services.posts.lines(caller, case_id, [post_id])[post_id],
-        looks=looks,
+        line=found.post,
+        looks=found.looks,
         people={account.id: account.name for account in visit.state.accounts.all()},
         choices=BY_PEOPLE,
     )

@@ -353,7 +353,7 @@ async def test_an_altered_look_is_found(
     with watching.database.engine.begin() as connection:
         connection.execute(text(f"UPDATE looks SET {change} WHERE number = 2"))
     with pytest.raises(RecordAltered):
-        posts.of_post(caller, case_id, seen)
+        posts.read(caller, case_id, seen)
 
 
 async def test_without_the_setting_nothing_leaves_and_people_look(

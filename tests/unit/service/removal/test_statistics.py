@@ -12,7 +12,7 @@ import pytest
 from deepfake_service.platform.db.enums import LookResult, Role
 from deepfake_service.removal.statistics import (
     COUNTS,
-    Followed,
+    FollowedPost,
     merged,
     quantile,
     removed_by,
@@ -61,8 +61,8 @@ def test_the_median_of_removed_posts_alone_would_be_too_low() -> None:
     assert quantile(removed_by([(5.0, True)]), 0.5) == 5.0
 
 
-def followed(platform: str) -> Followed:
-    return Followed(platform, "kr-d4u", "2026-01", frozenset({"sent", "up"}), 1.0, False)
+def followed(platform: str) -> FollowedPost:
+    return FollowedPost(platform, "kr-d4u", "2026-01", frozenset({"sent", "up"}), 1.0, False)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 from deepfake_service.notices.kinds import KINDS, kind_of
 from deepfake_service.platform.texts.formatting import attributed, to_the_second
 from deepfake_service.platform.texts.i18n import words
+from deepfake_service.removal.posts import PostTimeline
 
 ENDED = ("removed", "delisted", "temporarily_blocked", "preserved")
 """Outcomes after which nothing is left to be escalated."""
@@ -22,16 +23,16 @@ def followers_of(notice: Mapping[str, Any]) -> list[str]:
 
 
 def left_of(
-    posts: Sequence[Mapping[str, Any]], lines: Mapping[str, Mapping[str, Any]]
+    posts: Sequence[Mapping[str, Any]], lines: Mapping[str, PostTimeline]
 ) -> list[Mapping[str, Any]]:
     """Return the posts of a notice that are not known to be gone."""
-    return [post for post in posts if not lines[post["id"]]["gone_at"]]
+    return [post for post in posts if not lines[post["id"]].gone_at]
 
 
 def account_of(
     notice: Mapping[str, Any],
     posts: Sequence[Mapping[str, Any]],
-    lines: Mapping[str, Mapping[str, Any]],
+    lines: Mapping[str, PostTimeline],
     language: str,
 ) -> str:
     """Return what the records say of a notice: when it was sent, and what looks found since. A
@@ -52,15 +53,15 @@ def account_of(
     for post in left_of(posts, lines):
         line, url = lines[post["id"]], post["source_url"]
         place = attributed("source_url", url, post["claimed"], t) if url else t("no_url")
-        if not line["looks"]:
+        if line.result is None:
             said.append(t("earlier_not_looked", url=place))
             continue
         found = {
             "url": place,
-            "result": t.of("looks", line["result"]),
-            "at": to_the_second(line["looked_at"], language),
-            "number": line["looks"],
-            "sha256": line["sha256"],
+            "result": t.of("looks", line.result),
+            "at": to_the_second(line.looked_at, language),
+            "number": line.looks,
+            "sha256": line.sha256,
         }
         said.append(t("earlier_look", **found))
     return "\n".join(said)
