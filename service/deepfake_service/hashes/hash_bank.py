@@ -25,7 +25,6 @@ from deepfake_service.evidence.bundle.perceptual_hashes import (
 )
 from deepfake_service.hashes.hash_list import HashList
 from deepfake_service.platform.answers import ItemId, Published, Time
-from deepfake_service.platform.chores import for_each
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Job, KnownHashes, Match, Review, new_id
 from deepfake_service.platform.db.enums import MANIPULATED
@@ -127,26 +126,21 @@ class HashBank:
     def forget_expired(self) -> None:
         """Delete hashes at the end of their retention period, unless their case is under a hold."""
         is_due = KnownHashes.expires_at <= self._database.clock()
-        with self._database.read() as session:
-            case_ids = session.scalars(select(KnownHashes.case_id).where(is_due).distinct()).all()
-
-        def forget(case_id: str) -> None:
-            with self._database.write() as session:
-                case = lock_case(session, case_id)
-                if case is not None and case.held_at is not None:
-                    return
+        with_due = Case.id.in_(select(KnownHashes.case_id).where(is_due)), Case.held_at.is_(None)
+        with self._database.write() as session:
+            # Locked in the order of their ids: a hold that was acknowledged is never deleted over.
+            cases = select(Case.id).where(*with_due).order_by(Case.id).with_for_update()
+            for case_id in session.scalars(cases).all():
                 of_case = delete(KnownHashes).where(KnownHashes.case_id == case_id, is_due)
                 # Another process may have been faster.
                 if session.execute(of_case.returning(KnownHashes.id)).all():
                     append_entry(session, SERVICE, Action.HASHES_EXPIRED, case_id)
 
-        for_each(case_ids, forget)
-
     def link_similar(self, job: Job, hashes: MediaHashes) -> None:
         """Link a job to the earlier cases whose media its medium resembles."""
         if not self.enabled:
             return
-        for entry, known in self.hashes.read(KnownHashes.case_id != job.case_id):
+        for entry, known in self.hashes.entries(KnownHashes.case_id != job.case_id):
             shares = shares_alike(hashes.pdq, known["pdq"])
             if shares.match:
                 self._link(job, entry, shares)
@@ -184,7 +178,7 @@ class HashBank:
             append_entry(session, caller.actor, Action.HASHES_EXPORTED, detail=str(count or 0))
         if not self.enabled:
             return iter(())
-        lines = exchange_lines((known["pdq"], known["vpdq"]) for _, known in self.hashes.read())
+        lines = exchange_lines((known["pdq"], known["vpdq"]) for _, known in self.hashes.entries())
         return (f"{line}\n" for line in lines)
 
 

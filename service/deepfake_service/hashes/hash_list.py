@@ -41,7 +41,7 @@ class HashList(Generic[Entry]):
         """Seal hashes into an entry, whose id must be set."""
         seal_json(self.key, entry, {kind: list(of_kind) for kind, of_kind in hashes.items()})
 
-    def read(
+    def entries(
         self, *conditions: ColumnElement[bool]
     ) -> Iterator[tuple[Entry, dict[str, list[str]]]]:
         """Yield the entries that meet ``conditions``, by their ids, with what ``seal`` sealed.

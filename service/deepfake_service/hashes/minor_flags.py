@@ -356,7 +356,7 @@ class MinorFlags:
         )
         for job, hashes in self._hashes.examined(*missing, newest_only=newest_only):
             self._store_hashes(job, hashes)
-        new = list(self._hashes.read(FlaggedHashes.compared_at.is_(None), HAS_HASHES))
+        new = list(self._hashes.entries(FlaggedHashes.compared_at.is_(None), HAS_HASHES))
         if not new:
             return
         is_rest_left = False
@@ -373,7 +373,7 @@ class MinorFlags:
             )
 
     def _of_others(self, job: Job) -> Iterable[tuple[FlaggedHashes, dict[str, list[str]]]]:
-        return self._hashes.read(FlaggedHashes.case_id != job.case_id, HAS_HASHES)
+        return self._hashes.entries(FlaggedHashes.case_id != job.case_id, HAS_HASHES)
 
     def _inherit_by_pictures(
         self,
