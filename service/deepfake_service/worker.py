@@ -21,7 +21,6 @@ from deepfake_service.audit.records import open_database
 from deepfake_service.capture.browser import PageBrowser
 from deepfake_service.capture.fetches import AT_ONCE, Fetches, Way, fetch_pool
 from deepfake_service.capture.imports import Imports
-from deepfake_service.capture.page_reading import PageReaders
 from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.capture.registries import Registries
 from deepfake_service.container import Services
@@ -37,6 +36,7 @@ from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.platform.pages import Pages
 from deepfake_service.platform.settings import PREFIX, Settings
+from deepfake_service.post_pages.reading import PageReaders
 from deepfake_service.removal.lane import LookLane
 from deepfake_service.removal.page_looks import PostLooker
 from deepfake_service.retention.due import is_clock_confirmed

@@ -20,7 +20,6 @@ from sqlalchemy import func, select
 
 from deepfake_service.accounts.accounts import Accounts, Caller
 from deepfake_service.audit.records import open_database
-from deepfake_service.capture.page_reading import PageReaders
 from deepfake_service.container import Services
 from deepfake_service.platform.db import Case, Look, Media, Notice, Occurrence, Watch, new_id
 from deepfake_service.platform.db.enums import NoticeState, Role, WatchState
@@ -29,6 +28,7 @@ from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.platform.pages import Pages
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import seal_json
+from deepfake_service.post_pages.reading import PageReaders
 from deepfake_service.removal.lane import LookLane
 from deepfake_service.removal.page_looks import PostLooker
 from deepfake_service.removal.statistics import GroupBy

@@ -9,11 +9,11 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from deepfake_service.capture.page_reading import PageReaders, ShownPage, read_page
-from deepfake_service.capture.page_signs import Observation
 from deepfake_service.platform.db import Job, Notice, Occurrence, Watch
 from deepfake_service.platform.db.enums import Decision, LookResult
 from deepfake_service.platform.pages import Pages
+from deepfake_service.post_pages.reading import PageReaders, ShownPage, read_page
+from deepfake_service.post_pages.signs import Observation
 from deepfake_service.removal.lane import LookLane
 from deepfake_service.removal.looks import NewLook
 from deepfake_service.removal.page_looks import PostLooker

@@ -7,7 +7,6 @@ from datetime import datetime
 import anyio.to_thread
 from fastapi import Response
 
-from deepfake_service.capture.page_signs import Observation
 from deepfake_service.http.answers import (
     BINARY,
     file_answer,
@@ -22,6 +21,7 @@ from deepfake_service.http.submission_form import LookForm, upload_body
 from deepfake_service.http.uploads import SCREENSHOT, read_with_screenshot, streams_body
 from deepfake_service.platform.db.enums import LookResult
 from deepfake_service.platform.errors import invalid_field
+from deepfake_service.post_pages.signs import Observation
 from deepfake_service.removal.looks import NewLook
 from deepfake_service.removal.posts import LooksFile, PostLooks
 from deepfake_service.removal.statistics import RemovalSummary

@@ -38,15 +38,15 @@ def prepare() -> None:
                     importlib.import_module(module.name)
     for name in ("yt_dlp.aes", "yt_dlp.jsinterp", "yt_dlp.webvtt", "stringprep", "encodings.idna"):
         importlib.import_module(name)
-    from deepfake_service.capture import page_reading
     from deepfake_service.capture.link_fetch import OPTIONS, Silent
     from deepfake_service.capture.recorder import named
+    from deepfake_service.post_pages import reading
 
     with yt_dlp.YoutubeDL({**OPTIONS, "logger": Silent()}) as first:
         first.get_info_extractor("Generic")
     yt_dlp.aes.aes_cbc_decrypt_bytes(bytes(16), bytes(16), bytes(16))  # loads its library
     named("https://ß.example/")  # loads its tables
-    page_reading.prepare()
+    reading.prepare()
     _tls.append(make_ssl_context())
     _tools.update({name: version(name) for name in ("yt-dlp", "requests", "urllib3")})
 

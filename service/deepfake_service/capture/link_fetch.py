@@ -20,13 +20,13 @@ from yt_dlp.networking import Request
 from yt_dlp.networking.exceptions import CertificateVerifyError, HTTPError, RequestError
 from yt_dlp.utils import DownloadError, GeoRestrictedError, UnsupportedError
 
-from deepfake_service.capture.page_reading import ShownPage, read_page
-from deepfake_service.capture.page_signs import DATA_NAMES, PostMemory, PostVisit, judge
 from deepfake_service.capture.recorder import Sink, named, now, recording
 from deepfake_service.evidence.bundle.artifacts import mime_of
 from deepfake_service.evidence.bundle.warc import head_fields
 from deepfake_service.platform.db.enums import LookResult
 from deepfake_service.platform.pages import KEPT, Answer, Failure, Page, text_of
+from deepfake_service.post_pages.reading import ShownPage, read_page
+from deepfake_service.post_pages.signs import DATA_NAMES, PostMemory, PostVisit, judge
 
 MAX_PAGE_BYTES = 4 << 20
 """Of a page, unpacked. More of it is not read."""

@@ -398,6 +398,11 @@ def screenshot_of(case_id: str, occurrence_id: str) -> str:
     return f"{folder_of(case_id)}screenshot-{occurrence_id}"
 
 
+def screenshot_of_look(case_id: str, look_id: str) -> str:
+    """Return the name of the blob of the screenshot of a look at a post."""
+    return f"{folder_of(case_id)}look-{look_id}"
+
+
 class BlindIndex:
     """HMAC-SHA256 (RFC 2104) under a secret of the installation. Without the secret, a copy of the
     database does not allow trying out references and URLs."""

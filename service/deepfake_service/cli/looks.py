@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
-from deepfake_service.capture.page_reading import PageReaders
 from deepfake_service.cli.output import clean
 from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.networks import host_of
 from deepfake_service.platform.pages import Pages
 from deepfake_service.platform.sandbox_setting import naming_the_setting, sandbox_required
+from deepfake_service.post_pages.reading import PageReaders
 from deepfake_service.removal.page_looks import PostLooker
 
 commands = typer.Typer()

@@ -1,4 +1,4 @@
 """From an upload to a verdict: submissions, the durable queue, workers, steps and webhooks.
 
-Imports `review` and what is below. Begin in `submissions.py`, then `workflow.py` and `steps.py`.
+Imports `hashes` and what is below. Begin in `submissions.py`, then `workflow.py` and `steps.py`.
 """

@@ -1,5 +1,5 @@
 """Whether what notices are about is gone: looks at posts, what they amount to, and statistics.
 
-Imports ``capture`` (for what a page says), ``evidence`` (for its signing keys) and the rooms below.
+Imports `evidence` (for its signing keys), `post_pages` (for what a page says) and what is below.
 Begin with ``looks.py``.
 """

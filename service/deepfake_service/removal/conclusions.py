@@ -50,7 +50,7 @@ class RecordedLook:
 
     @property
     def is_disputed(self) -> bool:
-        """Whether the site told two agents different things: see ``page_signs.compared``."""
+        """Whether the site told two agents different things: see ``post_pages.signs.compared``."""
         return self.result is LookResult.UNKNOWN and self.strong
 
     def is_apart(self, other: RecordedLook, gap: timedelta) -> bool:

@@ -14,7 +14,6 @@ from functools import partial
 from sqlalchemy import and_, exists, func, select, update
 from sqlalchemy.orm import aliased
 
-from deepfake_service.capture.page_reading import ShownPage
 from deepfake_service.cases.cases import open_occurrence
 from deepfake_service.platform.chores import Lane
 from deepfake_service.platform.db import Case, Database, Notice, Occurrence, Watch
@@ -22,6 +21,7 @@ from deepfake_service.platform.errors import NotFound
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.pages import DEADLINE_S
 from deepfake_service.platform.storage import Vault
+from deepfake_service.post_pages.reading import ShownPage
 from deepfake_service.removal.conclusions import Plan, planned_look
 from deepfake_service.removal.looks import Looks, NewLook, memory_of
 from deepfake_service.removal.page_looks import PostLooker

@@ -12,9 +12,8 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
-from deepfake_service.capture.page_signs import Observation, PostMemory
 from deepfake_service.cases.case_lock import lock_open_case
-from deepfake_service.cases.cases import open_occurrence
+from deepfake_service.cases.cases import open_occurrence, screenshot_of_look
 from deepfake_service.evidence.bundle.look_format import MOST_FOR_PEOPLE, signed_look
 from deepfake_service.evidence.signing_keys import SigningKeys
 from deepfake_service.platform.clock import CLIENT_SKEW, iso_time
@@ -35,7 +34,8 @@ from deepfake_service.platform.logs import logger
 from deepfake_service.platform.pages import Page
 from deepfake_service.platform.storage import Vault, context_of, open_json, seal_json
 from deepfake_service.platform.storage.envelope import seal, unseal
-from deepfake_service.removal.posts import find_post, last_look, screenshot_of_look
+from deepfake_service.post_pages.signs import Observation, PostMemory
+from deepfake_service.removal.posts import find_post, last_look
 from deepfake_service.removal.watches import move_watches
 
 BY_PEOPLE = (

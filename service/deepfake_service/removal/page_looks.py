@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from deepfake_service.capture.page_reading import PageReaders, ShownPage
-from deepfake_service.capture.page_signs import (
+from deepfake_service.platform.db.enums import LookResult
+from deepfake_service.platform.pages import PLAIN_AGENT, Page, Pages
+from deepfake_service.post_pages.reading import PageReaders, ShownPage
+from deepfake_service.post_pages.signs import (
     DATA_NAMES,
     Observation,
     PostMemory,
@@ -16,8 +18,6 @@ from deepfake_service.capture.page_signs import (
     compared,
     judge,
 )
-from deepfake_service.platform.db.enums import LookResult
-from deepfake_service.platform.pages import PLAIN_AGENT, Page, Pages
 
 MAX_OTHER_BYTES, MAX_OTHER_HOPS = 256 * 1024, 2
 """Of the further pages of a look."""

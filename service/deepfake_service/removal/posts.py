@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import find_visible
 from deepfake_service.audit.log import Action, append_entry
-from deepfake_service.cases.cases import folder_of
+from deepfake_service.cases.cases import screenshot_of_look
 from deepfake_service.evidence.bundle.look_format import Record, file_of, looks_of, predicate_of
 from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.platform.answers import ItemId, Published, Sha256, Time
@@ -238,11 +238,6 @@ def find_post(
     if occurrence.case_id != case_id or case.wrapped_key is None:
         raise NotFound
     return occurrence, case
-
-
-def screenshot_of_look(case_id: str, look_id: str) -> str:
-    """Return the name of the blob of a look's screenshot."""
-    return f"{folder_of(case_id)}look-{look_id}"
 
 
 def last_look(session: Session, occurrence_id: str) -> Look | None:

@@ -1,4 +1,4 @@
 """What is deleted and when: periods, sweeps in two stages, orphans, keys, restored backups.
 
-Imports every room. Begin in `due.py` and `sweeps.py`.
+Imports `examination`, whose jobs it cancels, and what is below. Begin in `due.py` and `sweeps.py`.
 """

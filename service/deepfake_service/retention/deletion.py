@@ -23,7 +23,7 @@ from deepfake_service.cases.case_lock import (
     lock_deletable,
     lock_unheld,
 )
-from deepfake_service.cases.cases import folder_of, material_of, screenshot_of
+from deepfake_service.cases.cases import folder_of, material_of, screenshot_of, screenshot_of_look
 from deepfake_service.examination.queue import JobQueue
 from deepfake_service.platform.db import (
     Capture,
@@ -43,7 +43,6 @@ from deepfake_service.platform.db.enums import ENDED, JobState
 from deepfake_service.platform.errors import BeingDeleted, Forbidden, NotFound
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.storage import Vault, open_json, seal_json
-from deepfake_service.removal.posts import screenshot_of_look
 from deepfake_service.review.shapes import HoldRequest
 
 OfAccount = TypeVar("OfAccount", Case, Job)

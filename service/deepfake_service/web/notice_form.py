@@ -22,7 +22,7 @@ from deepfake_service.platform.networks import host_of
 from deepfake_service.platform.pagination import MAX_PAGE, Filters, ListPage
 from deepfake_service.platform.texts.fields import NEVER_COPIED
 from deepfake_service.platform.texts.i18n import LANGUAGES
-from deepfake_service.removal.escalation import account_of, left_of
+from deepfake_service.web.escalation import account_of, left_of
 from deepfake_service.web.pages import Form, Id, PageRoute, Reader, Visit, redirect
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

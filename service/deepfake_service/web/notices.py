@@ -18,7 +18,7 @@ from deepfake_service.notices.states import NoticePart, NoticeUpdate
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db.enums import NoticeState
 from deepfake_service.platform.errors import FieldError, InvalidRequest
-from deepfake_service.removal.escalation import followers_of
+from deepfake_service.web.escalation import followers_of
 from deepfake_service.web.notice_form import checked_input
 from deepfake_service.web.pages import HEADERS, Downloader, Form, Id, PageRoute, Reader, redirect
 

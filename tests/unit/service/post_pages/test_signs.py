@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from deepfake_service.capture.page_reading import PageReaders, ShownPage, read_page
-from deepfake_service.capture.page_signs import (
+from deepfake_service.platform.db.enums import LookResult
+from deepfake_service.platform.pages import Page, Pages
+from deepfake_service.post_pages.reading import PageReaders, ShownPage, read_page
+from deepfake_service.post_pages.signs import (
     DATA_NAMES,
     MARKS,
     Observation,
@@ -20,8 +22,6 @@ from deepfake_service.capture.page_signs import (
     PostVisit,
     judge,
 )
-from deepfake_service.platform.db.enums import LookResult
-from deepfake_service.platform.pages import Page, Pages
 from tests.support.fake_platform import (
     Answer,
     FakePlatform,

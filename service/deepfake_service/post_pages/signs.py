@@ -15,10 +15,10 @@ from datetime import datetime, timedelta
 from importlib.resources import files
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
-from deepfake_service.capture.page_reading import ShownPage
 from deepfake_service.platform.db.enums import PRESENT, LookResult
 from deepfake_service.platform.networks import host_of, is_of_site, site_of
 from deepfake_service.platform.pages import Answer, Failure, Page
+from deepfake_service.post_pages.reading import ShownPage
 
 KOREAN_FILTERS = ("warning.or.kr",)
 """Where Korean providers redirect requests for blocked addresses; subdomains count as well."""
