@@ -9,10 +9,11 @@ import sys
 import threading
 from asyncio import Transport
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import typer
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -102,7 +103,9 @@ def run(settings: Settings, *, worker: bool = True) -> None:
         log.info("stopped")
 
 
-def _server(app: Any, *, lifespan: Literal["on", "off"], max_connections: int) -> uvicorn.Server:
+def _server(
+    app: ASGIApp, *, lifespan: Literal["on", "off"], max_connections: int
+) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
             app,
@@ -126,17 +129,23 @@ def _server(app: Any, *, lifespan: Literal["on", "off"], max_connections: int) -
 
 def _making_room(places: int) -> type[H11Protocol]:
     """Return a protocol whose connections without a request take so many places at most: a further
-    one replaces the oldest. Clients that say nothing, or half of a head, keep nobody out."""
-    waiting: dict[H11Protocol, None] = {}
+    one replaces the oldest. Clients that say nothing, or half of a head, keep no one out."""
 
     class MakingRoom(H11Protocol):
+        idle_since = 0.0
+
         def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self._place()
+            self.idle_since = self.loop.time()
+            idle = [each for each in self.connections if isinstance(each, MakingRoom) and each.idle]
+            if len(idle) > places:
+                min(idle, key=lambda each: each.idle_since).transport.close()
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            waiting.pop(self, None)
-            super().connection_lost(exc)
+        @property
+        def idle(self) -> bool:
+            # There is no cycle until the first request, whatever uvicorn's annotation says.
+            waits = getattr(self.cycle, "response_complete", True)
+            return waits and not self.transport.is_closing()
 
         def handle_events(self) -> None:
             super().handle_events()
@@ -145,33 +154,20 @@ def _making_room(places: int) -> type[H11Protocol]:
             both = {b"content-length", b"transfer-encoding"} <= set(dict(self.headers or ()))
             if both and CLOSE_HEADER not in self.headers:
                 self.headers.append(CLOSE_HEADER)  # as if the client had sent it
-            self._place()
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
-            self._place()
-
-        def _place(self) -> None:
-            # uvicorn has no cycle until the first request, whatever its annotation says.
-            begun = self.cycle is not None
-            if begun and not self.cycle.response_complete:
-                waiting.pop(self, None)
-            elif not self.transport.is_closing():
-                waiting.setdefault(self)
-            if len(waiting) > places:
-                oldest = next(iter(waiting))
-                del waiting[oldest]
-                oldest.transport.close()
+            self.idle_since = self.loop.time()
 
     return MakingRoom
 
 
 @contextlib.contextmanager
-def _operators_served(app: Any, listener: socket.socket) -> Iterator[None]:
+def _operators_served(app: ASGIApp, listener: socket.socket) -> Iterator[None]:
     """Serve the operators' paths of ``app`` while the context lasts, from a thread with an event
     loop of its own: connections of clients cannot take these places."""
 
-    async def operations_only(scope: Any, receive: Any, send: Any) -> None:
+    async def operations_only(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] in OPERATIONS:
             await app(scope, receive, send)
             return

@@ -1,5 +1,4 @@
-"""Multipart bodies (RFC 7578) as a stream: parts go to sinks as they arrive. Text in them, in forms
-and in queries has to be UTF-8.
+"""Multipart bodies (RFC 7578) as a stream. Text in them, in forms and in queries has to be UTF-8.
 
 Starlette's own form parser writes parts over 1 MiB to the temporary folder. This service must not
 write plaintext media to disk. Where text is not UTF-8, Starlette's puts U+FFFD, which would make
@@ -8,7 +7,7 @@ one text of several, such as one case of the Korean references of three.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
@@ -42,84 +41,60 @@ class Part:
     filename: str | None
 
 
-Sink = Callable[[memoryview], None]
-"""Takes the bytes of a part as they arrive. The view is valid only during the call."""
+async def read_parts(boundary: bytes, body: AsyncIterator[bytes]) -> AsyncIterator[Part | bytes]:
+    """Yield the head of each part of a multipart body, and then its bytes as they arrive.
+    ``MalformedRequest`` if the body is not well-formed, or ends before its last boundary."""
+    found: list[Part | bytes] = []
+    name, value, headers = bytearray(), bytearray(), dict[bytes, bytes]()
+    fed, ended = 0, False
 
+    def end_header() -> None:
+        headers[bytes(name).lower()] = bytes(value)
+        name.clear()
+        value.clear()
 
-class MultipartReader:
-    """Reads a multipart body piece by piece.
+    def end_head() -> None:
+        found.append(_part_of(headers.get(b"content-disposition")))
+        headers.clear()
 
-    Args:
-        boundary: as ``boundary_of`` returns it.
-        open_part: called with the head of each part; returns the sink for its bytes. What it or a
-            sink raises, ``feed`` raises.
-    """
+    def end() -> None:
+        nonlocal ended
+        ended = True
 
-    def __init__(self, boundary: bytes, open_part: Callable[[Part], Sink]) -> None:
-        self._open_part = open_part
-        self._name, self._value = bytearray(), bytearray()
-        self._headers: dict[bytes, bytes] = {}
-        self._sink: Sink | None = None
-        self._ended = False
-        self._fed = 0
-        self._parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": self._part_begin,
-                "on_header_begin": self._header_begin,
-                "on_header_field": lambda d, a, b: self._name.extend(d[a:b]),
-                "on_header_value": lambda d, a, b: self._value.extend(d[a:b]),
-                "on_header_end": self._header_end,
-                "on_headers_finished": self._headers_finished,
-                "on_part_data": self._part_data,
-                "on_end": self._end,
-            },
-        )
-
-    def feed(self, chunk: bytes) -> None:
-        """Parse the next piece of the body; ``MalformedRequest`` if the body is not well-formed
-        multipart."""
-        if not chunk:
-            return
+    parser = MultipartParser(
+        boundary,
+        {
+            "on_header_field": lambda data, start, end: name.extend(data[start:end]),
+            "on_header_value": lambda data, start, end: value.extend(data[start:end]),
+            "on_header_end": end_header,
+            "on_headers_finished": end_head,
+            "on_part_data": lambda data, start, end: found.append(data[start:end]),
+            "on_end": end,
+        },
+    )
+    async for chunk in body:
         try:
-            self._parser.write(chunk)
+            parser.write(chunk)
         except FormParserError as error:
-            at = self._fed + max(0, getattr(error, "offset", 0))
+            at = fed + max(0, getattr(error, "offset", 0))
             raise MalformedRequest(
                 f"The body is not well-formed multipart (RFC 7578): see byte {at}, from 0."
             ) from error
-        self._fed += len(chunk)
+        fed += len(chunk)
+        for event in found:
+            yield event
+        found.clear()
+    if not ended:
+        raise MalformedRequest("The body ends before its last boundary.")
 
-    def close(self) -> None:
-        """Raise ``MalformedRequest`` if the body ended before its last boundary."""
-        if not self._ended:
-            raise MalformedRequest("The body ends before its last boundary.")
 
-    def _part_begin(self) -> None:
-        self._headers = {}
-        self._sink = None
-
-    def _header_begin(self) -> None:
-        self._name, self._value = bytearray(), bytearray()
-
-    def _header_end(self) -> None:
-        self._headers[bytes(self._name).lower()] = bytes(self._value)
-
-    def _headers_finished(self) -> None:
-        disposition, options = parse_options_header(self._headers.get(b"content-disposition"))
-        if disposition != b"form-data" or b"name" not in options:
-            raise MalformedRequest("A part has no Content-Disposition that names its field.")
-        field = _printable(text_of(options[b"name"], "?", FIELD_NAME))[:MAX_FIELD_CHARS]
-        raw, where = options.get(b"filename"), f'The file name in the field "{field}"'
-        name = None if raw is None else base_name(text_of(raw, field, where))
-        self._sink = self._open_part(Part(field, name))
-
-    def _part_data(self, data: bytes, start: int, end: int) -> None:
-        if self._sink is not None:
-            self._sink(memoryview(data)[start:end])
-
-    def _end(self) -> None:
-        self._ended = True
+def _part_of(disposition: bytes | None) -> Part:
+    kind, options = parse_options_header(disposition)
+    if kind != b"form-data" or b"name" not in options:
+        raise MalformedRequest("A part has no Content-Disposition that names its field.")
+    field = _printable(text_of(options[b"name"], "?", FIELD_NAME))[:MAX_FIELD_CHARS]
+    raw, where = options.get(b"filename"), f'The file name in the field "{field}"'
+    return Part(field, None if raw is None else base_name(text_of(raw, field, where)))
 
 
 def media_type_of(request: Request) -> str:

@@ -6,11 +6,9 @@ import asyncio
 import contextlib
 import hashlib
 import io
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
@@ -21,7 +19,7 @@ from starlette.types import Message, Receive, Scope
 from deepfake_models.media.image import picture_format
 from deepfake_service.http.admission import UploadMemory
 from deepfake_service.http.auth import Call
-from deepfake_service.http.multipart import MultipartReader, Part, Sink, boundary_of, text_of
+from deepfake_service.http.multipart import Part, boundary_of, read_parts, text_of
 from deepfake_service.http.problems import invalid_fields
 from deepfake_service.platform.errors import (
     ClientGone,
@@ -55,7 +53,7 @@ UNKNOWN_SENDER_GRACE_S = 5.0
 has at hand when it sends the head."""
 MORE_BYTES, MORE_FILES = "more than {most} bytes", "more than {most} files"
 F = TypeVar("F", bound=BaseModel)
-Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+Endpoint = TypeVar("Endpoint", bound=Callable[..., object])
 
 
 def bounded_receive(
@@ -179,19 +177,14 @@ class SubmittedForm(Generic[F]):
         pictures: which pictures there may be. They are in memory: read them within ``held_in``.
     """
 
-    _take: Callable[[int], None]
-
     def __init__(
         self, form: type[F], *, has_file: bool = False, pictures: Pictures | None = None
     ) -> None:
         self._form = form
+        self._pictures = pictures
+        self._files = [*([FILE] if has_file else []), *([pictures.field] if pictures else [])]
         self._texts: dict[str, bytearray] = {}
-        self._files: dict[str, Callable[[str], Sink]] = {}
-        if has_file:
-            self._files[FILE] = self._open_file
-        if pictures:
-            self._files[pictures.field] = partial(self._open_picture, pictures)
-        self._pieces: deque[bytes] = deque()
+        self._take: Callable[[int], None] | None = None
         self._file_came = False
         self.file_name: str | None = None
         self.uploads: list[Upload] = []
@@ -210,7 +203,8 @@ class SubmittedForm(Generic[F]):
     def add(self, name: str, value: str) -> None:
         """Add a text field that is there as a whole, such as a query parameter; ``InvalidRequest``
         as ``read``."""
-        self._open_text(name)(memoryview(value.encode()))
+        self._begin_text(name)
+        self._add_text(name, value.encode())
 
     async def read(self, request: Request, max_bytes: int) -> F:
         """Read a multipart request that has no file, and return its text fields.
@@ -235,12 +229,17 @@ class SubmittedForm(Generic[F]):
         """Yield the bytes of the file while a multipart body arrives, and collect the other fields;
         raise the errors of ``read`` that are about the body, or ``InvalidRequest`` if a file is
         required and missing."""
-        reader = MultipartReader(boundary, self._open)
-        async for chunk in body:
-            reader.feed(chunk)
-            while self._pieces:
-                yield self._pieces.popleft()
-        reader.close()
+        field = ""
+        async for piece in read_parts(boundary, body):
+            if isinstance(piece, Part):
+                field = piece.field
+                self._begin(piece)
+            elif field not in self._files:
+                self._add_text(field, piece)
+            elif field == FILE:
+                yield piece
+            else:
+                self._add_to_picture(piece)
         if required and not self._file_came:
             raise invalid_field(FILE, "missing; send the video to examine")
 
@@ -258,59 +257,54 @@ class SubmittedForm(Generic[F]):
             invalid = invalid_fields(error)
         raise InvalidRequest.of_fields(*invalid)
 
-    def _open(self, part: Part) -> Sink:
-        """Return the sink for a part."""
-        opens = self._files.get(part.field)
-        if opens is None:
-            return self._open_text(part.field)
-        if part.filename is None:
+    def _begin(self, part: Part) -> None:
+        if part.field not in self._files:
+            self._begin_text(part.field)
+        elif part.filename is None:
             example = "video.mp4" if part.field == FILE else "picture.jpg"
             detail = f"must be a file, not text (curl: -F {part.field}=@{example})"
             raise invalid_field(part.field, detail)
-        return opens(part.filename)
+        elif part.field != FILE:
+            self._begin_picture(part.filename)
+        elif self._file_came:
+            raise invalid_field(FILE, "sent twice; send one video in each request")
+        else:
+            self._file_came, self.file_name = True, part.filename or None
 
-    def _open_text(self, name: str) -> Sink:
+    def _begin_text(self, name: str) -> None:
         if name not in self._form.model_fields:
             known = (*self._files, *self._form.model_fields)
             raise InvalidRequest.of_fields(unknown_field(name, known))
         if name in self._texts:  # a body of a million small fields must take no memory
             raise invalid_field(name, "sent twice; send it once")
-        value = self._texts[name] = bytearray()
+        self._texts[name] = bytearray()
 
-        def write(data: memoryview) -> None:
-            if len(value) + len(data) > MAX_FIELD_BYTES:
-                raise invalid_field(name, f"longer than {MAX_FIELD_BYTES} bytes")
-            value.extend(data)
+    def _add_text(self, name: str, data: bytes) -> None:
+        if len(self._texts[name]) + len(data) > MAX_FIELD_BYTES:
+            raise invalid_field(name, f"longer than {MAX_FIELD_BYTES} bytes")
+        self._texts[name] += data
 
-        return write
-
-    def _open_file(self, name: str) -> Sink:
-        if self._file_came:
-            raise invalid_field(FILE, "sent twice; send one video in each request")
-        self._file_came, self.file_name = True, name or None
-        return lambda data: self._pieces.append(bytes(data))
-
-    def _open_picture(self, pictures: Pictures, name: str) -> Sink:
-        field, most, limit = pictures.field, pictures.most, pictures.max_bytes
-        number = len(self.uploads)
-        if number == most:
+    def _begin_picture(self, name: str) -> None:
+        assert self._pictures is not None
+        if len(self.uploads) == self._pictures.most:
             raise RequestTooLarge(
-                f"A request may hold at most {most} pictures.",
-                errors=[_over(MORE_FILES, most, field)],
+                f"A request may hold at most {self._pictures.most} pictures.",
+                errors=[_over(MORE_FILES, self._pictures.most, self._pictures.field)],
             )
-        upload = Upload(name, io.BytesIO())
-        self.uploads.append(upload)
+        self.uploads.append(Upload(name, io.BytesIO()))
 
-        def write(data: memoryview) -> None:
-            if upload.content.tell() + len(data) > limit:
-                raise RequestTooLarge(
-                    f"A picture may have at most {limit} bytes.",
-                    errors=[_over(MORE_BYTES, limit, f"{field}[{number}]")],
-                )
-            self._take(len(data))
-            upload.content.write(data)
-
-        return write
+    def _add_to_picture(self, data: bytes) -> None:
+        assert self._pictures is not None
+        assert self._take is not None, "pictures are read within held_in"
+        content, limit = self.uploads[-1].content, self._pictures.max_bytes
+        if content.tell() + len(data) > limit:
+            field = f"{self._pictures.field}[{len(self.uploads) - 1}]"
+            raise RequestTooLarge(
+                f"A picture may have at most {limit} bytes.",
+                errors=[_over(MORE_BYTES, limit, field)],
+            )
+        self._take(len(data))
+        content.write(data)
 
 
 async def receive_file(call: Call, max_bytes: int) -> AsyncIterator[bytes]:

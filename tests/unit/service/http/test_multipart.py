@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from itertools import pairwise
 
 import pytest
@@ -9,11 +11,10 @@ from hypothesis import strategies as st
 
 from deepfake_service.http.multipart import (
     MAX_NAME_CHARS,
-    MultipartReader,
     Part,
-    Sink,
     base_name,
     boundary_of,
+    read_parts,
 )
 from deepfake_service.platform.errors import MalformedRequest, ServiceError, UnsupportedContentType
 
@@ -32,18 +33,20 @@ PARTS = [
 
 
 def parsed(body: bytes, *cuts: int) -> list[tuple[Part, bytes]]:
-    found: list[tuple[Part, bytearray]] = []
+    async def pieces() -> AsyncIterator[bytes]:
+        for start, end in pairwise([0, *sorted(cuts), len(body)]):
+            yield body[start:end]
 
-    def open_part(part: Part) -> Sink:
-        content = bytearray()
-        found.append((part, content))
-        return content.extend
+    async def read() -> list[tuple[Part, bytes]]:
+        found: list[tuple[Part, bytes]] = []
+        async for piece in read_parts(b"b", pieces()):
+            if isinstance(piece, Part):
+                found.append((piece, b""))
+            else:
+                found[-1] = (found[-1][0], found[-1][1] + piece)
+        return found
 
-    reader = MultipartReader(b"b", open_part)
-    for start, end in pairwise([0, *sorted(cuts), len(body)]):
-        reader.feed(body[start:end])
-    reader.close()
-    return [(part, bytes(content)) for part, content in found]
+    return asyncio.run(read())
 
 
 @given(cuts=st.lists(st.integers(0, len(BODY)), max_size=12))
