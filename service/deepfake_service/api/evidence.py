@@ -31,7 +31,7 @@ from deepfake_service.http.answers import (
     pdf_answer,
 )
 from deepfake_service.http.auth import Call, Reader, Verifier
-from deepfake_service.http.dependencies import AskedDep
+from deepfake_service.http.dependencies import ContextDep
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import JobId, Language
 from deepfake_service.http.uploads import receive_body, streams_body
@@ -74,9 +74,9 @@ class ReportQuery:
 ReportQueryDep = Annotated[ReportQuery, Depends()]
 
 
-async def _report_reader(call: Reader, asked: ReportQueryDep) -> AsyncIterator[Call]:
+async def _report_reader(call: Reader, query: ReportQueryDep) -> AsyncIterator[Call]:
     """Return the call; making a copy counts against the account's budget."""
-    cost = 0 if asked.copy == ORIGINAL else HEAVY
+    cost = 0 if query.copy == ORIGINAL else HEAVY
     with call.state.budget.enter(call.caller.account_id, cost):
         yield call
 
@@ -104,14 +104,14 @@ def list_editions(job_id: JobId, call: Reader) -> EditionsOut:
 
 @file_route(router, "/v1/jobs/{job_id}/report.pdf", "Get the report", "application/pdf")
 def get_report(
-    job_id: JobId, call: Annotated[Call, Depends(_report_reader)], asked: ReportQueryDep
+    job_id: JobId, call: Annotated[Call, Depends(_report_reader)], query: ReportQueryDep
 ) -> Response:
     """Return the report of an edition: a PDF/A, in Korean or English, signed if the operator has a
     certificate. Audited. With `faces=false` or `signature_line=true`, it is a copy that is made
     when it is requested."""
     store = call.services.evidence_store
-    content = store.report(call.caller, job_id, asked.lang, asked.copy, asked.edition)
-    return pdf_answer(content, f"report-{job_id}-{asked.lang}.pdf")
+    content = store.report(call.caller, job_id, query.lang, query.copy, query.edition)
+    return pdf_answer(content, f"report-{job_id}-{query.lang}.pdf")
 
 
 @file_route(router, "/v1/jobs/{job_id}/timeline.svg", "Get the timeline", "image/svg+xml")
@@ -191,10 +191,10 @@ def _verify(content: bytes, call: Call) -> VerificationResult:
     "/.well-known/jwks.json",
     summary="Get the public keys that sign evidence",
 )
-def get_public_keys(asked: AskedDep) -> PublicKeys:
+def get_public_keys(context: ContextDep) -> PublicKeys:
     """Return every key that signs or has signed evidence of this service, as a JWK Set (RFC 7517).
     To verify evidence, obtain the keys from a source other than the evidence itself."""
-    keys = asked.services.evidence_store.keys
+    keys = context.services.evidence_store.keys
     keys.current()
     return keys.jwks()
 
@@ -220,7 +220,7 @@ class SignedListOut(Published):
     response_class=Response,
     responses={200: {"model": SignedListOut}},
 )
-def get_revocations(asked: AskedDep) -> Response:
+def get_revocations(context: ContextDep) -> Response:
     """Return a signed list (DSSE) of the digests of replaced and withdrawn editions of evidence and
     of revoked keys, for `deepfake verify --revocations`. It needs no key and names no case."""
-    return Response(asked.services.revocation_list.signed(), media_type="application/json")
+    return Response(context.services.revocation_list.signed(), media_type="application/json")

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from deepfake_models.decision.fitness import unfit
-from deepfake_service.http.dependencies import AskedDep
+from deepfake_service.http.dependencies import ContextDep
 from deepfake_service.http.middleware import LOOPBACK
 from deepfake_service.http.routing import PROBLEM, operation_id
 from deepfake_service.http.schemas import HealthOut, ModelOut, ReadyOut, SandboxOut
@@ -25,10 +25,10 @@ async def check_health() -> HealthOut:
 
 @router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", summary="Check that requests are accepted")
-def check_readiness(asked: AskedDep) -> ReadyOut:
+def check_readiness(context: ContextDep) -> ReadyOut:
     """Answer with the identity and terms of the model once it is loaded and the database is up to
     date. While the disk is nearly full, `accepts_submissions` is false; everything else works."""
-    state = asked.state
+    state = context.state
     engine = state.require_engine()
     services = state.require_services()
     # Not the space on the disk: an account that fills it would otherwise take reads and deletions
@@ -52,12 +52,12 @@ def check_readiness(asked: AskedDep) -> ReadyOut:
         200: {"content": {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}}},
     },
 )
-def get_metrics(asked: AskedDep) -> Response:
+def get_metrics(context: ContextDep) -> Response:
     """Return counts and durations. They include neither scores nor names. Only the operators'
     listener serves them; without one, so does a service that no other machine reaches."""
-    settings = asked.state.settings
+    settings = context.state.settings
     own_port = settings.operations_port
-    is_own = bool(own_port) and (asked.request.scope.get("server") or ("", 0))[1] == own_port
+    is_own = bool(own_port) and (context.request.scope.get("server") or ("", 0))[1] == own_port
     if not is_own and (own_port or settings.host not in LOOPBACK):
         raise NotFound
-    return Response(generate_latest(asked.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(context.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from fastapi import APIRouter, Response
 from fastapi.types import DecoratedCallable
@@ -21,11 +20,11 @@ PDF = {
 """Headers of a PDF that a browser may open."""
 OCTETS = "application/octet-stream"
 JSON = "application/json"
-BINARY = {"type": "string", "format": "binary"}
+BINARY: dict[str, object] = {"type": "string", "format": "binary"}
 """How OpenAPI describes the content of a file."""
 
 
-def binary(media_type: str, *statuses: int) -> dict[int | str, dict[str, Any]]:
+def binary(media_type: str, *statuses: int) -> dict[int | str, dict[str, object]]:
     """Return the ``responses`` of a route that answers with a file, with these ``statuses``, or
     200. ``OCTETS`` is offered before ``media_type``, because generators of clients know few media
     types, and would read the bytes of ``text/csv`` as text."""

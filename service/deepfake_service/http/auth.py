@@ -11,7 +11,7 @@ import hmac
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 
 import structlog
@@ -28,7 +28,7 @@ from deepfake_service.accounts.accounts import (
     authorize,
 )
 from deepfake_service.http.admission import HEAVY, SCORING
-from deepfake_service.http.dependencies import Asked, app_state
+from deepfake_service.http.dependencies import RequestContext, app_state
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import CrossSiteRequest, KeyRejected, NotAuthenticated
 
@@ -200,7 +200,7 @@ async def signed_in_caller(
 
 
 @dataclass(frozen=True)
-class Call(Asked):
+class Call(RequestContext):
     """A request of an account that was admitted."""
 
     caller: Caller
@@ -208,17 +208,17 @@ class Call(Asked):
 
 def admits(
     roles: frozenset[Role],
-    authenticate: Callable[..., Any] = current_caller,
     *,
+    in_browser: bool = False,
     submits: bool = False,
     cost: int = 0,
-    made: Callable[[Request, Caller], Asked] = Call,
-) -> Any:
+    made: Callable[[Request, Caller], RequestContext] = Call,
+) -> object:
     """Return a dependency that gives the call of a route.
 
     Args:
         roles: who is admitted; others get ``Forbidden``.
-        authenticate: the dependency that gives the caller.
+        in_browser: whether the session of a browser tells the caller, not the key.
         submits: whether the request counts against the rate of submissions, or against that of all
             others (else ``TooManyRequests``).
         cost: counts against the account's budget of concurrent requests until the request is
@@ -227,9 +227,11 @@ def admits(
 
     It has the attribute ``roles``, so that the roles of a route can be listed.
     """
-    authenticated = Depends(authenticate)
+    authenticated = Depends(signed_in_caller if in_browser else current_caller)
 
-    async def admitted(request: Request, caller: Caller = authenticated) -> AsyncIterator[Asked]:
+    async def admitted(
+        request: Request, caller: Caller = authenticated
+    ) -> AsyncIterator[RequestContext]:
         authorize(caller, roles)
         call = made(request, caller)
         state = call.state

@@ -82,7 +82,7 @@ def app_state(connection: HTTPConnection) -> AppState:
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestContext:
     """A request to an app, with what the routes share."""
 
     request: Request
@@ -99,11 +99,11 @@ class Asked:
 
 
 # A coroutine, because FastAPI runs a plain function in a thread.
-async def _asked(request: Request) -> Asked:
-    return Asked(request)
+async def _context(request: Request) -> RequestContext:
+    return RequestContext(request)
 
 
-AskedDep = Annotated[Asked, Depends(_asked)]
+ContextDep = Annotated[RequestContext, Depends(_context)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import Depends, Query
 from pydantic import AfterValidator, Field
@@ -100,11 +100,16 @@ class _JobQuery:
 
     def filters(self, call: Call) -> Filters:
         """Return the filters as the database applies them."""
-        own = {
-            n: getattr(self, n)
-            for n in ("state", "verdict", "leaning", "pending", "case_id", "sha256")
-        }
-        return _shared(self, call, **own, disagreement=self.reviewers_disagree)
+        return replace(
+            _shared(self, call),
+            state=self.state,
+            verdict=self.verdict,
+            leaning=self.leaning,
+            pending=self.pending,
+            case_id=self.case_id,
+            sha256=self.sha256,
+            disagreement=self.reviewers_disagree,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,7 @@ JobQuery = Annotated[_JobQuery, Depends()]
 CaseQuery = Annotated[_CaseQuery, Depends()]
 
 
-def _shared(query: _JobQuery | _CaseQuery, call: Call, **own: Any) -> Filters:
+def _shared(query: _JobQuery | _CaseQuery, call: Call) -> Filters:
     references = None
     if query.case_reference is not None:
         accounts = [call.caller.account_id]
@@ -141,7 +146,6 @@ def _shared(query: _JobQuery | _CaseQuery, call: Call, **own: Any) -> Filters:
         since=query.created_after,
         until=query.created_before,
         order=query.order,
-        **own,
     )
 
 

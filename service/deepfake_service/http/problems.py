@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from babel.core import negotiate_locale
 from fastapi import FastAPI
@@ -123,11 +122,11 @@ class Problem:
             detail = next((kind().message for kind in kinds if kind in _LISTED), detail)
         return say(self.code.replace("_", " ").capitalize()), say(detail)
 
-    def body(self, instance: str, language: str = "en") -> dict[str, Any]:
+    def body(self, instance: str, language: str = "en") -> dict[str, object]:
         """Return the JSON members, with the id of the request as ``instance``; ``errors`` is
         present only where fields are invalid."""
         title, detail = self.told(language)
-        members: dict[str, Any] = {
+        members: dict[str, object] = {
             "type": TYPE_PREFIX + self.code,
             "title": title,
             "status": self.status,
@@ -235,7 +234,7 @@ async def answer_http_error(request: Request, error: Exception) -> Response:
     return await _service_error(request, own)
 
 
-def read_json(raw: bytes) -> Any:
+def read_json(raw: bytes) -> object:
     """Return what the body of a request says in JSON; ``MalformedRequest`` if it is none, and
     ``InvalidRequest`` if a field is there twice: readers differ in which of the two they take."""
     try:
@@ -249,7 +248,7 @@ def read_json(raw: bytes) -> Any:
     raise MalformedRequest(f"The body {where}")
 
 
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
     if twice:
         raise invalid_field(twice[0][:64], "sent twice; send it once")

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, get_args
+from typing import get_args
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field, TypeAdapter
+from pydantic.json_schema import JsonSchemaValue
 
 from deepfake_service.http.answers import JSON
 from deepfake_service.http.multipart import urlencoded_fields
@@ -40,7 +42,7 @@ class ProblemOut(BaseModel, extra="forbid"):
     )
 
 
-PROBLEM: dict[int | str, dict[str, Any]] = {
+PROBLEM: dict[int | str, dict[str, object]] = {
     "default": {
         "description": "An error; `type` says which, and `detail` what to do.",
         "headers": {
@@ -63,7 +65,7 @@ def operation_id(route: APIRoute) -> str:
 
 
 class _JsonRequest(Request):
-    async def json(self) -> Any:
+    async def json(self) -> object:
         try:
             return read_json(await self.body())
         except ServiceError as error:
@@ -71,7 +73,7 @@ class _JsonRequest(Request):
 
 
 class _ApiRoute(APIRoute):
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> Callable[[Request], Coroutine[object, object, Response]]:
         handler = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
@@ -118,7 +120,7 @@ async def _check_query(request: Request) -> None:
         raise InvalidRequest("A query parameter is unknown or was repeated.", errors=invalid)
 
 
-def _names_of(dependant: Any) -> set[str]:
+def _names_of(dependant: Dependant) -> set[str]:
     names = {parameter.alias for parameter in dependant.query_params}
     return names.union(*(_names_of(inner) for inner in dependant.dependencies))
 
@@ -130,7 +132,7 @@ EXAMPLED = frozenset({
 """What a pipeline calls. Their answers have an example."""
 
 
-def _example(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
+def _example(schema: JsonSchemaValue, schemas: JsonSchemaValue) -> object:
     """Return an example of a schema, of the examples and limits that its types state."""
     if "$ref" in schema:
         return _example(schemas[schema["$ref"].rpartition("/")[2]], schemas)
@@ -150,14 +152,16 @@ def _example(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
     )
 
 
-def _webhooks(schemas: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _webhooks(schemas: JsonSchemaValue) -> Iterator[tuple[str, JsonSchemaValue]]:
     """Describe the events that are sent to callback URLs, each with its body."""
     accepted = {"204": {"description": "Any status from 200 to 299 accepts it."}}
     for event in get_args(Event):
         body = {"schema": TypeAdapter(event).json_schema(mode="serialization", ref_template=REF)}
         _name_schema(schemas, body)
+        example = _example(body["schema"], schemas)
+        assert isinstance(example, dict)
         for name in get_args(event.model_fields["type"].annotation):
-            content = {**body, "example": {**_example(body["schema"], schemas), "type": name}}
+            content = {**body, "example": {**example, "type": name}}
             sent = {"required": True, "content": {JSON: content}}
             yield (
                 name,
@@ -165,7 +169,7 @@ def _webhooks(schemas: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             )
 
 
-def _name_schema(schemas: dict[str, Any], content: dict[str, Any]) -> None:
+def _name_schema(schemas: JsonSchemaValue, content: JsonSchemaValue) -> None:
     """Move a schema that has a title to the components, with those that it names."""
     if title := content["schema"].get("title"):
         schemas.update(content["schema"].pop("$defs", {}))
@@ -177,7 +181,7 @@ def describe(app: FastAPI) -> None:
     """Complete the description of ``app``: problems, names for bodies, webhooks and examples."""
     generate = app.openapi
 
-    def openapi() -> dict[str, Any]:
+    def openapi() -> JsonSchemaValue:
         api = generate()
         schemas = api["components"]["schemas"]
         problem = ProblemOut.model_json_schema(ref_template=REF)

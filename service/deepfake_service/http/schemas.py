@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,7 +21,7 @@ from deepfake_service.platform.answers import (
 )
 
 
-def _id_of(item: str) -> Any:
+def _id_of(item: str) -> object:
     return Path(max_length=26, description=f"Id of the {item}.", examples=[EXAMPLE_ID])
 
 
@@ -67,7 +67,7 @@ class Body(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+    def __repr_args__(self) -> list[tuple[str | None, object]]:
         return []  # neither repr nor str: submitted text must not reach a log
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +15,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError
 
 from deepfake_service.capture.captures import HandedIn
@@ -151,7 +152,7 @@ class VideoForm(PictureForm):
 
     @field_validator("callback_content")
     @classmethod
-    def _has_address(cls, value: CallbackContent, info: ValidationInfo) -> CallbackContent:
+    def _has_address(cls, value: CallbackContent, info: ValidationInfo[object]) -> CallbackContent:
         if info.data.get("callback_url") is None:
             raise PydanticCustomError("no_callback", "send a callback_url with it")
         return value
@@ -221,7 +222,7 @@ class CaptureForm(SightingForm):
 
     @field_validator("case_id")
     @classmethod
-    def _has_one_case(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def _has_one_case(cls, value: str | None, info: ValidationInfo[object]) -> str | None:
         if value is not None and info.data.get("case_reference") is not None:
             raise PydanticCustomError("two_cases", "send either this or case_reference")
         return value
@@ -230,7 +231,7 @@ class CaptureForm(SightingForm):
 REF = "#/components/schemas/{model}"
 
 
-def form_schema(form: type[BaseModel]) -> dict[str, Any]:
+def form_schema(form: type[BaseModel]) -> JsonSchemaValue:
     """Return the OpenAPI schemas of a form's fields, all of which are sent as text."""
     schema = form.model_json_schema()
     properties = {}
@@ -249,8 +250,8 @@ def form_schema(form: type[BaseModel]) -> dict[str, Any]:
 
 
 def upload_body(
-    title: str, form: type[BaseModel], field: str, file: dict[str, Any], *, required: bool = True
-) -> dict[str, Any]:
+    title: str, form: type[BaseModel], field: str, file: JsonSchemaValue, *, required: bool = True
+) -> JsonSchemaValue:
     """Return the OpenAPI description of a multipart body with a form and the file ``field``."""
     schema = {
         "title": title,
@@ -261,7 +262,7 @@ def upload_body(
     return {"required": True, "content": {MULTIPART: {"schema": schema}}}
 
 
-def query_parameters(form: type[BaseModel]) -> list[dict[str, Any]]:
+def query_parameters(form: type[BaseModel]) -> list[JsonSchemaValue]:
     """Return the OpenAPI parameters of a form whose fields may also be sent in the query."""
     return [
         {

@@ -53,7 +53,7 @@ UNKNOWN_SENDER_GRACE_S = 5.0
 has at hand when it sends the head."""
 MORE_BYTES, MORE_FILES = "more than {most} bytes", "more than {most} files"
 F = TypeVar("F", bound=BaseModel)
-Endpoint = TypeVar("Endpoint", bound=Callable[..., object])
+Endpoint = TypeVar("Endpoint")
 
 
 def bounded_receive(

@@ -29,9 +29,8 @@ from deepfake_service.http.auth import (
     check_site,
     csrf_of,
     session_token,
-    signed_in_caller,
 )
-from deepfake_service.http.dependencies import Asked
+from deepfake_service.http.dependencies import RequestContext
 from deepfake_service.http.multipart import urlencoded_fields
 from deepfake_service.http.problems import (
     BodyRefused,
@@ -156,7 +155,7 @@ def in_bytes(count: int) -> str:
 
 
 @dataclass(frozen=True)
-class Guest(Asked):
+class Guest(RequestContext):
     """A request for a page. ``caller`` is the account that has signed in, if one has."""
 
     caller: Caller | None = None
@@ -226,7 +225,7 @@ async def _guest(request: Request) -> Guest:
 
 def _visits(roles: frozenset[Role], cost: int = 0) -> Any:
     """Return a dependency that gives the visit of an account with one of these roles."""
-    return admits(roles, signed_in_caller, cost=cost, made=Visit)
+    return admits(roles, in_browser=True, cost=cost, made=Visit)
 
 
 Anybody = Annotated[Guest, Depends(_guest)]
