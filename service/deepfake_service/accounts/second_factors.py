@@ -4,33 +4,38 @@ from __future__ import annotations
 
 import hmac
 import math
-import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import pyotp
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Caller, start_session
-from deepfake_service.accounts.keys import SECRET_BYTES, is_valid, key_hash
+from deepfake_service.accounts.keys import is_valid, key_hash
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
 from deepfake_service.platform.db import (
     Account,
     Database,
     Key,
-    PendingSignIn,
     SecondFactor,
     SignIn,
     current_time,
 )
-from deepfake_service.platform.errors import CodeRejected, Forbidden, NotAuthenticated, TooManyCodes
+from deepfake_service.platform.errors import (
+    CodeRejected,
+    DecryptionFailed,
+    Forbidden,
+    NotAuthenticated,
+    TooManyCodes,
+)
 from deepfake_service.platform.storage import context_of, installation_secret
 from deepfake_service.platform.storage.envelope import KeyWrapper, seal, unseal
 
 STEP_S = 30
 """The time step that every authenticator app supports (RFC 6238, section 5.2)."""
 PENDING_FOR = timedelta(minutes=5)
+_PENDING = b"pending-sign-in"
 FAILURES = 10
 """Wrong codes of an account in a row, in whatever sign-ins, after which none is accepted for a
 while: whoever has the key can begin any number of sign-ins."""
@@ -143,43 +148,37 @@ class SecondFactors:
     def begin_sign_in(self, caller: Caller) -> str:
         """Return the value of the cookie of a browser whose code is still missing; ``TooManyCodes``
         if too many codes of the account were wrong."""
-        token = secrets.token_urlsafe(SECRET_BYTES)
-        with self._database.write() as session:
+        secret = self._key()
+        with self._database.read() as session:
             now = current_time(session)
             factor = session.get(SecondFactor, caller.account_id)
-            if factor is not None:
-                _require_no_pause(factor, now)
-            # One for each key, so that a key cannot fill the table.
-            replaced = or_(PendingSignIn.expires_at <= now, PendingSignIn.key_id == caller.key_id)
-            session.execute(delete(PendingSignIn).where(replaced))
-            session.add(
-                PendingSignIn(
-                    id=key_hash(token),
-                    key_id=caller.key_id,
-                    expires_at=now + PENDING_FOR,
-                )
-            )
-        return token
+        if factor is not None:
+            _require_no_pause(factor, now)
+        pending = f"{caller.key_id} {(now + PENDING_FOR).isoformat()}"
+        return seal(secret, pending.encode(), _PENDING).hex()
 
     def finish_sign_in(self, token: str, code: str) -> tuple[Caller, str]:
         """Sign a browser in, and return the caller and the value of its cookie.
         ``NotAuthenticated`` if the sign-in has expired; ``CodeRejected``, with the ``key_id`` of
         the key, if the code is wrong or used; ``TooManyCodes`` if too many were wrong."""
         secret = self._key()
+        try:
+            pending = unseal(secret, bytes.fromhex(token), _PENDING).decode()
+        except (ValueError, DecryptionFailed):
+            raise NotAuthenticated from None
+        key_id, end = pending.split()
         with self._database.write() as session:
-            pending = session.get(PendingSignIn, key_hash(token), with_for_update=True)
-            if pending is None or pending.expires_at <= current_time(session):
+            now = current_time(session)
+            key = session.get(Key, key_id)
+            if key is None or not is_valid(key, now) or datetime.fromisoformat(end) <= now:
                 raise NotAuthenticated
-            key = session.get_one(Key, pending.key_id)
             account = session.get_one(Account, key.account_id)
             factor = _locked(session, account.id)
-            now = current_time(session)
-            if account.disabled_at or not is_valid(key, now) or factor is None:
+            if account.disabled_at or factor is None:
                 raise NotAuthenticated
             accepted = _tried(session, Actor(account.id, key.id), secret, factor, code)
             if accepted:
                 caller = Caller(account.id, account.role, key.id)
-                session.delete(pending)
                 new_token = start_session(session, caller)
         if not accepted:
             raise CodeRejected(key_id=key.id)

@@ -32,7 +32,6 @@ from deepfake_service.platform.db import (
     Invitation,
     Job,
     Key,
-    PendingSignIn,
     Protection,
     RevokedEdition,
     SecondFactor,
@@ -106,7 +105,7 @@ def finish(database: Database, signing_keys: SigningKeys, restored: str) -> None
     if signing_keys.all():
         signing_keys.rotate()
     with database.write() as session:
-        for table in (SignIn, PendingSignIn, Invitation):
+        for table in (SignIn, Invitation):
             session.execute(delete(table))
         session.execute(delete(Fact).where(Fact.name == BACKUP_FACT))
         append_entry(session, SERVICE, Action.RESTORED, detail=restored)

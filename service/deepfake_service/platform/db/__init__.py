@@ -9,7 +9,6 @@ from deepfake_service.platform.db.installation_tables import (
     Invitation,
     Key,
     Lease,
-    PendingSignIn,
     Protection,
     RevokedEdition,
     SecondFactor,

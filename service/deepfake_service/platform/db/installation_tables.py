@@ -101,17 +101,6 @@ class SecondFactor(Authenticated):
     """No code is accepted before, because of the wrong ones."""
 
 
-class PendingSignIn(Base):
-    """A browser whose key was accepted and whose one-time code is still missing."""
-
-    __tablename__ = "pending_sign_ins"
-
-    id: Mapped[DigestId]
-    """The hash of the cookie."""
-    key_id: Mapped[OfKey]
-    expires_at: Mapped[datetime] = mapped_column(index=True)
-
-
 class SigningKey(Authenticated):
     """A current or former signing key of evidence. Its private part is a ``Secret``."""
 

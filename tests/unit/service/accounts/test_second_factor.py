@@ -14,11 +14,12 @@ from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.second_factors import PENDING_FOR
 from deepfake_service.audit import log as audit_log
 from deepfake_service.audit.log import Action
-from deepfake_service.platform.db import PendingSignIn, SecondFactor, SignIn
+from deepfake_service.platform.db import SecondFactor, SignIn
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import (
     CodeRejected,
     Forbidden,
+    NotAuthenticated,
     RecordAltered,
     SecondFactorRequired,
     TooManyCodes,
@@ -262,9 +263,17 @@ async def test_a_system_has_no_second_factor(service: Service) -> None:
         service.app.state.shared.services.second_factors.enrol(caller)
 
 
-async def test_a_key_has_one_sign_in_that_awaits_its_code(service: Service) -> None:
-    Authenticator(service)
-    for _ in range(5):
-        assert (await service.sign_in(Role.ANALYST)).status_code == 200
-    with service.database.read() as session:
-        assert len(session.scalars(select(PendingSignIn)).all()) == 1
+@pytest.mark.parametrize("what", ["altered", "revoked"])
+async def test_a_sign_in_whose_code_is_missing_ends_with_its_cookie_or_its_key(
+    service: Service, what: str
+) -> None:
+    authenticator = Authenticator(service)
+    accounts, factors = service.accounts, service.app.state.shared.services.second_factors
+    caller = accounts.authenticate(service.keys[Role.ANALYST], signs_in=True)
+    token = factors.begin_sign_in(caller)
+    if what == "revoked":
+        accounts.revoke(caller.key_id)
+    else:
+        token = token[:-1] + ("1" if token[-1] == "0" else "0")
+    with pytest.raises(NotAuthenticated):
+        factors.finish_sign_in(token, authenticator.code())
