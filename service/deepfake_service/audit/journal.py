@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import hmac
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
@@ -147,7 +147,7 @@ class Journal:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataDirError(f"{path} is not a journal of this service.") from error
 
-    def _mac(self, content: dict[str, Any]) -> str:
+    def _mac(self, content: Mapping[str, object]) -> str:
         encoded = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
         return hmac.digest(self._key, encoded, "sha256").hex()
 

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
 
 import rfc8785
 from cryptography.exceptions import InvalidSignature
@@ -217,12 +216,12 @@ def append_entries(
             kind = PROTECTIONS[action]
             value = detail if action is Action.KEY_CHANGED else actor.account_id or detail
             if kind in DELETIONS:
-                value = entry_json(entry)["at"]
+                value = str(entry_json(entry)["at"])
             protect(session, kind, subject, "" if action in LIFTED else value or "service")
     session.flush()
 
 
-def entry_json(entry: AuditEntry) -> dict[str, Any]:
+def entry_json(entry: AuditEntry) -> dict[str, str | int | None]:
     """Return an entry as it is hashed and exported."""
     return {
         "number": entry.number,

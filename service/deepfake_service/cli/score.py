@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -67,7 +67,7 @@ class ScoredPath:
             input_at_fault(r.code) for r in self.verdict.reasons
         )
 
-    def to_json(self, bundle: Bundle, *, faces: bool) -> dict[str, Any]:
+    def to_json(self, bundle: Bundle, *, faces: bool) -> dict[str, object]:
         # A path may contain bytes that are not valid text; JSON must still be valid UTF-8.
         path = str(self.path).encode("utf-8", "backslashreplace").decode()
         return {

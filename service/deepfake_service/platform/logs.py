@@ -13,7 +13,7 @@ import sys
 import traceback
 import uuid
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import structlog
 from prometheus_client import Counter
@@ -54,10 +54,10 @@ def request_id_from(header: str | None) -> str:
     return uuid.uuid4().hex
 
 
-def describe(error: BaseException) -> dict[str, Any]:
+def describe(error: BaseException) -> dict[str, object]:
     """Return the types and calls of ``error`` and its causes, without their messages or values."""
     frames = traceback.extract_tb(error.__traceback__)[-MAX_FRAMES:]
-    described: dict[str, Any] = {
+    described: dict[str, object] = {
         "error": f"{type(error).__module__}.{type(error).__qualname__}",
         "calls": [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in frames],
     }
@@ -69,7 +69,7 @@ def describe(error: BaseException) -> dict[str, Any]:
     return described
 
 
-def _without_content(_: Any, __: str, event: EventDict) -> EventDict:
+def _without_content(_: object, __: str, event: EventDict) -> EventDict:
     """Replace an exception in a log event by its description."""
     info = event.pop("exc_info", None)
     if info is True:
@@ -81,7 +81,7 @@ def _without_content(_: Any, __: str, event: EventDict) -> EventDict:
     return event
 
 
-def _counted(_: Any, __: str, event: EventDict) -> EventDict:
+def _counted(_: object, __: str, event: EventDict) -> EventDict:
     """Count errors, most of which nobody would notice otherwise: what failed is tried again."""
     if event["level"] in ("error", "critical"):
         is_own = str(event.get("logger", "")).startswith(OWN_LOGGERS)
@@ -89,7 +89,7 @@ def _counted(_: Any, __: str, event: EventDict) -> EventDict:
     return event
 
 
-def _foreign(_: Any, __: str, event: EventDict) -> EventDict:
+def _foreign(_: object, __: str, event: EventDict) -> EventDict:
     """Cut multi-line messages of libraries to one line."""
     text = event.get("event")
     if isinstance(text, str) and "\n" in text:

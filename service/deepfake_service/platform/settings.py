@@ -17,7 +17,14 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
 
 import limits
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from deepfake_service.platform.errors import SettingsError
@@ -297,8 +304,8 @@ class Settings(BaseSettings):
 
     @field_validator(*CHECKS)
     @classmethod
-    def _check_form(cls, value: Any, info: Any) -> Any:
-        check, says = CHECKS[info.field_name]
+    def _check_form(cls, value: object, info: ValidationInfo[object]) -> object:
+        check, says = CHECKS[str(info.field_name)]
         plain = value.get_secret_value() if isinstance(value, SecretStr) else value
         try:
             refused = plain is not None and check(plain) is None

@@ -12,7 +12,6 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
@@ -111,7 +110,9 @@ def finish(database: Database, signing_keys: SigningKeys, restored: str) -> None
         append_entry(session, SERVICE, Action.RESTORED, detail=restored)
 
 
-def _stamp(model: Any, column: str, action: Action, by: str | None = None) -> Renewal:
+def _stamp(
+    model: type[Account | Case | Key], column: str, action: Action, by: str | None = None
+) -> Renewal:
     """Return what sets a time that a row lacks, for instance when its legal hold was set. The
     column ``by`` gets the value of the protection."""
 

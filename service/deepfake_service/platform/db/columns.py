@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from sqlalchemy import DateTime, Dialect, ForeignKey, LargeBinary, MetaData, String, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -48,16 +48,16 @@ class States(TypeDecorator[StrEnum]):
         super().__init__(length)
         self.kind = kind
 
-    def process_bind_param(self, value: Any, _: Dialect) -> str | None:
+    def process_bind_param(self, value: StrEnum | None, _: Dialect) -> str | None:
         """Return the string to store; ``ValueError`` if ``value`` is not a state of this column."""
         return None if value is None else str(self.kind(value))
 
-    def process_result_value(self, value: Any, _: Dialect) -> Any:
+    def process_result_value(self, value: str | None, _: Dialect) -> StrEnum | None:
         """Return the state, or the string where it is unknown."""
         try:
             return None if value is None else self.kind(value)
         except ValueError:
-            return value
+            return value  # type: ignore[return-value]
 
 
 _STATES: dict[int, tuple[type[StrEnum], ...]] = {
@@ -100,7 +100,7 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map: ClassVar[dict[Any, Any]] = {
+    type_annotation_map: ClassVar[dict[object, object]] = {
         datetime: Moment,
         bytes: LargeBinary,
         **{kind: States(kind, length) for length, kinds in _STATES.items() for kind in kinds},

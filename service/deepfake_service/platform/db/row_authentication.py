@@ -13,7 +13,6 @@ import hmac
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from sqlalchemy import Connection, Table, event, inspect, select
 from sqlalchemy.orm import Mapper, Session, object_session
@@ -60,7 +59,7 @@ class RowAuthenticator:
         self.refused: set[tuple[str, str]] = set()
         """Tables and ids of the records that were refused since this was created."""
 
-    def code(self, table: str, values: Mapping[str, Any]) -> bytes:
+    def code(self, table: str, values: Mapping[str, object]) -> bytes:
         """Return the code of a row with these values of its authenticated columns."""
         content = [table, {name: _canonical(value) for name, value in values.items()}]
         encoded = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
@@ -72,7 +71,7 @@ class RowAuthenticator:
         return self.code(row.__tablename__, values)
 
 
-def _canonical(value: Any) -> Any:
+def _canonical(value: object) -> object:
     """Return a value as JSON data: the same for what was set and for what a database returns."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="microseconds")
@@ -114,14 +113,16 @@ def _check_loaded(row: Authenticated, context: QueryContext, *_: object) -> None
     raise refuse(context.session, row.__tablename__, identity[0] if identity else None)
 
 
-def _seal_new(_: Mapper[Any], __: Connection, row: Authenticated) -> None:
+def _seal_new(_: Mapper[Authenticated], __: Connection, row: Authenticated) -> None:
     session = object_session(row)
     authenticator = authenticator_of(session) if session else None
     if authenticator is not None:
         row.mac = authenticator.code_of(row)
 
 
-def _seal_changed(mapper: Mapper[Any], connection: Connection, row: Authenticated) -> None:
+def _seal_changed(
+    mapper: Mapper[Authenticated], connection: Connection, row: Authenticated
+) -> None:
     """Renew the code of a row of which an authenticated column changes.
 
     The row is locked and read again: another transaction may have changed other columns since this

@@ -3,7 +3,7 @@
 To write a migration: ``python -m tests.support.migration "what it changes"``.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 from alembic import context
 
@@ -11,7 +11,7 @@ from deepfake_service.platform.db import Base
 from deepfake_service.platform.db.columns import Moment, States
 
 
-def _render(kind: str, item: Any, _context: Any) -> str | Literal[False]:
+def _render(kind: str, item: object, _context: object) -> str | Literal[False]:
     # A migration must not change when a class does.
     if kind == "type" and isinstance(item, Moment):
         return "sa.DateTime(timezone=True)"
