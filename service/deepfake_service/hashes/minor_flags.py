@@ -161,7 +161,7 @@ class MinorFlags:
         for heir in heirs:
             of_heir = *CAN_INHERIT, Job.case_id == heir.id
             for job, hashes in self._hashes.examined(*of_heir, newest_only=True):
-                self._inherit_by_pictures(job, hashes, self._of_others(job))
+                self._inherit_by_pictures(job, hashes)
 
     def _set(self, session: Session, actor: Actor, case: Case, flag: MinorFlag | None) -> None:
         """Set the flag of a case, or remove it (``None``), and audit that. Notices of a case that
@@ -341,7 +341,7 @@ class MinorFlags:
             is_flagged = session.scalars(own).first() is not None
         if is_flagged:
             self._store_hashes(job, hashes)
-        self._inherit_by_pictures(job, hashes, self._of_others(job))
+        self._inherit_by_pictures(job, hashes)
 
     def compare_earlier_jobs(self, *, newest_only: bool = False) -> None:
         """Store the hashes of flagged cases, and flag earlier media that resemble new ones.
@@ -372,17 +372,18 @@ class MinorFlags:
                 .values(compared_at=self._database.clock())
             )
 
-    def _of_others(self, job: Job) -> Iterable[tuple[FlaggedHashes, dict[str, list[str]]]]:
-        return self._hashes.entries(FlaggedHashes.case_id != job.case_id, HAS_HASHES)
-
     def _inherit_by_pictures(
         self,
         job: Job,
         hashes: MediaHashes,
-        flagged: Iterable[tuple[FlaggedHashes, dict[str, list[str]]]],
+        flagged: Iterable[tuple[FlaggedHashes, dict[str, list[str]]]] | None = None,
     ) -> None:
-        """Flag the case of a job if its medium is like one of these, of other cases."""
-        for entry, known in flagged if hashes.frames or hashes.centres else ():
+        """Flag the case of a job if its medium is like one of another case, by default any that is
+        ``flagged``."""
+        if not hashes.frames and not hashes.centres:
+            return
+        of_others = FlaggedHashes.case_id != job.case_id, HAS_HASHES
+        for entry, known in self._hashes.entries(*of_others) if flagged is None else flagged:
             is_own = entry.case_id == job.case_id
             if is_own or not hashes.is_like(known["frames"], known["centres"]):
                 continue

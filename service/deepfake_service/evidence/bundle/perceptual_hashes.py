@@ -26,12 +26,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import BaseModel
 
 from deepfake_models.media.interface import FailedFrame, OpenMedia
 
@@ -86,22 +86,46 @@ def every_second(times: NDArray[np.float64]) -> tuple[list[int], float]:
     return sorted({int(i) for i in indices if i < len(times)}), interval
 
 
-def hash_media(media: OpenMedia) -> tuple[dict[str, Any], dict[str, list[str]]]:
+@dataclass(frozen=True, slots=True)
+class FrameHash:
+    """The PDQ hash of a frame in ``hashes.json``."""
+
+    pdq: str
+    quality: int
+    time_s: float
+
+
+class _Hashes(BaseModel):
+    pdq: list[FrameHash] | None = None
+    vpdq: list[str] = []
+
+
+class _Likeness(BaseModel):
+    frames: list[str] = []
+    centres: list[str] = []
+
+
+class _Examination(BaseModel):
+    hashes: _Hashes = _Hashes()
+    likeness: _Likeness = _Likeness()
+
+
+def hash_media(media: OpenMedia) -> tuple[dict[str, object], dict[str, list[str]]]:
     """Return the content of ``hashes.json`` for a picture, or for a video's frames at intervals,
     and the further ones that ``MediaHashes`` has."""
     if pdqhash is None:
         return {"pdq": None, "reason": "pdqhash is not installed where this was examined"}, {}
     indices, interval = every_second(media.times)
-    hashes: list[dict[str, Any]] = []
+    hashes: list[FrameHash] = []
     likeness: dict[str, list[str]] = {}
     for frame in media.frames(indices):
         if not isinstance(frame, FailedFrame):
             digest, quality = pdq(frame.pixels)
-            hashes.append({"pdq": digest, "quality": quality, "time_s": frame.time_s})
+            hashes.append(FrameHash(digest, quality, frame.time_s))
             _add_likeness(likeness, frame.pixels, still=len(media.times) == 1)
-    content = {
-        "pdq": hashes,
-        "vpdq": [f"{h['pdq']},{h['quality']},{h['time_s']:.3f}" for h in hashes],
+    content: dict[str, object] = {
+        "pdq": [asdict(h) for h in hashes],
+        "vpdq": [f"{h.pdq},{h.quality},{h.time_s:.3f}" for h in hashes],
         "interval_s": interval,
         "failed": len(indices) - len(hashes),
     }
@@ -163,11 +187,6 @@ def distances(ours: NDArray[np.uint8], theirs: NDArray[np.uint8]) -> NDArray[np.
     return counted
 
 
-def usable(hashes: Mapping[str, Any]) -> list[str]:
-    """Return the PDQ hashes of good quality in the content of a ``hashes.json``."""
-    return [h["pdq"] for h in hashes.get("pdq") or [] if h["quality"] >= MIN_QUALITY]
-
-
 @dataclass(frozen=True, slots=True, order=True)
 class Shares:
     """The shares, 0 to 1, of the frames of two media that match a frame of the other."""
@@ -223,12 +242,12 @@ class MediaHashes:
     """Of the parts of a picture."""
 
     @classmethod
-    def of(cls, examination: Mapping[str, Any]) -> MediaHashes:
+    def of(cls, examination: Mapping[str, object]) -> MediaHashes:
         """Return those in the record of an examination."""
-        hashes, likeness = examination.get("hashes") or {}, examination.get("likeness") or {}
-        pdq = usable(hashes)
-        frames = list(dict.fromkeys([*pdq, *likeness.get("frames", [])]))
-        return cls(pdq, hashes.get("vpdq") or [], frames, likeness.get("centres", []))
+        found = _Examination.model_validate(examination)
+        pdq = [frame.pdq for frame in found.hashes.pdq or () if frame.quality >= MIN_QUALITY]
+        frames = list(dict.fromkeys([*pdq, *found.likeness.frames]))
+        return cls(pdq, found.hashes.vpdq, frames, found.likeness.centres)
 
     def is_like(self, frames: Sequence[str], centres: Sequence[str]) -> bool:
         """Return whether the medium may be the same picture or video as the one with these hashes:

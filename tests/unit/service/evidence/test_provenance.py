@@ -15,13 +15,13 @@ from deepfake_models.media.credentials import read_credentials
 from deepfake_service.evidence.bundle import perceptual_hashes as perceptual
 from deepfake_service.evidence.bundle.artifacts import mime_of
 from deepfake_service.evidence.bundle.perceptual_hashes import (
+    MediaHashes,
     Shares,
     distances,
     exchange_lines,
     packed,
     pdq,
     shares_alike,
-    usable,
 )
 from tests.support import exhibits, footage
 
@@ -122,9 +122,12 @@ def test_a_mirrored_and_edited_copy_matches_and_another_picture_does_not() -> No
 
 
 def test_poor_frames_are_left_out_and_exports_have_the_exchanged_form() -> None:
-    hashes = {"pdq": [{"pdq": "ab" * 32, "quality": 100}, {"pdq": "cd" * 32, "quality": 49}]}
-    assert usable(hashes) == ["ab" * 32]
-    assert usable({"pdq": None, "reason": "x"}) == []
+    frames = [
+        {"pdq": "ab" * 32, "quality": 100, "time_s": 0.0},
+        {"pdq": "cd" * 32, "quality": 49, "time_s": 1.0},
+    ]
+    assert MediaHashes.of({"hashes": {"pdq": frames}}).pdq == ["ab" * 32]
+    assert MediaHashes.of({"hashes": {"pdq": None, "reason": "x"}}).pdq == []
     lines = [json.loads(line) for line in exchange_lines([(["ab" * 32], []), (["a", "b"], ["v"])])]
     assert lines == [{"pdq": "ab" * 32}, {"vpdq": '["v"]'}]
 
