@@ -166,7 +166,7 @@ async def _engine_running(
 ) -> AsyncIterator[Engine]:
     """Score pictures, and read bundles that clients send, while the context lasts."""
     settings, metrics = state.settings, state.metrics
-    pictures = PictureScorer(scorer, decoder, slots=settings.decode_workers)
+    pictures = PictureScorer(scorer, decoder, slots=settings.jobs_at_once)
     metrics.watch(
         {
             "deepfake_pictures_waiting": pictures.waiting,
@@ -176,7 +176,7 @@ async def _engine_running(
     confinement = await anyio.to_thread.run_sync(decoder.confinement)
     required = settings.sandbox == "require"
     # They start when a bundle is sent: most services verify few.
-    with contextlib.closing(BundleReaders(settings.decode_workers, require=required)) as readers:
+    with contextlib.closing(BundleReaders(settings.jobs_at_once, require=required)) as readers:
         yield Engine(pictures, scorer.bundle, confinement, readers)
 
 

@@ -88,7 +88,6 @@ class Services:
         self.signing_keys = signing_keys = open_signing_keys(settings, database, keys)
         blind_index = BlindIndex(database, keys)
         media_kept = timedelta(days=settings.media_days_after_verdict)
-        known_for = timedelta(days=settings.known_hash_days)
 
         self.settings, self.database = settings, database
         self.disk = DiskSpace(settings)
@@ -120,9 +119,7 @@ class Services:
         self.removal_statistics = RemovalStatistics(database, vault)
         documents = NoticeDocuments(database, vault, signing_keys, decoder, self.sender)
         self.notice_desk = NoticeDesk(database, vault, documents, Watches(blind_index))
-        self.hash_bank = HashBank(
-            database, vault, keys, enabled=settings.matching, kept_for=known_for
-        )
+        self.hash_bank = HashBank(database, vault, keys, enabled=settings.matching)
         self.minor_flags = MinorFlags(database, vault, keys, blind_index)
         self.reviews = Reviews(
             database,

@@ -54,7 +54,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         {
             "DEEPFAKE_SUBMISSIONS_PER_ACCOUNT": unlimited,
             "DEEPFAKE_READS_PER_ACCOUNT": unlimited,
-            "DEEPFAKE_FAILED_SIGN_INS_PER_ADDRESS": unlimited,
         },
     )
     opened.serve()

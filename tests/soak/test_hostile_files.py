@@ -47,8 +47,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
     settings = {
         "DEEPFAKE_SUBMISSIONS_PER_ACCOUNT": unlimited,
         "DEEPFAKE_READS_PER_ACCOUNT": unlimited,
-        "DEEPFAKE_DECODE_WORKERS": "2",
-        "DEEPFAKE_MAX_PIXELS": "4000000",
     }
     with Site(tmp_path, settings) as private:
         yield private

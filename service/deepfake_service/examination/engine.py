@@ -37,14 +37,8 @@ def engine_running(settings: Settings) -> Iterator[tuple[Scorer, ProcessDecoder]
             installed. DecoderFailed: the decoder does not start. SandboxIncomplete: its sandbox
             lacks layers, and the settings require all.
     """
-    limits = DecodeLimits(
-        max_pixels=settings.max_pixels,
-        timeout_s=VIDEO_TIMEOUT_S,
-        picture_timeout_s=PICTURE_TIMEOUT_S,
-    )
-    decoding = ProcessDecoder(
-        limits, settings.decode_workers, require=settings.sandbox == "require"
-    )
+    limits = DecodeLimits(timeout_s=VIDEO_TIMEOUT_S, picture_timeout_s=PICTURE_TIMEOUT_S)
+    decoding = ProcessDecoder(limits, settings.jobs_at_once, require=settings.sandbox == "require")
     with contextlib.closing(decoding) as decoder, returning_free_memory():
         with naming_the_setting():
             missing = decoder.confinement().missing

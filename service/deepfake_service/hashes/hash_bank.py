@@ -54,6 +54,10 @@ class SimilarCase(Published):
     found_at: Time = Field(description="When it was found.")
 
 
+KEPT_FOR = timedelta(days=365)
+"""From the confirmation of a case until its hashes are deleted."""
+
+
 @dataclass
 class HashBank:
     """The hashes of confirmed media. Unless ``enabled``, none are stored and nothing matches."""
@@ -62,7 +66,6 @@ class HashBank:
     _vault: Vault
     _keys: KeyWrapper
     enabled: bool
-    kept_for: timedelta
     _without_hashes: set[str] = field(default_factory=set)
     """Ids of confirmed jobs whose media have no hashes that could be stored."""
 
@@ -94,7 +97,7 @@ class HashBank:
                 case_id=case.id,
                 job_id=job.id,
                 created_at=now,
-                expires_at=now + self.kept_for,
+                expires_at=now + KEPT_FOR,
             )
             self.hashes.seal(known, {"pdq": hashes.pdq, "vpdq": hashes.vpdq})
             session.add(known)

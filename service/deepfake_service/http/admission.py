@@ -125,6 +125,9 @@ class UploadMemory:
             self.bytes_held -= taken
 
 
+FAILED_SIGN_INS = "10/minute"
+"""Per client address (IPv6: per /64 network). Further sign-ins from it get 429; valid keys of the
+API are not affected."""
 AUDITED = "30/minute"
 """Failures with an audit entry of their own. A flood must not fill the log: the next entry counts
 the failures that had none."""
@@ -138,7 +141,7 @@ class FailedSignIns:
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
-        self._rate = RateLimit(settings.failed_sign_ins_per_address, TooManyFailedSignIns)
+        self._rate = RateLimit(FAILED_SIGN_INS, TooManyFailedSignIns)
         self._audited = RateLimit(AUDITED)
         self._proxies = networks_of(settings.trusted_proxies)
         self._lock = threading.Lock()

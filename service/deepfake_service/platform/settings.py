@@ -76,7 +76,6 @@ CHECKS: dict[str, tuple[Callable[[Any], object], str]] = {
     "pinned_keys": (os.listdir, "must be a folder that can be read"),
     "submissions_per_account": _RATE,
     "reads_per_account": _RATE,
-    "failed_sign_ins_per_address": _RATE,
 }
 """What is called with a setting's value, and what is said if that fails or returns ``None``."""
 
@@ -183,13 +182,11 @@ class Settings(BaseSettings):
     threads: int = Field(default=0, ge=0, le=1024)
     """Threads that search frames for faces and score them, each one frame or face at a time; 0 uses
     one per core that the process may use. Fewer threads leave cores to the decoders."""
-    decode_workers: Annotated[int, Field(ge=1, le=256)] = 2
-    """Number of decoder processes, and of pictures decoded and searched for faces concurrently. A
-    decoded picture at the pixel limit takes 150 MB plus copies: one 50-megapixel picture raised the
-    server's peak memory by about 350 MB, two at once by 570 MB."""
-    jobs_at_once: Count = 2
-    """Videos that one worker examines concurrently. Each needs a decoder process and up to 50 MB
-    for frames."""
+    jobs_at_once: Annotated[int, Field(ge=1, le=256)] = 2
+    """Videos that one worker examines concurrently, and pictures that are decoded and searched for
+    faces. Each needs a decoder process; a video up to 50 MB for frames, a picture at the limit of
+    50 megapixels 150 MB plus copies: one raised the server's peak memory by about 350 MB, two at
+    once by 570 MB."""
     sandbox: Sandbox = "available"
     """Layers of the sandbox in which untrusted files are parsed. `available` uses those that the
     kernel and the container grant, and reports the others as missing at the start, in `/readyz` and
@@ -222,8 +219,6 @@ class Settings(BaseSettings):
     matching: bool = False
     """Keep perceptual hashes of confirmed cases and link new submissions to the earlier cases they
     resemble. This never changes a verdict."""
-    known_hash_days: Days = 365.0
-    """Days after which those hashes are deleted."""
     support_contact: Annotated[str, Field(max_length=200)] | None = None
     """Support line for victims, shown on the console's help page in both languages. Unset: 1366,
     the Korean Women's Emergency Hotline, named in the language of the page."""
@@ -265,9 +260,6 @@ class Settings(BaseSettings):
     max_buffered_bytes: Bytes = 1024 * MIB
     """Maximum total size of uploads held in memory. Requests above it get 503 with `Retry-After`,
     so the machine does not run out of memory. One `POST /v1/frames` may have 256 MiB of it."""
-    max_pixels: Count = 50_000_000
-    """Maximum number of pixels of one picture or frame. An 8K frame has 33 million, a 50-megapixel
-    photo just fits; each pixel takes 3 bytes decoded."""
     min_free_bytes: Annotated[int, Field(ge=0)] = 2048 * MIB
     """Free space in the data directory below which submissions and exports are refused, and links
     and the media of captures wait, so that a long video cannot fill the disk. Everything else still
@@ -279,10 +271,6 @@ class Settings(BaseSettings):
     """Rate limit of all requests that submit nothing, per account: those that read, review, or show
     a page of the console. A person at the console never reaches it. Each process of the service
     counts separately."""
-    failed_sign_ins_per_address: str = "10/minute"
-    """Rate limit of failed sign-ins, per client address (IPv6: per /64 network). Further sign-ins
-    from it get 429; valid keys of the API are not affected. Set `DEEPFAKE_TRUSTED_PROXIES` if the
-    service is behind a proxy, or all clients share one address."""
 
     @property
     def records_url(self) -> str:

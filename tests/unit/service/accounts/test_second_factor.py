@@ -106,8 +106,9 @@ async def test_a_sign_in_that_took_too_long_begins_again_and_leads_where_it_was_
     assert answer.headers["location"] == "/sign-in?next=/notices%3Fpart%3Doverdue"
 
 
+@pytest.mark.usefixtures("many_failures")
 async def test_codes_cannot_be_guessed(start: Starter) -> None:
-    async with start(failed_sign_ins_per_address="1000/minute") as service:
+    async with start() as service:
         authenticator = Authenticator(service)
         await service.sign_in(Role.ANALYST)
         statuses = [await authenticator.send(f"{n:06}") for n in range(12)]
@@ -116,8 +117,9 @@ async def test_codes_cannot_be_guessed(start: Starter) -> None:
         assert (await service.client.get("/")).status_code == 303  # not signed in
 
 
+@pytest.mark.usefixtures("many_failures")
 async def test_codes_cannot_be_guessed_in_many_sign_ins(start: Starter) -> None:
-    async with start(failed_sign_ins_per_address="1000/minute") as service:
+    async with start() as service:
         authenticator = Authenticator(service)
 
         async def guess() -> list[int]:

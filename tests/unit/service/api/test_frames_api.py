@@ -81,7 +81,7 @@ async def test_one_bad_picture_spoils_no_other(service: Service, bad: bytes, cod
 
 
 async def test_concurrent_requests_get_their_own_scores(start: Starter) -> None:
-    async with start(decode_workers=2) as service:
+    async with start(jobs_at_once=2) as service:
         calls = [service.post(f"still 1 {90 + i}".encode()) for i in range(8)]
         answers = await asyncio.gather(*calls)
     scores = [a.json()["frames"][0]["score"] for a in answers]

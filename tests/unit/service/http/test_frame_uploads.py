@@ -78,7 +78,7 @@ async def test_uploads_together_never_hold_more_memory_than_allowed(start: Start
 
 
 async def test_pictures_of_all_requests_wait_for_each_other(start: Starter) -> None:
-    async with start(decode_workers=1) as service:
+    async with start(jobs_at_once=1) as service:
         pictures = service.app.state.shared.engine.pictures
         calls = [asyncio.create_task(service.post(b"slow still 1 120")) for _ in range(4)]
         async with asyncio.timeout(20):
@@ -146,7 +146,7 @@ async def test_a_body_that_trickles_is_refused(
 
 
 async def test_work_that_a_client_no_longer_waits_for_is_dropped(start: Starter) -> None:
-    async with start(decode_workers=1) as service:
+    async with start(jobs_at_once=1) as service:
         key = service.keys[Role.ADMIN]
         connection = Connection(_multipart(*[b"slow still 1 120"] * 10), key)
         call = service.app(connection.scope, connection.receive, connection.send)
@@ -174,7 +174,7 @@ async def test_a_client_that_leaves_while_uploading(start: Starter) -> None:
 
 
 async def test_a_large_request_does_not_hold_up_a_small_one(start: Starter) -> None:
-    async with start(decode_workers=1) as service:
+    async with start(jobs_at_once=1) as service:
         large = asyncio.create_task(service.post(*[b"slow still 1 120"] * 40))
         await asyncio.to_thread(service.decoder.entered.acquire)
         small = asyncio.create_task(service.post(b"still 1 120"))

@@ -87,7 +87,7 @@ def test_an_empty_admin_key_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
         ("PORT", "65536"),
         ("PORT", "http"),
         ("DEVICE", "tpu"),
-        ("DECODE_WORKERS", "0"),
+        ("JOBS_AT_ONCE", "0"),
         ("JOBS_AT_ONCE", "-1"),
         ("CASE_DAYS", "nan"),
         ("LOG_LEVEL", "loud"),
