@@ -16,30 +16,28 @@ import json
 import re
 import zipfile
 import zlib
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
+
+from pydantic import JsonValue
 
 from deepfake_models.errors import DeepfakeError
 from deepfake_service.capture.contents import (
-    FORGED,
     Contents,
     RecordReader,
-    instant,
+    decoders_of,
     is_text,
     read_body,
 )
+from deepfake_service.capture.findings import Findings, Integrity, Kind, Location
 from deepfake_service.evidence.bundle.artifacts import mime_of
 from deepfake_service.evidence.bundle.warc import (
-    CODINGS,
     PIECE,
     Budget,
     Damaged,
     Place,
     TooLarge,
-    dechunked,
-    decoded,
     head_fields,
     parted,
     records,
@@ -66,7 +64,7 @@ class Refused(DeepfakeError):
         self.code = code
 
 
-def kind_of(source: BinaryIO) -> str:
+def kind_of(source: BinaryIO) -> Kind:
     """Return ``wacz``, ``warc``, ``mhtml``, ``picture`` or ``video``, by the content; ``Refused``
     if it is none of them."""
     source.seek(0)
@@ -83,58 +81,61 @@ def kind_of(source: BinaryIO) -> str:
     raise Refused("unknown_format", "not a WACZ, WARC or MHTML file, a picture or a video")
 
 
-def read_file(source: BinaryIO, number: int, contents: Contents) -> dict[str, Any]:
-    """Read one file of a capture into ``contents``; return its kind and how its digests hold.
-    ``Refused`` if it cannot be imported."""
+def read_file(
+    source: BinaryIO, number: int, budget: Budget | None = None
+) -> tuple[Findings, bytes]:
+    """Return what the file with this number of a capture has, and the WARC records of its text
+    part. ``Refused`` if it cannot be imported, or unpacks to more than ``budget``."""
     kind = kind_of(source)
     source.seek(0)
+    contents, integrity = Contents(budget or Budget()), None
     try:
-        integrity = None
         if kind == "wacz":
-            integrity = _wacz(source, number, contents)
+            integrity = _read_wacz(source, number, contents)
         elif kind == "warc":
-            _warc(source, number, None, contents)
+            _read_warc(source, RecordReader(contents, number, None))
         elif kind == "mhtml":
-            _mhtml(source, number, contents)
+            _read_mhtml(source, number, contents)
         else:
-            body = read_body(iter(lambda: source.read(PIECE), b""), {}, "", contents.budget)
-            contents.medium(body, "", "", {"file": number})
+            body = read_body(iter(lambda: source.read(PIECE), b""))
+            contents.add_medium(body, "", "", Location(file=number))
     except TooLarge as error:
         raise Refused("too_large", error.message) from error
     except Damaged as error:
         raise Refused("damaged", error.message) from error
     except (MemoryError, RecursionError) as error:
         raise Refused("too_large", "it takes more memory or nesting than allowed") from error
-    if not (contents.media or contents.kept or contents.pages):
+    if not (contents.media or contents.text.records or contents.pages):
         if contents.notes:
-            raise Refused("damaged", contents.notes[0]["detail"])
+            raise Refused("damaged", contents.notes[0].detail)
         raise Refused("empty", "it has no page, no text, and no picture or video")
-    return {"kind": kind, "integrity": integrity or _of_records(contents)}
+    return contents.findings(kind, integrity or _integrity_of(contents)), bytes(
+        contents.text.content
+    )
 
 
-def _warc(source: BinaryIO, number: int, member: str | None, contents: Contents) -> None:
+def _read_warc(source: BinaryIO, reader: RecordReader) -> None:
     """Read a WARC file. What precedes the first damage counts, and the damage is stated;
     ``Damaged`` if nothing does, or there are too many records."""
-    reader, before = RecordReader(contents, number, member), contents.records
+    contents = reader.contents
+    before = contents.records
     try:
         for record in records(source, contents.budget):
             reader.read(record)
     except Damaged as error:
         if contents.records == before or "records" in error.message:
             raise
-        contents.note("cut_short", f"{member or 'the file'}: {error.message}")
+        contents.add_note("cut_short", f"{reader.member or 'the file'}: {error.message}")
 
 
-def _of_records(contents: Contents) -> dict[str, Any]:
+def _integrity_of(contents: Contents) -> Integrity:
     """Return how the digests in the fields of WARC records hold. Nothing signs them."""
     counts = contents.counts
     if counts["wrong_digests"]:
-        digests = "mismatch"
-    elif not counts["digests"]:
-        digests = "none"
-    else:
-        digests = "partly" if counts["without_digest"] else "verified"
-    return {"digests": digests}
+        return Integrity(digests="mismatch")
+    if not counts["digests"]:
+        return Integrity(digests="none")
+    return Integrity(digests="partly" if counts["without_digest"] else "verified")
 
 
 class _Hashing:
@@ -177,7 +178,7 @@ def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     return entries
 
 
-def _wacz(source: BinaryIO, number: int, contents: Contents) -> dict[str, Any]:
+def _read_wacz(source: BinaryIO, number: int, contents: Contents) -> Integrity:
     size = source.seek(0, 2)
     try:
         with zipfile.ZipFile(source) as archive:
@@ -186,15 +187,15 @@ def _wacz(source: BinaryIO, number: int, contents: Contents) -> dict[str, Any]:
         raise Refused("damaged", f"not an intact ZIP file ({type(error).__name__})") from error
 
 
-def _json(raw: bytes) -> dict[str, Any]:
+def _json(raw: bytes) -> dict[str, JsonValue]:
     try:
-        content = json.loads(raw)
+        content: JsonValue = json.loads(raw)
     except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
 
 
-def _resources(package: dict[str, Any]) -> list[tuple[str, str]]:
+def _resources(package: dict[str, JsonValue]) -> list[tuple[str, str]]:
     """Return the paths that a WACZ lists, each with the digest that it states."""
     resources = package.get("resources")
     stated = []
@@ -210,8 +211,9 @@ def _pages(raw: bytes, contents: Contents) -> None:
     """Note the pages of a list (WACZ, section 5.2.2): one JSON object a line."""
     for line in raw.splitlines():
         page = _json(line)
-        if isinstance(page.get("url"), str) and page["url"].startswith("http"):
-            contents.page(page["url"], page.get("title"), page.get("ts"))
+        url = page.get("url")
+        if isinstance(url, str) and url.startswith("http"):
+            contents.add_page(url, page.get("title"), page.get("ts"))
 
 
 @dataclass
@@ -222,7 +224,7 @@ class _Wacz:
     entries: dict[str, zipfile.ZipInfo]
     contents: Contents
 
-    def read(self, number: int) -> dict[str, Any]:
+    def read(self, number: int) -> Integrity:
         """Read it into ``contents``; return how its digests hold, and who says to have signed it.
         If it lists its files, others are no content: anybody can add them to a file that was
         signed."""
@@ -235,16 +237,16 @@ class _Wacz:
         for name in ("pages/pages.jsonl", "pages/extraPages.jsonl"):
             if name in content:
                 _pages(self._listed(name), contents)
-        if isinstance(package.get("software"), str):
-            contents.software.append(package["software"][:200])
-        if not contents.pages and isinstance(package.get("mainPageUrl"), str):
+        if isinstance(software := package.get("software"), str):
+            contents.add_software(software)
+        if not contents.pages and isinstance(url := package.get("mainPageUrl"), str):
             at = package.get("mainPageDate") or package.get("mainPageTs")
-            contents.page(package["mainPageUrl"], package.get("title"), at)
+            contents.add_page(url, package.get("title"), at)
         for name, entry in self.entries.items():
             with self.archive.open(entry) as member:
                 hashing = _Hashing(cast("BinaryIO", member), contents.budget)
                 if name in content and _WARC_NAME.fullmatch(name):
-                    _warc(cast("BinaryIO", hashing), number, name, contents)
+                    _read_warc(cast("BinaryIO", hashing), RecordReader(contents, number, name))
                 digests[name] = hashing.finish()
         return self._checked(resources, digests)
 
@@ -258,36 +260,37 @@ class _Wacz:
             raise Refused("too_large", f"{name[:80]} has more than {MAX_LIST_BYTES} bytes")
         return content
 
-    def _checked(self, resources: list[tuple[str, str]], digests: dict[str, str]) -> dict[str, Any]:
+    def _checked(self, resources: list[tuple[str, str]], digests: dict[str, str]) -> Integrity:
         """Return how the digests of the files hold, as listed in ``resources``, and who signed the
         list as the file says. The digest of the list itself is in ``datapackage-digest.json``."""
         contents = self.contents
         wrong = [path for path, stated in resources if stated != digests.get(path)]
         listed = {DATAPACKAGE, DIGEST, *(path for path, _ in resources)}
         unlisted = [name for name in digests if name not in listed] if resources else []
-        result = {"digests": "verified"} if resources else _of_records(contents)
+        stated = Integrity(digests="verified") if resources else _integrity_of(contents)
         digest = _json(self._listed(DIGEST)) if DIGEST in self.entries else None
         own = str((digest or {}).get("hash")).removeprefix("sha256:").lower()
         if digest is not None and own != digests.get(DATAPACKAGE):
             wrong.append(DATAPACKAGE)
-        signed = (digest or {}).get("signedData")
+        signed, signer = (digest or {}).get("signedData"), None
         if isinstance(signed, dict):
-            result["signed_by"] = _signer(signed)
+            signer = _signer(signed)
             if signed.get("hash") != f"sha256:{digests.get(DATAPACKAGE)}":
                 wrong.append("signedData")
         if not resources:
-            contents.note("unlisted", f"{DATAPACKAGE} lists no files, so all of them are read")
+            contents.add_note("unlisted", f"{DATAPACKAGE} lists no files, so all of them are read")
         if wrong:
-            contents.note("file_digest", f"another digest than is listed: {', '.join(wrong[:5])}")
+            contents.add_note(
+                "file_digest", f"another digest than is listed: {', '.join(wrong[:5])}"
+            )
         if unlisted:
             what = f"{len(unlisted)} entries are not read, as {DATAPACKAGE} does not list them"
-            contents.note("unlisted", f"{what}: {', '.join(unlisted[:5])}")
-        if wrong or contents.counts["wrong_digests"]:
-            result["digests"] = "mismatch"
-        return result
+            contents.add_note("unlisted", f"{what}: {', '.join(unlisted[:5])}")
+        is_wrong = bool(wrong or contents.counts["wrong_digests"])
+        return Integrity(digests="mismatch" if is_wrong else stated.digests, signed_by=signer)
 
 
-def _signer(signed: dict[str, Any]) -> str:
+def _signer(signed: dict[str, JsonValue]) -> str:
     """Return who signed a WACZ (specs.webrecorder.net/wacz-auth/0.1.0), as it says itself: a
     domain, or the digest of a key. Nothing offline tells whether a certificate was issued to that
     domain, and anybody can bring a key, so that the signature is not checked."""
@@ -329,28 +332,26 @@ def _header(message: email.message.Message, name: str) -> str:
         return ""
 
 
-def _mhtml(source: BinaryIO, number: int, contents: Contents) -> None:
+def _read_mhtml(source: BinaryIO, number: int, contents: Contents) -> None:
     message, *parts = _message(source)
     page, at = _header(message, "Snapshot-Content-Location"), _header(message, "Date")
     moment = _moment(at)
     if page.startswith("http"):
-        contents.page(page, _header(message, "Subject"), moment)
-    software = _header(message, "From").strip("<>")
-    if software:
-        contents.software.append(software[:200])
+        contents.add_page(page, _header(message, "Subject"), moment)
+    contents.add_software(_header(message, "From").strip("<>"))
     for index, part in enumerate(parts):
-        contents.count_record()
+        contents.add_record()
         block = part.get_payload(decode=True)
         if not isinstance(block, bytes) or not block:
             continue
         url = _header(part, "Content-Location")
         mime = part.get_content_type()
-        body = read_body([block], {}, "", contents.budget)
-        contents.compare(mime, mime_of(body.head), body, url)
-        if mime_of(body.head) is not None:
-            contents.medium(body, url, moment, {"file": number, "part": index})
+        body = read_body([block])
+        contents.check_label(mime, body.mime, body, url)
+        if body.mime is not None:
+            contents.add_medium(body, url, moment, Location(file=number, part=index))
         elif is_text(mime, body):
-            plain = contents.text(url, moment, mime, block)
+            plain = contents.text_of(url, moment, mime, block)
             fields = {"WARC-Target-URI": url or "urn:part", "WARC-Date": moment}
             contents.keep("resource", {**fields, "Content-Type": mime}, plain)
         else:
@@ -364,63 +365,32 @@ def _moment(date: str) -> str:
         return ""
 
 
-def read_whole(source: BinaryIO, number: int) -> tuple[dict[str, Any], bytes]:
-    """Read one file of a capture; return what was found, and the records of the text part. Each
-    medium gets the page that was begun last before it was fetched. ``Refused`` as ``read_file``."""
-    contents = Contents()
-    about = read_file(source, number, contents)
-    if not contents.pages and contents.first is not None:
-        contents.pages.append(contents.first)
-    begun = [(instant(page["at"]), i) for i, page in enumerate(contents.pages)]
-    dated = sorted((at, i) for at, i in begun if at)
-    for medium in contents.media:
-        at = instant(medium["at"])
-        before = bisect_right(dated, (at, len(contents.pages))) if at else 0
-        medium["page"] = (dated[before - 1][1] if before else 0) if contents.pages else None
-    found = {
-        **about,
-        "software": list(dict.fromkeys(contents.software)),
-        "pages": contents.pages,
-        "media": contents.media,
-        "records": contents.records,
-        "html": contents.html,
-        "kept": len(contents.kept),
-        "counts": {name: count for name, count in sorted(contents.counts.items()) if count},
-        "notes": sorted(contents.notes, key=lambda note: note["code"] not in FORGED),
-    }
-    return found, b"".join(contents.kept)
-
-
-def body_of(source: BinaryIO, medium: dict[str, Any]) -> Iterator[bytes]:
+def body_of(source: BinaryIO, place: Location) -> Iterator[bytes]:
     """Yield the bytes of a picture or a video from the file that has it, in small pieces."""
-    if "part" in medium:
+    if place.part is not None:
         source.seek(0)
         _, *parts = _message(source)
-        content = cast("bytes", parts[medium["part"]].get_payload(decode=True))
+        content = cast("bytes", parts[place.part].get_payload(decode=True))
         yield from (content[at : at + PIECE] for at in range(0, len(content), PIECE))
-    elif "offset" not in medium:
+    elif place.offset is None:
         source.seek(0)
         yield from iter(lambda: source.read(PIECE), b"")
-    elif "member" in medium:
-        with zipfile.ZipFile(source) as archive, archive.open(medium["member"]) as member:
-            yield from _of_record(cast("BinaryIO", member), medium)
+    elif place.member is not None:
+        with zipfile.ZipFile(source) as archive, archive.open(place.member) as member:
+            yield from _body_of_record(cast("BinaryIO", member), place.offset, place.skip or 0)
     else:
-        yield from _of_record(source, medium)
+        yield from _body_of_record(source, place.offset, place.skip or 0)
 
 
-def _of_record(file: BinaryIO, medium: dict[str, Any]) -> Iterator[bytes]:
-    file.seek(medium["offset"])
+def _body_of_record(file: BinaryIO, offset: int, skip: int) -> Iterator[bytes]:
+    file.seek(offset)
     budget = Budget()
-    record = next(records(file, budget, Place(medium["offset"], medium["skip"])))
+    record = next(records(file, budget, Place(offset, skip)))
     pieces = record.block()
     if record.kind != "response":
         yield from pieces
         return
     head, body = parted(pieces)
-    fields = head_fields(head.partition(b"\n")[2])
-    if "chunked" in fields.get("transfer-encoding", "").lower():
-        body = dechunked(body)
-    coding = fields.get("content-encoding", "").lower()
-    if coding in CODINGS:
-        body = decoded(coding, body, budget)
+    for decode in decoders_of(head_fields(head.partition(b"\n")[2]), budget):
+        body = decode(body)
     yield from body

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import anyio.to_thread
 from pydantic import Field
@@ -22,8 +22,8 @@ from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.read_audit import ReadAudit
 from deepfake_service.accounts.visibility import find_visible
 from deepfake_service.audit.log import Action, append_entry
+from deepfake_service.capture.findings import FoundMedium, Integrity, Kind, Note, Page
 from deepfake_service.capture.gate import ROOM_BYTES
-from deepfake_service.capture.readers import FoundMedium, Integrity, Note, Page
 from deepfake_service.capture.registries import Operator
 from deepfake_service.cases.case_lock import lock_open_case
 from deepfake_service.cases.cases import Cases, PostDetails
@@ -99,7 +99,7 @@ class CaptureFile(Published):
     media_id: ItemId
     """Its id as a medium of the case, by which it can be exported."""
     name: str | None = Field(description="The name that its client gave it.")
-    kind: Literal["wacz", "warc", "mhtml", "picture", "video"] | None
+    kind: Kind | None
     """By its content; null until it was read."""
     size: int | None = Field(description="Its size in bytes.")
     sha256: Sha256 | None = Field(description="SHA-256 of its bytes.")

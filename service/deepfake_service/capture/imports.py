@@ -25,7 +25,8 @@ from deepfake_service.capture.archives import Refused
 from deepfake_service.capture.captures import add_chosen, offered
 from deepfake_service.capture.claims import MAX_ATTEMPTS, Claims, Work
 from deepfake_service.capture.contents import instant
-from deepfake_service.capture.readers import CapturedImage, CaptureReaders, Findings
+from deepfake_service.capture.findings import CapturedImage, Findings
+from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.cases.cases import PostDetails, folder_of, media_key
 from deepfake_service.cases.media_deletion import expire
 from deepfake_service.evidence.bundle.zip_format import sha256

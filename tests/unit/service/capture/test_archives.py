@@ -21,10 +21,9 @@ import brotli
 import pytest
 
 from deepfake_models.sandbox.protocol import MAX_PIECE_BYTES
-from deepfake_service.capture import archives as product
-from deepfake_service.capture import contents
-from deepfake_service.capture.archives import Refused, body_of, read_whole
-from deepfake_service.capture.readers import CapturedImage, CaptureReaders, Findings
+from deepfake_service.capture.archives import Refused, body_of, read_file
+from deepfake_service.capture.findings import CapturedImage, Findings, Integrity
+from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.evidence.bundle import warc
 from deepfake_service.evidence.bundle.warc import zstd
 from tests.support import archives
@@ -36,11 +35,9 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-def read(content: bytes) -> tuple[dict[str, Any], bytes]:
-    """Read a file as the confined process does; its answer must be one that is accepted."""
-    found, text = read_whole(io.BytesIO(content), 1)
-    Findings.model_validate(json.loads(json.dumps(found)))
-    return found, text
+def read(content: bytes) -> tuple[Findings, bytes]:
+    """Read a file as the confined process does."""
+    return read_file(io.BytesIO(content), 1)
 
 
 def refused(content: bytes) -> Refused:
@@ -74,7 +71,7 @@ def test_a_picture_belongs_to_the_page_that_was_begun_last(first: str, second: s
         {"url": "https://example.org/1", "title": "1", "ts": first},
     ]
     found, _ = read(archives.wacz(archives.page().content(), pages=pages))
-    assert {m["page"] for m in found["media"]} == {1}
+    assert {m.page for m in found.media} == {1}
 
 
 @pytest.mark.parametrize("within", ["\x0b", "\x0c", "\x85", "\u2028"])
@@ -94,14 +91,14 @@ def test_a_page_with_its_picture_and_its_video_is_found(kind: str) -> None:
         "mhtml": archives.mhtml,
     }[kind]()
     found, text = read(content)
-    assert found["kind"] == kind.rpartition(" ")[2]
-    (page,) = found["pages"]
-    assert page["url"] == archives.PAGE
-    assert page["title"] == "A post"
+    assert found.kind == kind.rpartition(" ")[2]
+    (page,) = found.pages
+    assert page.url == archives.PAGE
+    assert page.title == "A post"
     wanted = [archives.picture()] + ([archives.video()] if kind != "mhtml" else [])
-    assert [m["sha256"] for m in found["media"]] == [hashlib.sha256(w).hexdigest() for w in wanted]
-    assert {m["page"] for m in found["media"]} == {0}
-    for medium, expected in zip(found["media"], wanted, strict=True):
+    assert [m.sha256 for m in found.media] == [hashlib.sha256(w).hexdigest() for w in wanted]
+    assert {m.page for m in found.media} == {0}
+    for medium, expected in zip(found.media, wanted, strict=True):
         assert b"".join(body_of(io.BytesIO(content), medium)) == expected
     assert archives.HTML in b"".join(block for _, block in kept(text))
 
@@ -116,8 +113,8 @@ def test_the_text_part_has_no_imagery_and_no_credentials() -> None:
     assert archives.picture()[:200] not in plain
     assert b"AAAA" not in plain
     assert b"data:,cut" in plain
-    assert found["counts"]["inline_imagery"] == 1
-    assert found["counts"]["requests_left_out"] == 1
+    assert found.counts["inline_imagery"] == 1
+    assert found.counts["requests_left_out"] == 1
     assert [kind for kind, _ in blocks].count("request") == 0
     # What is not kept is stated: the head of its answer with the digest of its content.
     assert [kind for kind, _ in blocks].count("revisit") == 4
@@ -141,10 +138,10 @@ def test_what_is_a_picture_decides_its_content_not_its_server() -> None:
         .response("https://example.org/v.mp4", archives.HTML, "video/mp4")
     )
     found, text = read(page.content())
-    (medium,) = found["media"]
-    assert medium["mime"] == "image/jpeg"
-    assert medium["url"] == "https://example.org/lies"
-    assert found["counts"]["mislabelled"] == 3
+    (medium,) = found.media
+    assert medium.mime == "image/jpeg"
+    assert medium.url == "https://example.org/lies"
+    assert found.counts["mislabelled"] == 3
     assert archives.picture()[:200] not in b"".join(block for _, block in kept(text))
 
 
@@ -161,7 +158,7 @@ def test_a_record_that_is_labelled_a_picture_and_is_none_is_stated() -> None:
         .response("https://example.org/2.ts", (b"G" + bytes(187)) * 50, "image/png")
     )
     found, _ = read(warc.content())
-    assert [(note["code"], note["detail"]) for note in found["notes"]] == [
+    assert [(note.code, note.detail) for note in found.notes] == [
         (
             "body",
             f"https://example.org/{name}: labelled as a picture, but its content is not one "
@@ -169,13 +166,13 @@ def test_a_record_that_is_labelled_a_picture_and_is_none_is_stated() -> None:
         )
         for name, kind in (("1.jpg", "jpeg"), ("2.png", "png"))
     ]
-    assert found["counts"]["mislabelled"] == 2
-    assert len(found["media"]) == 2
-    assert "mislabelled" not in read(archives.page().content())[0]["counts"]
+    assert found.counts["mislabelled"] == 2
+    assert len(found.media) == 2
+    assert "mislabelled" not in read(archives.page().content())[0].counts
     picture = base64.encodebytes(archives.picture())
     part, _ = read(archives.mhtml().replace(picture, base64.encodebytes(b"no picture")))
-    assert [note["code"] for note in part["notes"]] == ["body"]
-    assert part["media"] == []
+    assert [note.code for note in part.notes] == ["body"]
+    assert part.media == []
 
 
 def test_codings_of_a_body_are_removed_and_their_faults_are_stated() -> None:
@@ -198,11 +195,11 @@ def test_codings_of_a_body_are_removed_and_their_faults_are_stated() -> None:
     )
     content = page.content()
     found, _ = read(content)
-    (medium,) = found["media"]
+    (medium,) = found.media
     assert b"".join(body_of(io.BytesIO(content), medium)) == archives.picture()
-    (note,) = found["notes"]
-    assert note["code"] == "body"
-    assert "cut short" in note["detail"]
+    (note,) = found.notes
+    assert note.code == "body"
+    assert "cut short" in note.detail
 
 
 def test_a_body_in_chunks_is_taken_out_whole_wherever_its_head_ends() -> None:
@@ -219,7 +216,7 @@ def test_a_body_in_chunks_is_taken_out_whole_wherever_its_head_ends() -> None:
     begin = page(0).index(b"WARC/1.1", 1)
     end = page(0).index(b"\r\n\r\n", page(0).index(b"HTTP/1.1 200")) + 4
     content = page(warc.PIECE - (end - begin))  # the head ends where the first piece does
-    (medium,) = read(content)[0]["media"]
+    (medium,) = read(content)[0].media
     assert b"".join(body_of(io.BytesIO(content), medium)) == archives.picture()
 
 
@@ -287,7 +284,7 @@ def test_digests_are_compared_however_they_are_written(written: str) -> None:
         # As wget writes it: the digest of the block alone.
         fields = {"WARC-Target-URI": "urn:log", "WARC-Block-Digest": digest}
         record = warc.written("resource", {**fields, "Content-Type": "text/plain"}, body)
-        assert read(record)[0]["integrity"]["digests"] == expected
+        assert read(record)[0].integrity.digests == expected
 
 
 def listing_nothing(**more: Any) -> dict[str, bytes]:
@@ -308,32 +305,32 @@ def test_records_without_a_digest_are_not_verified_by_those_of_others(in_wacz: b
         if in_wacz:
             without = archives.wacz(without, change=listing_nothing())
         found, _ = read(without)
-        assert found["integrity"]["digests"] == expected
-    assert found["counts"]["without_digest"] == 4
+        assert found.integrity.digests == expected
+    assert found.counts["without_digest"] == 4
 
 
 def test_the_digests_of_a_wacz_are_compared() -> None:
     content = archives.wacz(archives.page().content())
-    assert read(content)[0]["integrity"]["digests"] == "verified"
+    assert read(content)[0].integrity.digests == "verified"
     other = archives.page().response("https://example.org/3", b"added", "text/plain")
     forged = archives.wacz(
         archives.page().content(), change={"archive/data.warc.gz": other.content()}
     )
     found, _ = read(forged)
-    assert found["integrity"]["digests"] == "mismatch"
-    assert found["notes"][0]["code"] == "file_digest"
-    assert "archive/data.warc.gz" in found["notes"][0]["detail"]
+    assert found.integrity.digests == "mismatch"
+    assert found.notes[0].code == "file_digest"
+    assert "archive/data.warc.gz" in found.notes[0].detail
     listed = archives.wacz(archives.page().content(), change=listing_nothing())
-    assert read(listed)[0]["integrity"]["digests"] == "verified"  # of the records alone
-    assert "lists no files" in read(listed)[0]["notes"][0]["detail"]
+    assert read(listed)[0].integrity.digests == "verified"  # of the records alone
+    assert "lists no files" in read(listed)[0].notes[0].detail
 
 
 def test_the_digests_of_records_are_compared() -> None:
     content = archives.page(gzip=False).content()
-    assert read(content)[0]["integrity"]["digests"] == "verified"
+    assert read(content)[0].integrity.digests == "verified"
     changed, _ = read(content.replace(b"words", b"wordz"))
-    assert changed["integrity"] == {"digests": "mismatch"}
-    assert {note["code"] for note in changed["notes"]} == {"digest"}
+    assert changed.integrity == Integrity(digests="mismatch")
+    assert {note.code for note in changed.notes} == {"digest"}
 
 
 def sign(digest: str) -> dict[str, str]:
@@ -350,15 +347,14 @@ def test_what_is_added_to_a_signed_wacz_is_not_read_and_nothing_hides_that() -> 
     for number in range(60):  # each is a fault
         noise.response(f"https://example.org/{number}.jpg", b"x%d" % number, "image/jpeg")
     found, _ = read(archives.wacz(noise.content(), signed=sign, change=added))
-    assert found["integrity"]["digests"] == "verified"
-    assert [page["url"] for page in found["pages"]] == [archives.PAGE]
-    assert found["media"] == []
-    assert [note["code"] for note in found["notes"]] == ["unlisted", *["body"] * 50]
-    assert found["notes"][0]["detail"] == (
+    assert found.integrity.digests == "verified"
+    assert [page.url for page in found.pages] == [archives.PAGE]
+    assert found.media == []
+    assert [note.code for note in found.notes] == ["unlisted", *["body"] * 50]
+    assert found.notes[0].detail == (
         "2 entries are not read, as datapackage.json does not list them: archive/z.warc.gz, "
         "pages/extraPages.jsonl"
     )
-    assert Findings.model_validate(found)
 
 
 @pytest.mark.parametrize("listed", [b'{"resources": []}', b"x"])
@@ -367,34 +363,33 @@ def test_a_signed_list_that_is_emptied_or_broken_is_a_mismatch(listed: bytes) ->
     forged = archives.Warc().response(archives.PICTURE, archives.picture(), "image/jpeg")
     change = {"datapackage.json": listed, "archive/z.warc.gz": forged.content()}
     found, _ = read(archives.wacz(archives.page().content(), signed=sign, change=change))
-    assert found["integrity"]["digests"] == "mismatch"
-    assert {note["code"] for note in found["notes"]} == {"unlisted", "file_digest"}
-    assert "datapackage.json, signedData" in found["notes"][-1]["detail"]
+    assert found.integrity.digests == "mismatch"
+    assert {note.code for note in found.notes} == {"unlisted", "file_digest"}
+    assert "datapackage.json, signedData" in found.notes[-1].detail
     signed = listing_nothing(signedData=sign(f"sha256:{hashlib.sha256(b'{}').hexdigest()}"))
     found, _ = read(archives.wacz(archives.page().content(), change=signed))
-    assert found["integrity"]["digests"] == "verified"  # of the records
-    assert "lists no files" in found["notes"][0]["detail"]
+    assert found.integrity.digests == "verified"  # of the records
+    assert "lists no files" in found.notes[0].detail
 
 
 def test_who_signed_a_wacz_is_told_as_its_claim() -> None:
     """Whatever the signature is: no key or certificate of a file can be trusted offline."""
     warcs = archives.page().content()
 
-    def signed(**said: Any) -> Any:
+    def signed(**said: Any) -> Findings:
         return read(archives.wacz(warcs, signed=lambda digest: {"hash": digest, **said}))[0]
 
-    by_key = signed(publicKey="AAAA", signature="no signature")["integrity"]
-    assert by_key == {
-        "digests": "verified",
-        "signed_by": f"SHA256:{hashlib.sha256(b'AAAA').hexdigest()}",
-    }
-    by_domain = signed(domain="archive.example", domainCert="no certificate")["integrity"]
-    assert by_domain == {"digests": "verified", "signed_by": "archive.example"}
+    by_key = signed(publicKey="AAAA", signature="no signature").integrity
+    assert by_key == Integrity(
+        digests="verified", signed_by=f"SHA256:{hashlib.sha256(b'AAAA').hexdigest()}"
+    )
+    by_domain = signed(domain="archive.example", domainCert="no certificate").integrity
+    assert by_domain == Integrity(digests="verified", signed_by="archive.example")
     of_another = signed(publicKey="AAAA", hash="sha256:" + "0" * 64)
-    assert of_another["integrity"]["digests"] == "mismatch"
-    assert "signedData" in of_another["notes"][0]["detail"]
-    assert signed()["integrity"]["signed_by"] == "?"
-    assert "signed_by" not in read(archives.wacz(warcs))[0]["integrity"]
+    assert of_another.integrity.digests == "mismatch"
+    assert "signedData" in of_another.notes[0].detail
+    assert signed().integrity.signed_by == "?"
+    assert read(archives.wacz(warcs))[0].integrity.signed_by is None
 
 
 def test_a_screenshot_of_the_whole_page_is_recognised() -> None:
@@ -402,19 +397,19 @@ def test_a_screenshot_of_the_whole_page_is_recognised() -> None:
         f"urn:fullPage:{archives.PAGE}", archives.picture()[:-1], "image/jpeg"
     )
     found, _ = read(page.content())
-    assert [m["role"] for m in found["media"]] == ["medium", "medium", "full_page_capture"]
+    assert [m.role for m in found.media] == ["medium", "medium", "full_page_capture"]
 
 
 def test_a_file_that_was_cut_short_gives_what_precedes_and_says_so() -> None:
     content = archives.page().content()
     found, _ = read(content[:-200])
-    assert found["media"]
-    assert found["notes"][-1]["code"] == "cut_short"
-    assert "gzip member" in found["notes"][-1]["detail"]
+    assert found.media
+    assert found.notes[-1].code == "cut_short"
+    assert "gzip member" in found.notes[-1].detail
     middle = read(content[: len(content) // 2])[0]
-    assert middle["notes"][-1]["code"] == "cut_short"
-    assert len(middle["media"]) < len(found["media"]) + 1
-    assert middle["records"] < found["records"]
+    assert middle.notes[-1].code == "cut_short"
+    assert len(middle.media) < len(found.media) + 1
+    assert middle.records < found.records
 
 
 def bomb() -> bytes:
@@ -474,7 +469,7 @@ def test_two_entries_of_one_name_are_refused() -> None:
 def test_too_many_records_are_refused() -> None:
     one = warc.written("metadata", {"WARC-Target-URI": "urn:x"}, b"x")
     first = archives.page().content()
-    assert read(first + one * 1000)[0]["records"] == 1006
+    assert read(first + one * 1000)[0].records == 1006
     assert "50000 records" in refused(first + one * 100_000).message
 
 
@@ -482,14 +477,12 @@ def test_a_bomb_is_refused() -> None:
     """It would unpack to more than a file may; here to less, of a smaller budget."""
     packed = bomb()
     assert len(packed) < 1 << 17
-    budget = contents.Contents(budget=warc.Budget(1 << 24))
     with pytest.raises(Refused) as caught:
-        product.read_file(io.BytesIO(packed), 1, budget)
+        read_file(io.BytesIO(packed), 1, warc.Budget(1 << 24))
     assert caught.value.code == "too_large"
     deflated = archives.zipped({"archive/data.warc": bytes(1 << 26)}, zipfile.ZIP_DEFLATED)
-    budget = contents.Contents(budget=warc.Budget(1 << 24))
     with pytest.raises(Refused) as caught:
-        product.read_file(io.BytesIO(deflated), 1, budget)
+        read_file(io.BytesIO(deflated), 1, warc.Budget(1 << 24))
     assert caught.value.code in ("too_large", "damaged")
 
 
@@ -572,7 +565,7 @@ def test_files_that_other_projects_test_their_readers_with(name: str) -> None:
     """From webrecorder/py-wacz and webrecorder/warcio."""
     content = (FOREIGN / name).read_bytes()
     try:
-        outcome = read(content)[0]["integrity"]["digests"]
+        outcome: str = read(content)[0].integrity.digests
     except Refused as error:
         outcome = error.code
     assert outcome == EXPECTED[name]

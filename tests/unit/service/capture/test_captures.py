@@ -20,8 +20,9 @@ from sqlalchemy import select
 
 from deepfake_service.capture.captures import HandedIn
 from deepfake_service.capture.claims import MAX_ATTEMPTS
+from deepfake_service.capture.findings import CapturedImage
 from deepfake_service.capture.imports import TO_DO, post_of
-from deepfake_service.capture.readers import CapturedImage, CaptureReaders
+from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.cases.cases import PostDetails
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.capture_format import CAPTURE, RECORDS

@@ -20,8 +20,9 @@ import pytest
 
 from deepfake_models.sandbox import child
 from deepfake_service.capture import fetcher
-from deepfake_service.capture.archives import body_of, read_whole
+from deepfake_service.capture.archives import body_of, read_file
 from deepfake_service.capture.fetcher import fetch_task
+from deepfake_service.capture.findings import Findings
 from deepfake_service.capture.gate import Gate
 from deepfake_service.evidence.bundle.warc import HEAD_END, Budget, records
 from deepfake_service.platform.clock import utc_now
@@ -68,9 +69,9 @@ class Fetched:
                 self.answers.append((record.uri, head, body))
 
     @property
-    def read(self) -> dict[str, Any]:
+    def read(self) -> Findings:
         """Return what a reader finds in the file."""
-        return read_whole(self.file, 0)[0]
+        return read_file(self.file, 0)[0]
 
 
 def _ended(task: Generator[bytes, None, bytes]) -> tuple[bytes, bytes]:
@@ -139,8 +140,8 @@ def test_an_answer_is_recorded_as_it_was_sent(platform: FakePlatform, sent: str)
     assert content.startswith(recorded)
     left = content.removeprefix(recorded)
     assert not left or sent == "more than its length"
-    assert fetched.read["integrity"]["digests"] == "verified", fetched.read["notes"]
-    assert fetched.read["pages"][0]["title"] == "Here"
+    assert fetched.read.integrity.digests == "verified", fetched.read.notes
+    assert fetched.read.pages[0].title == "Here"
 
 
 @pytest.mark.parametrize("title", ["404", "404 - Anna | Video", "Log in"])
@@ -153,7 +154,7 @@ def test_a_post_whose_title_says_that_it_is_gone_is_fetched(
     page = f"{own}<title>{title}</title><h1>{title}</h1><video src='/v.mp4'></video>"
     fetched = Fetched(platform.says("/p/98765", shows(page)))
     assert (fetched.said["reason"], fetched.said["media"]) == (None, 1), fetched.said
-    (medium,) = fetched.read["media"]
+    (medium,) = fetched.read.media
     assert b"".join(body_of(fetched.file, medium)) == video
 
 
@@ -161,7 +162,7 @@ def test_an_interim_answer_is_not_taken_for_the_answer(platform: FakePlatform) -
     content = b"HTTP/1.1 100 Continue\r\nA: b\r\n\r\n" + PLAIN
     fetched = Fetched(platform.says("/page", raw(content)))
     assert fetched.answers[0][1].startswith(b"HTTP/1.1 200 OK"), fetched.answers
-    assert fetched.read["pages"][0]["title"] == "Here"
+    assert fetched.read.pages[0].title == "Here"
 
 
 def test_a_picture_of_a_server_without_carriage_returns_can_be_taken_out(
@@ -170,7 +171,7 @@ def test_a_picture_of_a_server_without_carriage_returns_can_be_taken_out(
     picture = archives.picture()
     content = b"HTTP/1.1 200 OK\nContent-Type: image/jpeg\n\n" + picture
     fetched = Fetched(platform.says("/i.jpg", raw(content)))
-    (medium,) = fetched.read["media"]
+    (medium,) = fetched.read.media
     assert b"".join(body_of(fetched.file, medium)) == picture
 
 
