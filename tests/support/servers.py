@@ -27,7 +27,8 @@ from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.db import AuditEntry, Database
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import open_keys, open_vault
-from deepfake_service.retention.orphans import COMMITTED_WITHIN, LONGEST_UPLOAD, delete_orphans
+from deepfake_service.platform.storage.vault import LONGEST_UPLOAD
+from deepfake_service.retention.orphans import COMMITTED_WITHIN, delete_orphans
 from tests.support import forking
 from tests.support.footage import clip
 from tests.support.programs import held_jobs

@@ -30,8 +30,8 @@ from deepfake_service.platform.errors import (
     UploadTimeout,
     invalid_field,
 )
+from deepfake_service.platform.storage.vault import LONGEST_UPLOAD
 from deepfake_service.platform.texts.fields import unknown_field
-from deepfake_service.retention.orphans import LONGEST_UPLOAD
 
 FILE = "file"
 SCREENSHOT = "screenshot"

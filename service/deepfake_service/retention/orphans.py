@@ -28,9 +28,8 @@ from deepfake_service.platform.db.enums import UNFINISHED
 from deepfake_service.platform.errors import DecryptionFailed
 from deepfake_service.platform.storage import BlobMissing, Vault, context_of
 from deepfake_service.platform.storage.envelope import unseal
+from deepfake_service.platform.storage.vault import LONGEST_UPLOAD
 
-LONGEST_UPLOAD = timedelta(hours=1)
-"""Within which the upload of a video must complete. Object stores date a blob by its beginning."""
 COMMITTED_WITHIN = timedelta(hours=1)
 """How long after the end of an upload its row is there."""
 _PIECE = 1024 * 1024

@@ -11,6 +11,7 @@ import hashlib
 import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import cast
 
 from sqlalchemy.exc import IntegrityError
@@ -41,6 +42,8 @@ from deepfake_service.platform.storage.envelope import (
 from deepfake_service.platform.storage.epoch_keys import EpochKeys
 
 MASTER_KEY_FILE = "master-key"
+LONGEST_UPLOAD = timedelta(hours=1)
+"""Within which the upload of a video must complete. Object stores date a blob by its beginning."""
 _BUFFER = READ_AHEAD_CHUNKS * 64 * 1024
 _PIECE = 1024 * 1024
 """Bytes that the store is given at once: for each piece it changes to a thread of its own."""

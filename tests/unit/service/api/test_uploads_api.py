@@ -16,7 +16,8 @@ from deepfake_service.examination import uploads
 from deepfake_service.platform.db import AuditEntry
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.disk_space import DiskSpace
-from deepfake_service.retention.orphans import COMMITTED_WITHIN, LONGEST_UPLOAD, delete_orphans
+from deepfake_service.platform.storage.vault import LONGEST_UPLOAD
+from deepfake_service.retention.orphans import COMMITTED_WITHIN, delete_orphans
 from tests.support.answers import check_problem
 from tests.support.jobs import VIDEO, blobs, headers, post_video
 from tests.unit.service.conftest import Service, Starter

@@ -10,8 +10,9 @@ from sqlalchemy import select
 
 from deepfake_service.platform.db import AuditEntry, Case
 from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.storage.vault import LONGEST_UPLOAD
 from deepfake_service.retention.due import GRACE
-from deepfake_service.retention.orphans import COMMITTED_WITHIN, LONGEST_UPLOAD, delete_orphans
+from deepfake_service.retention.orphans import COMMITTED_WITHIN, delete_orphans
 from tests.support.captures import hand_in
 from tests.support.jobs import WEEK, blobs, finish, headers, post_video, sweep
 from tests.unit.service.conftest import Service
