@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from rich.progress import Progress
 
 from deepfake_service.cli import submitter as cli_submitter
 from deepfake_service.cli.submitter import Submitter
@@ -124,7 +125,7 @@ def test_the_command_sends_each_byte_once_over_broken_connections(
     with contextlib.closing(Breaking(site.url)) as line:
         line.after = 2 * PART_BYTES + 5_000
         with Submitter(line.url, ADMIN_KEY) as submitter:
-            job = submitter.submit(path, {"case_reference": "R-1"})
+            job = submitter.submit(path, {"case_reference": "R-1"}, Progress(disable=True))
         assert line.broken == 2
         assert isinstance(job.sent, dict)
         assert job.sent["sha256"] == hashlib.sha256(video).hexdigest()

@@ -13,14 +13,13 @@ from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress
 
 from deepfake_models.command_line import flatten_options
 from deepfake_service.cli.output import EXIT_OK, EXIT_UNREADABLE, clean, json_line
 from deepfake_service.cli.score import walk
 from deepfake_service.cli.submit_many import ManySubmitter
-from deepfake_service.cli.submitter import FINAL_STATES, UNSUCCESSFUL, Job, KeyRefused, Submitter
+from deepfake_service.cli.submitter import Job, KeyRefused, ServiceRefused, Submitter
 
 commands = typer.Typer()
 
@@ -115,34 +114,10 @@ def submit_path(
     cannot be reached or refuses the key; and 2 for a usage error.
     """
     fields = {**dataclasses.asdict(submission), "frames": work.frames}
-    fields["priority"] = work.priority or ("batch" if path.is_dir() else "live")
-    if path.is_dir():
-        raise typer.Exit(_submit_many(path, service, fields, work))
-    console = Console(stderr=True)
-    with service.connect() as submitter:
-        with Progress(console=console, transient=True) as bar:
-            job = submitter.submit(path, fields, bar)
-        if work.wait:
-            job = _wait(submitter, job, console)
-    typer.echo(json_line(job.sent) if work.as_json else summary(job))
-    raise typer.Exit(EXIT_UNREADABLE if job.state in UNSUCCESSFUL else EXIT_OK)
-
-
-def _wait(submitter: Submitter, job: Job, console: Console) -> Job:
-    with console.status(job.state) as status:
-
-        def has_ended(job: Job) -> bool:
-            status.update(examined(job))
-            return job.state in FINAL_STATES
-
-        return submitter.until(has_ended, lambda: submitter.read(job.id))
-
-
-def _submit_many(
-    folder: Path, service: ServiceOptions, fields: dict[str, object], work: WorkOptions
-) -> int:
-    """Submit the files of a folder and return the exit code."""
-    files = list(walk([folder]))
+    is_folder = path.is_dir()
+    fields["priority"] = work.priority or ("batch" if is_folder else "live")
+    waits = is_folder if work.wait is None else work.wait
+    files = list(walk([path]))
     problems = 0
     bars = Progress(
         *Progress.get_default_columns(), MofNCompleteColumn(),
@@ -152,26 +127,23 @@ def _submit_many(
         # Lines are printed to standard output. Where that is a file, they must reach it.
         redirect_stdout=sys.stdout.isatty(),
     )  # fmt: skip
-
-    def explain(line: str) -> None:
-        bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
-
     with service.connect() as submitter, bars:
-        many = ManySubmitter(submitter, folder, fields, explain, wait=work.wait is not False)
+        many = ManySubmitter(submitter, fields, bars, wait=waits)
         for outcome in bars.track(many.run(files), total=len(files), description="files"):
-            typer.echo(json_line(outcome.to_json()) if work.as_json else outcome.to_line())
             problems += outcome.failed
-    if problems:
+            if is_folder:
+                typer.echo(
+                    json_line(outcome.to_json(path)) if work.as_json else outcome.to_line(path)
+                )
+            elif outcome.job is None:
+                raise ServiceRefused(outcome.problem)
+            else:
+                typer.echo(json_line(outcome.job.sent) if work.as_json else summary(outcome.job))
+    if problems and is_folder:
         typer.echo(
             f"{problems} of {len(files)} files were rejected or not examined to the end", err=True
         )
-    return EXIT_UNREADABLE if problems or not files else EXIT_OK
-
-
-def examined(job: Job) -> str:
-    """Return how far the examination is, as markup of Rich."""
-    counts = f": {job.progress.done} of {job.progress.total} frames" if job.progress.total else ""
-    return escape(clean(job.state) + counts)
+    raise typer.Exit(EXIT_UNREADABLE if problems or not files else EXIT_OK)
 
 
 def summary(job: Job) -> str:

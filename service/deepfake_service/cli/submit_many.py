@@ -1,4 +1,4 @@
-"""``deepfake submit DIR``: submit many files, and follow each until its verdict is known."""
+"""``deepfake submit``: submit files, and follow each until its verdict is known."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from pydantic import JsonValue
+from rich.progress import Progress
 
 from deepfake_service.cli.output import clean
 from deepfake_service.cli.submitter import (
@@ -38,8 +39,7 @@ RETRY_S = 2.0
 class SubmissionOutcome:
     """What became of a file: its job, or why there is none."""
 
-    name: str
-    """The path below the folder."""
+    path: Path
     job: Job | None
     problem: str | None = None
 
@@ -47,14 +47,15 @@ class SubmissionOutcome:
     def failed(self) -> bool:
         return self.job is None or self.job.state in UNSUCCESSFUL
 
-    def to_json(self) -> dict[str, JsonValue]:
-        """Return the name, the problem, and the job as the service sent it."""
+    def to_json(self, folder: Path) -> dict[str, JsonValue]:
+        """Return the path below a folder, the problem, and the job as the service sent it."""
         job = self.job.sent if self.job else None
-        return {"file": self.name, "problem": self.problem, "job": job}
+        file = str(self.path.relative_to(folder))
+        return {"file": file, "problem": self.problem, "job": job}
 
-    def to_line(self) -> str:
+    def to_line(self, folder: Path) -> str:
         """Return a line of text. The columns of different width are at its end."""
-        name = clean(self.name)
+        name = clean(str(self.path.relative_to(folder)))
         if self.job is None:
             return f"{'rejected':<31}  {name}: {clean(self.problem or '')}"
         state = clean(self.job.verdict or self.job.state).replace("_", " ")
@@ -65,14 +66,13 @@ class SubmissionOutcome:
 
 @dataclass
 class ManySubmitter:
-    """Submits files below a folder."""
+    """Submits files of a folder."""
 
     _submitter: Submitter
-    _folder: Path
     _fields: Mapping[str, object]
     """They accompany each file."""
-    _explain: Callable[[str], None]
-    """Is told once why requests are retried, in any thread."""
+    _bars: Progress
+    """Shows what is being sent, and once why requests are retried."""
     wait: bool
 
     def __post_init__(self) -> None:
@@ -98,10 +98,11 @@ class ManySubmitter:
                 pool.shutdown(cancel_futures=True)
 
     def _follow(self, path: Path) -> SubmissionOutcome:
-        name = str(path.relative_to(self._folder))
         try:
             with self._sending:
-                job = self._patiently(partial(self._submitter.submit, path, self._fields))
+                job = self._patiently(
+                    partial(self._submitter.submit, path, self._fields, self._bars)
+                )
             while self.wait and job.state not in FINAL_STATES:
                 self._stopping.wait(POLL_S)
                 job = self._patiently(partial(self._submitter.read, job.id))
@@ -110,11 +111,11 @@ class ManySubmitter:
             self._stopping.set()
             raise
         except ServiceRefused as error:
-            return SubmissionOutcome(name, None, error.message)
+            return SubmissionOutcome(path, None, error.message)
         except OSError as error:
             reason = error.strerror or error
-            return SubmissionOutcome(name, None, f"the file cannot be read: {reason}")
-        return SubmissionOutcome(name, job)
+            return SubmissionOutcome(path, None, f"the file cannot be read: {reason}")
+        return SubmissionOutcome(path, job)
 
     def _patiently(self, call: Callable[[], Job]) -> Job:
         """Return what ``call`` returns; wait as the service asks when it is busy or away."""
@@ -126,7 +127,8 @@ class ManySubmitter:
                 away_since = None
                 if error.message not in self._told:
                     self._told.add(error.message)
-                    self._explain(f"{error.message} It is retried until it is accepted.")
+                    why = f"{error.message} It is retried until it is accepted."
+                    self._bars.console.print(why, markup=False, highlight=False, soft_wrap=True)
                 self._stopping.wait(error.wait_s)
             except ServiceUnreachable:
                 now = time.monotonic()

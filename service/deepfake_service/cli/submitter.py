@@ -143,7 +143,7 @@ class Submitter:
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def submit(self, path: Path, fields: Mapping[str, object], bar: Progress | None = None) -> Job:
+    def submit(self, path: Path, fields: Mapping[str, object], bars: Progress) -> Job:
         """Stream a file to the service with the fields that are not ``None``; return its job.
 
         Raises:
@@ -154,11 +154,15 @@ class Submitter:
         given = {name: str(value) for name, value in fields.items() if value is not None}
         with open_regular(path) as opened:
             size = os.fstat(opened.fileno()).st_size
-            file = bar.wrap_file(opened, size, description="uploading") if bar else opened
-            if size < RESUMED_FROM_BYTES:
-                content = {"file": (path.name, file)}
-                return self.request(Job, "POST", "videos", data=given, files=content)
-            self._send_resumably(path, file, size)
+            task = bars.add_task("uploading", total=size)
+            try:
+                with bars.wrap_file(opened, task_id=task) as file:
+                    if size < RESUMED_FROM_BYTES:
+                        content = {"file": (path.name, file)}
+                        return self.request(Job, "POST", "videos", data=given, files=content)
+                    self._send_resumably(path, file, size)
+            finally:
+                bars.remove_task(task)
         named = {**given, "file_name": path.name}
         address = self._uploads[path].removeprefix("/v1/")
         job = self.request(Job, "POST", f"{address}/job", json=named, timeout=SEALED)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import threading
 import time
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
+from rich.progress import Progress
 
 from deepfake_service.cli import submit_many
 from deepfake_service.cli.submit_many import ManySubmitter, SubmissionOutcome
@@ -29,13 +32,13 @@ class Service:
         self.together = threading.Event()
         """Set once two files are sent at once, which a test that clears it waits for."""
         self.together.set()
-        self.said: list[str] = []
+        self.said = StringIO()
         """What the command told about waiting."""
         self.failures: list[Exception] = []
         """Raised by the next calls, the last one first."""
         self._lock = threading.Lock()
 
-    def submit(self, path: Path, _fields: dict[str, Any]) -> Job:
+    def submit(self, path: Path, _fields: dict[str, Any], _bars: Progress) -> Job:
         self._fail()
         with self._lock:
             self.at_once += 1
@@ -84,8 +87,8 @@ def files(tmp_path: Path) -> list[Path]:
 
 def submitted(service: Service, files: list[Path], *, wait: bool = True) -> list[SubmissionOutcome]:
     """Submit ``files`` and return what was reported."""
-    fields, said = {"note": "n"}, service.said.append
-    many = ManySubmitter(service, files[0].parent, fields, said, wait=wait)  # type: ignore[arg-type]
+    bars = Progress(console=Console(file=service.said), disable=True)
+    many = ManySubmitter(service, {"note": "n"}, bars, wait=wait)  # type: ignore[arg-type]
     return list(many.run(files))
 
 
@@ -94,7 +97,7 @@ def test_files_are_sent_side_by_side_and_each_is_reported_once(files: list[Path]
     service.together.clear()
     reported = submitted(service, files)
     assert sorted(service.received) == [path.name for path in files]
-    assert sorted(o.name for o in reported) == [path.name for path in files]
+    assert sorted(o.path.name for o in reported) == [path.name for path in files]
     assert all(o.job is not None and o.job.state == "succeeded" for o in reported)
     assert service.most_at_once <= 4
 
@@ -113,17 +116,19 @@ def test_it_is_said_once_why_files_are_sent_again(files: list[Path]) -> None:
     service.failures = [ServiceBusy(full, 0.001) for _ in range(5)]
     service.failures += [ServiceBusy("Too many requests.", 0.001) for _ in range(5)]
     submitted(service, files)
-    assert service.said.count(f"{full} It is retried until it is accepted.") == 1
-    assert service.said.count("Too many requests. It is retried until it is accepted.") == 1
+    assert service.said.getvalue().count(f"{full} It is retried until it is accepted.") == 1
+    assert (
+        service.said.getvalue().count("Too many requests. It is retried until it is accepted.") == 1
+    )
 
 
 def test_a_service_that_restarts_is_waited_for(files: list[Path]) -> None:
     class Restarting(Service):
-        def submit(self, path: Path, fields: dict[str, Any]) -> Job:
+        def submit(self, path: Path, fields: dict[str, Any], bars: Progress) -> Job:
             if path.name == "030.mp4" and not self.failures and "x" not in self.received:
                 self.received.append("x")
                 self.failures = [ServiceUnreachable() for _ in range(20)]
-            return super().submit(path, fields)
+            return super().submit(path, fields, bars)
 
     service = Restarting()
     assert not [o for o in submitted(service, files) if o.problem]
@@ -139,13 +144,13 @@ def test_a_service_that_was_never_reached_is_not_waited_for(files: list[Path]) -
 
 def test_rejected_and_unreadable_files_do_not_stop_the_others(files: list[Path]) -> None:
     class Picky(Service):
-        def submit(self, path: Path, fields: dict[str, Any]) -> Job:
+        def submit(self, path: Path, fields: dict[str, Any], bars: Progress) -> Job:
             if path.name == "007.mp4":
                 raise ServiceRefused("too large")
-            return super().submit(path, fields)
+            return super().submit(path, fields, bars)
 
     files[0].unlink()
-    problems = {o.name: o.problem for o in submitted(Picky(), files, wait=False) if o.problem}
+    problems = {o.path.name: o.problem for o in submitted(Picky(), files, wait=False) if o.problem}
     assert problems["007.mp4"] == "too large"
     assert str(problems["000.mp4"]).startswith("the file cannot be read")
     assert len(problems) == 2
