@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from deepfake_models.bundle.results import VerdictCode
+from deepfake_service.cases.posts import Post
 from deepfake_service.notices.compose import Basis
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.platform.db import Case, Job, Occurrence
@@ -24,11 +25,20 @@ from tests.support.jobs import submit
 Service = Any
 
 SEEN = [
-    {
-        "id": "o1", "source_url": "https://example.org/watch?v=1", "platform": "P",
-        "account": "a", "captured_at": "2026-01-02T03:04:05+00:00", "screenshot": True,
-    }
+    Post(
+        id="o1", media_id="m1", recorded_at="2026-01-02T03:04:05+00:00",
+        source_url="https://example.org/watch?v=1", platform="P", account="a",
+        captured_at="2026-01-02T03:04:05+00:00", note=None, case_reference=None, collector="c1",
+        tool=None, capture=None, capture_sha256=None, claimed=None, screenshot=True,
+    )
 ]  # fmt: skip
+
+
+def seen(**changes: object) -> Post:
+    """Return the post of ``SEEN`` with changes."""
+    return SEEN[0].model_copy(update=changes)
+
+
 BASIS = [
     Basis(
         sha256="ab" * 32, finding="confirmed", reviewers=2, reasons=["Compared."], report=True,

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Annotated, BinaryIO, Literal
+from typing import Annotated, BinaryIO
 
 import anyio.to_thread
 from fastapi import Header, Response
@@ -17,6 +17,7 @@ from pydantic import Field
 from starlette.background import BackgroundTask
 from starlette.responses import StreamingResponse
 
+from deepfake_service.cases.posts import Post
 from deepfake_service.evidence.bundle.artifacts import mime_of
 from deepfake_service.http.answers import (
     BINARY,
@@ -40,7 +41,7 @@ from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import Body, CaseId, MediaId, OccurrenceId
 from deepfake_service.http.submission_form import CaseReference, OccurrenceForm, upload_body
 from deepfake_service.http.uploads import SCREENSHOT, read_with_screenshot, streams_body
-from deepfake_service.platform.answers import ItemId, Published, Sha256, Time
+from deepfake_service.platform.answers import Published
 from deepfake_service.retention.deletion import NOBODY
 from deepfake_service.review.shapes import HoldRequest, PlainCase, PlainJob
 
@@ -50,36 +51,10 @@ _PICTURE = {**BINARY, "description": "A PNG, JPEG or WebP picture."}
 _BODY = upload_body("OccurrenceUpload", OccurrenceForm, SCREENSHOT, _PICTURE, required=False)
 
 
-class OccurrenceOut(Published):
-    """Where and when a medium was seen."""
-
-    id: ItemId = Field(description="Id of the occurrence.")
-    media_id: ItemId = Field(description="Id of the medium that was seen.")
-    recorded_at: Time = Field(description="When this service recorded it.")
-    source_url: str | None = Field(description="Address at which the medium was seen.")
-    platform: str | None = Field(description="Name of the platform.")
-    account: str | None = Field(description="The account that published it.")
-    captured_at: Time | None
-    """When it was seen, according to the collector; null: nobody said, and `recorded_at` does not
-    tell when it was seen."""
-    note: str | None = Field(description="The collector's note about it.")
-    case_reference: str | None
-    """The reference of the case that its submitter gave."""
-    collector: ItemId = Field(description="Id of the account that recorded it.")
-    tool: str | None = Field(description="The program that captured it.")
-    capture: ItemId | None
-    """Id of the capture that it comes from, even if that was deleted: see `GET
-    /v1/captures/{capture_id}`."""
-    capture_sha256: Sha256 | None = Field(description="SHA-256 of the bundle of that capture.")
-    claimed: list[Literal["source_url", "captured_at", "note", "tool"]] | None
-    """The fields that are as that capture claims, and nobody stated; null without a capture."""
-    screenshot: bool = Field(description="Whether a screenshot is stored with it.")
-
-
 class CaseOut(PlainCase):
     """A case: what was submitted under one reference, and where it was seen."""
 
-    occurrences: list[OccurrenceOut] = Field(description="The newest ones, at most 100.")
+    occurrences: list[Post] = Field(description="The newest ones, at most 100.")
     occurrences_next: str | None
     """Cursor of `GET /v1/cases/{case_id}/occurrences` for older occurrences; null if there are
     none."""
@@ -91,7 +66,7 @@ class CaseOut(PlainCase):
 class OccurrencesOut(Published):
     """A page of occurrences, newest first."""
 
-    occurrences: list[OccurrenceOut] = Field(description="The occurrences of this page.")
+    occurrences: list[Post] = Field(description="The occurrences of this page.")
     next: str | None = Field(description="Cursor of the next page; null on the last one.")
 
 
@@ -141,7 +116,7 @@ def list_occurrences(case_id: CaseId, call: Reader, page: PageDep) -> Occurrence
     queries = call.services.queries
     listed = queries.occurrences(call.caller, case_id, limit=page.limit, cursor=page.cursor)
     queries.audit_case(call.caller, case_id)
-    return OccurrencesOut.model_validate({"occurrences": listed.rows, "next": listed.next})
+    return OccurrencesOut(occurrences=list(listed.rows), next=listed.next)
 
 
 @router.post(
@@ -149,12 +124,12 @@ def list_occurrences(case_id: CaseId, call: Reader, page: PageDep) -> Occurrence
     summary="Add an occurrence",
     status_code=201,
     responses={
-        200: {"model": OccurrenceOut, "description": "The occurrence that was already recorded."},
+        200: {"model": Post, "description": "The occurrence that was already recorded."},
     },
     openapi_extra={"requestBody": _BODY},
 )
 @streams_body
-async def add_occurrence(response: Response, case_id: CaseId, call: Submitter) -> OccurrenceOut:
+async def add_occurrence(response: Response, case_id: CaseId, call: Submitter) -> Post:
     """Record another place where a medium of the case was seen, optionally with a screenshot (PNG,
     JPEG or WebP), and return the occurrence. `media_id` may be left out if the case has only one
     medium. A screenshot of a post that is recorded without one is added to that record, if the
@@ -170,16 +145,16 @@ async def add_occurrence(response: Response, case_id: CaseId, call: Submitter) -
 
 def _add_occurrence(
     call: Call, case_id: str, form: OccurrenceForm, screenshot: bytes | None
-) -> tuple[OccurrenceOut, bool]:
+) -> tuple[Post, bool]:
     """Record an occurrence, and return it and whether it is new."""
     services, caller = call.services, call.caller
     tool = form.tool or ("console" if caller.by_console else None)
     sighting = {**asdict(form.sighting()), "tool": tool}
-    noted = services.cases.add_occurrence(caller, case_id, form.media_id, sighting, screenshot)
-    if not noted.is_new:
+    recorded = services.cases.add_occurrence(caller, case_id, form.media_id, sighting, screenshot)
+    if not recorded.is_new:
         services.queries.audit_case(caller, case_id)
-    occurrence = services.queries.occurrence(caller, case_id, noted.occurrence_id)
-    return OccurrenceOut.model_validate(occurrence), noted.is_new
+    occurrence = services.queries.occurrence(caller, case_id, recorded.occurrence_id)
+    return occurrence, recorded.is_new
 
 
 @file_route(

@@ -8,7 +8,6 @@ import json
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
@@ -17,6 +16,7 @@ from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import find_visible, is_kept
 from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.cases.case_lock import lock_case, lock_open_case
+from deepfake_service.cases.posts import Post
 from deepfake_service.platform.db import (
     Account,
     Capture,
@@ -66,7 +66,7 @@ OCCURRENCE_FIELDS = (
     *_DISTINGUISHING, "case_reference", "tool", "capture", "capture_sha256", "claimed",
 )  # fmt: skip
 """The fields of an occurrence, beside its collector and a screenshot. The last three are the id and
-the SHA-256 of the capture that it comes from, and the fields that this capture claims and nobody
+the SHA-256 of the capture that it comes from, and the fields that this capture claims and no one
 stated."""
 MAX_OCCURRENCES = 500
 """Occurrences of one medium. Each has up to 18 kB, and all of them are listed in every edition of
@@ -188,7 +188,7 @@ class Cases:
         session.flush()
         return case, key, True
 
-    def note(
+    def record_post(
         self,
         session: Session,
         caller: Caller,
@@ -200,8 +200,7 @@ class Cases:
 
         The first occurrence of a medium is recorded even if it is empty, because it says who
         submitted the medium. A screenshot of a post that is recorded without one is added to that
-        record, so that no post is listed twice, and what a capture alone claimed of a known post is
-        no claim any more if this occurrence states the same.
+        record, so that no post is listed twice.
 
         Returns:
             The new or the known occurrence, or ``None`` if this one is empty.
@@ -209,31 +208,22 @@ class Cases:
         Raises:
             TooManyOccurrences: the medium has ``MAX_OCCURRENCES`` already.
         """
-        fields: dict[str, Any] = {name: sighting.get(name) for name in OCCURRENCE_FIELDS}
         of_medium = select(Occurrence).where(Occurrence.media_id == media.id)
         is_first = session.scalars(of_medium.limit(1)).first() is None
-        if not is_first and screenshot is None and not any(fields[n] for n in _DISTINGUISHING):
+        is_empty = screenshot is None and not any(sighting.get(n) for n in _DISTINGUISHING)
+        if is_empty and not is_first:
             return None
         key = self._vault.case_key(session.get_one(Case, media.case_id))
         digest = self._digest(sighting)
         known = session.scalars(of_medium.where(Occurrence.digest == digest)).first()
         if known is not None and screenshot is not None:
-            content = open_json(key, known)
             if screenshot.completes and _lacks_screenshot(key, known):
-                seal_json(key, known, {**content, "screenshot": screenshot.sha256})
-                action, detail = Action.SCREENSHOT_ADDED, known.id
-                append_entry(session, caller.actor, action, media.case_id, detail)
-            elif content["screenshot"] != screenshot.sha256:
+                _add_screenshot(session, caller, key, known, screenshot)
+            elif open_json(key, known)["screenshot"] != screenshot.sha256:
                 digest = self._digest(sighting, screenshot)
                 known = session.scalars(of_medium.where(Occurrence.digest == digest)).first()
         if known is not None:
-            content = open_json(key, known)
-            before, claimed = content.get("claimed") or [], fields["claimed"] or ()
-            still = [n for n in before if n in claimed or fields[n] != content[n]]
-            if still != before:
-                seal_json(key, known, {**content, "claimed": still})
-                action, detail = Action.OCCURRENCE_STATED, known.id
-                append_entry(session, caller.actor, action, media.case_id, detail)
+            _drop_claims(session, caller, key, known, sighting)
             return RecordedPost(known.id, is_new=False)
         counted = select(func.count(Occurrence.id)).where(Occurrence.media_id == media.id)
         if (session.scalar(counted) or 0) >= MAX_OCCURRENCES:
@@ -246,16 +236,15 @@ class Cases:
             created_at=current_time(session),
         )
         content = {
-            **fields,
+            **{name: sighting.get(name) for name in OCCURRENCE_FIELDS},
             "collector": sighting.get("collector") or caller.account_id,
             "screenshot": screenshot and screenshot.sha256,
         }
         seal_json(key, occurrence, content)
         session.add(occurrence)
         if not is_first:
-            append_entry(
-                session, caller.actor, Action.OCCURRENCE_ADDED, media.case_id, occurrence.id
-            )
+            action = Action.OCCURRENCE_ADDED
+            append_entry(session, caller.actor, action, media.case_id, occurrence.id)
         return RecordedPost(occurrence.id, is_new=True)
 
     def add_occurrence(
@@ -270,7 +259,8 @@ class Cases:
 
         ``media_id`` may be ``None`` if the case has one medium only. ``InvalidRequest`` if the
         medium does not belong to the case, or none is named and the case has several, or the
-        occurrence is empty; ``TooManyOccurrences`` as ``note``.
+        occurrence is empty; ``TooManyOccurrences`` as
+        ``record_post``.
         """
         # Stored before the transaction, so that a slow store does not block other writers.
         stored = None
@@ -282,7 +272,7 @@ class Cases:
                 self._database.one_at_a_time(session, case.account_id)
                 lock_open_case(session, case_id)
                 medium = self._medium(session, case_id, media_id)
-                noted = self.note(session, caller, medium, sighting, stored)
+                recorded = self.record_post(session, caller, medium, sighting, stored)
         except DatabaseUnavailable:
             # The transaction may have been committed all the same. If it was not, the sweep of
             # orphans deletes the screenshot.
@@ -290,11 +280,11 @@ class Cases:
         except BaseException:
             self._discard(case_id, stored)
             raise
-        if noted is None or not noted.is_new:
+        if recorded is None or not recorded.is_new:
             self._discard(case_id, stored)
-        if noted is None:
+        if recorded is None:
             raise InvalidRequest("The occurrence is empty. Send a field or a screenshot with it.")
-        return noted
+        return recorded
 
     def _store_screenshot(
         self,
@@ -339,7 +329,7 @@ class Cases:
         self, sighting: Mapping[str, str | None], screenshot: Screenshot | None = None
     ) -> str:
         """Return the digest by which a post is recognised; another screenshot of it has its own."""
-        content: dict[str, Any] = {name: sighting.get(name) for name in _DISTINGUISHING}
+        content: dict[str, object] = {name: sighting.get(name) for name in _DISTINGUISHING}
         content["screenshot"] = screenshot and screenshot.sha256
         text = json.dumps(content, sort_keys=True, ensure_ascii=False)
         return self._blind_index.of("occurrence", text)
@@ -354,7 +344,7 @@ class Cases:
         if case.minor_at is not None:
             raise ImageryWithheld
         key = self._vault.case_key(case)
-        if not open_occurrence(key, occurrence)["screenshot"]:
+        if not open_post(key, occurrence).screenshot:
             raise NotFound
         with missing_as(NotFound, case_id=case_id, occurrence_id=occurrence_id):
             content = self._vault.read(screenshot_of(case_id, occurrence_id), key)
@@ -369,12 +359,42 @@ def media_key(media: Media, case_key: bytes) -> bytes:
     return unseal(case_key, media.wrapped_key, context_of("media-key", media.id))
 
 
-def open_occurrence(key: bytes, occurrence: Occurrence) -> dict[str, Any]:
-    """Return the content of an occurrence. A screenshot that has expired is not in it any more."""
+def open_post(key: bytes, occurrence: Occurrence) -> Post:
+    """Return an occurrence, opened with the key of its case. A screenshot that has expired is not
+    in it any more."""
     content = {"claimed": None, **open_json(key, occurrence)}  # 0.3.0 wrote none
     is_kept = occurrence.screenshot_expired_at is None
     content["screenshot"] = content["screenshot"] is not None and is_kept
-    return content
+    return Post(
+        id=occurrence.id,
+        media_id=occurrence.media_id,
+        recorded_at=occurrence.created_at,
+        **content,
+    )
+
+
+def _add_screenshot(
+    session: Session, caller: Caller, key: bytes, known: Occurrence, screenshot: Screenshot
+) -> None:
+    """Add a screenshot to an occurrence that has none."""
+    seal_json(key, known, {**open_json(key, known), "screenshot": screenshot.sha256})
+    append_entry(session, caller.actor, Action.SCREENSHOT_ADDED, known.case_id, known.id)
+
+
+def _drop_claims(
+    session: Session,
+    caller: Caller,
+    key: bytes,
+    known: Occurrence,
+    sighting: Mapping[str, str | None],
+) -> None:
+    """Drop what a capture alone claimed of an occurrence, and a person now states as well."""
+    content = open_json(key, known)
+    before, claimed = content.get("claimed") or [], sighting.get("claimed") or ()
+    still = [n for n in before if n in claimed or sighting.get(n) != content[n]]
+    if still != before:
+        seal_json(key, known, {**content, "claimed": still})
+        append_entry(session, caller.actor, Action.OCCURRENCE_STATED, known.case_id, known.id)
 
 
 def _lacks_screenshot(key: bytes, occurrence: Occurrence) -> bool:

@@ -19,7 +19,7 @@ from deepfake_service.accounts.read_audit import ReadAudit
 from deepfake_service.accounts.visibility import find_visible
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
 from deepfake_service.cases.case_lock import lock_case
-from deepfake_service.cases.cases import folder_of, material_of, open_occurrence
+from deepfake_service.cases.cases import folder_of, material_of, open_post
 from deepfake_service.evidence import chain_of_custody as custody
 from deepfake_service.evidence import editions
 from deepfake_service.evidence.bundle import zip_format
@@ -284,18 +284,13 @@ def _occurrences_of(session: Session, media: Media, key: bytes) -> list[dict[str
         .where(Occurrence.media_id == media.id)
         .order_by(Occurrence.created_at, Occurrence.id)
     ).all()
-    contents = [open_occurrence(key, row) for row in rows]
-    collectors = {content["collector"] for content in contents}
+    posts = [open_post(key, row) for row in rows]
+    collectors = {post.collector for post in posts}
     accounts = session.scalars(select(Account).where(Account.id.in_(collectors)))
     names = {account.id: account.name for account in accounts}
     return [
-        {
-            "id": row.id,
-            "recorded_at": iso_time(row.created_at),
-            **content,
-            "collector_name": names.get(content["collector"]),
-        }
-        for row, content in zip(rows, contents, strict=True)
+        {**post.model_dump(exclude={"media_id"}), "collector_name": names.get(post.collector)}
+        for post in posts
     ]
 
 

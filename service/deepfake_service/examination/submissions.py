@@ -199,7 +199,7 @@ class Submissions:
                 with contextlib.suppress(TooManyCallbacks):  # a job that had as many before
                     for callback in callbacks_of(session, key, submission.origin.capture):
                         add_callback(session, key, job, callback)
-            self._cases.note(session, caller, media, sighting)
+            self._cases.record_post(session, caller, media, sighting)
         return Accepted(job.id, created)
 
     def _existing(

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from deepfake_service.cases.posts import Post
 from deepfake_service.notices.kinds import Kind, NoticeField
 from deepfake_service.platform.clock import Day
 from deepfake_service.platform.texts.characters import readable, revealed, revealed_url
@@ -73,9 +74,7 @@ class WithoutConsent:
 class NoticeSubject:
     """What a notice is about, and to whom it is addressed."""
 
-    occurrences: Sequence[dict[str, Any]]
-    """``source_url``, ``platform``, ``account`` and ``captured_at`` of each place, and which of
-    them are ``claimed`` by a capture."""
+    posts: Sequence[Post]
     basis: Sequence[Basis]
     """Empty if it rests on a statement."""
     without_consent: WithoutConsent | None = None
@@ -118,7 +117,7 @@ def compose(
     if subject.minor:
         add("important", [t("minor", route=kind.if_minor.of(language))])
     add("finding", _grounds(subject, t))
-    add("about", _places(subject.occurrences, t))
+    add("about", _places(subject.posts, t))
     for name, field in kind.fields.items():
         if fields.get(name) is not None:
             lines = _lines(field, fields[name], t)
@@ -146,17 +145,16 @@ def _in_line(text: str) -> str:
     return revealed(" ".join(text.split()))
 
 
-def _places(occurrences: Sequence[dict[str, Any]], t: Words) -> list[str]:
+def _places(posts: Sequence[Post], t: Words) -> list[str]:
     lines = []
-    for number, occurrence in enumerate(occurrences, 1):
-        url, claimed = occurrence["source_url"], occurrence.get("claimed")
+    for number, post in enumerate(posts, 1):
+        url, claimed, captured = post.source_url, post.claimed, post.captured_at
         place = attributed("source_url", revealed_url(url), claimed, t) if url else t("no_url")
-        lines.append(f"{number}. {place}" if len(occurrences) > 1 else place)
-        captured = occurrence["captured_at"]
+        lines.append(f"{number}. {place}" if len(posts) > 1 else place)
         # Written by others: an account may be called anything.
         known = (
-            ("platform", _in_line(occurrence["platform"] or "")),
-            ("account", _in_line(occurrence["account"] or "")),
+            ("platform", _in_line(post.platform or "")),
+            ("account", _in_line(post.account or "")),
             ("captured_at", to_the_second(captured, t.language) if captured else ""),
         )
         lines += [
@@ -215,7 +213,7 @@ def _evidence(subject: NoticeSubject, t: Words) -> list[str]:
 def _enclosed(subject: NoticeSubject, t: Words) -> list[str]:
     lines = []
     if subject.captures:
-        count = len(subject.occurrences)
+        count = len(subject.posts)
         lines.append(t(f"captures_{subject.captures}", count=min(count, MAX_CAPTURES)))
         if count > MAX_CAPTURES:
             lines.append(t("captures_more"))

@@ -16,7 +16,7 @@ from deepfake_service.accounts.read_audit import ReadAudit
 from deepfake_service.accounts.visibility import OfCase, find_visible, visible_to
 from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.cases.case_lock import lock_open_case
-from deepfake_service.cases.cases import open_occurrence
+from deepfake_service.cases.cases import open_post
 from deepfake_service.cases.notice_history import NoticeHistory
 from deepfake_service.notices.basis import (
     basis_of,
@@ -111,14 +111,14 @@ class NoticeDesk:
             key = self._vault.case_key(case)  # another one if the case was emptied meanwhile
             reference = open_json(key, case)["reference"]
             occurrences = self._occurrences(session, case, request.occurrence_ids)
-            contents = [{"id": o.id, **open_occurrence(key, o)} for o in occurrences]
+            posts = [open_post(key, occurrence) for occurrence in occurrences]
             minor = case.minor_at is not None
             consent = request.without_consent
-            fields = kind.check(request.fields, contents, minor=minor, manipulated=not consent)
+            fields = kind.check(request.fields, posts, minor=minor, manipulated=not consent)
             if consent is not None and consent.stated_on > current_time(session).date() + A_DAY:
                 raise invalid_field("without_consent.stated_on", "in the future")
             require_shown("recipient", request.recipient, lines=False)
-            media = sorted({o.media_id for o in occurrences})
+            media = sorted({post.media_id for post in posts})
             basis = [
                 basis_of(session, self._vault, case, media_id, request.reports)
                 for media_id in media
@@ -128,7 +128,7 @@ class NoticeDesk:
                 basis = [replace(b, reasons=[]) for b in basis]
             captures = request.captures if kind.needs_screenshot and not minor else None
             subject = NoticeSubject(
-                contents,
+                posts,
                 basis,
                 recipient=request.recipient,
                 reference=reference,

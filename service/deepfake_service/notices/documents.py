@@ -22,12 +22,11 @@ from deepfake_models.sandbox.decoder import Decoder
 from deepfake_service.accounts.organisation import Sender
 from deepfake_service.audit.log import Action, Actor, append_entry
 from deepfake_service.cases.case_lock import lock_open_case
-from deepfake_service.cases.cases import folder_of, open_occurrence, screenshot_of
+from deepfake_service.cases.cases import folder_of, open_post, screenshot_of
 from deepfake_service.cases.notice_history import NoticeHistory
 from deepfake_service.evidence.signing_keys import SigningKeys
 from deepfake_service.notices.compose import MAX_CAPTURES, Capture, notice_data, notice_pdf
 from deepfake_service.notices.kinds import kind_of
-from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Notice, NoticeEvent, Occurrence, new_id
 from deepfake_service.platform.db.enums import NoticeEventKind, NoticeState
 from deepfake_service.platform.errors import ImageryWithheld, NotFound, NoticeRefused, RecordAltered
@@ -116,10 +115,9 @@ class NoticeDocuments:
     def _capture(
         self, actor: Actor, occurrence: Occurrence, key: bytes, *, blurred: bool
     ) -> Capture:
-        content = open_occurrence(key, occurrence)
-        at, claimed = str(iso_time(occurrence.created_at)), content["claimed"]
-        capture = Capture(content["source_url"], content["captured_at"], at, claimed=claimed)
-        if not content["screenshot"]:
+        post = open_post(key, occurrence)
+        capture = Capture(post.source_url, post.captured_at, post.recorded_at, claimed=post.claimed)
+        if not post.screenshot:
             return capture
         try:
             file = self._vault.read(screenshot_of(occurrence.case_id, occurrence.id), key)

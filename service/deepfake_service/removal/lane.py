@@ -14,7 +14,7 @@ from functools import partial
 from sqlalchemy import and_, exists, func, select, update
 from sqlalchemy.orm import aliased
 
-from deepfake_service.cases.cases import open_occurrence
+from deepfake_service.cases.cases import open_post
 from deepfake_service.platform.chores import Lane
 from deepfake_service.platform.db import Case, Database, Notice, Occurrence, Watch
 from deepfake_service.platform.errors import NotFound
@@ -151,7 +151,7 @@ class LookLane(Lane[DueLook]):
                 raise NotFound
             notice = session.get_one(Notice, watch.notice_id)
             key = self._vault.case_key(session.get_one(Case, occurrence.case_id))
-            url: str = open_occurrence(key, occurrence)["source_url"]
+            url = open_post(key, occurrence).source_url or ""
             memory = memory_of(key, last_look(session, due.occurrence_id))
         at = self._database.clock()
         observation, page = self._looker.look(url, at, memory, partial(self._never_there, due.host))

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
 from deepfake_service.cases.case_lock import lock_open_case
-from deepfake_service.cases.cases import open_occurrence, screenshot_of_look
+from deepfake_service.cases.cases import open_post, screenshot_of_look
 from deepfake_service.evidence.bundle.look_format import MOST_FOR_PEOPLE, signed_look
 from deepfake_service.evidence.signing_keys import SigningKeys
 from deepfake_service.platform.clock import CLIENT_SKEW, iso_time
@@ -178,7 +178,7 @@ class Looks:
             "note": new.note,
             "screenshot_sha256": screenshot_sha256,
         }
-        url = open_occurrence(key, post)["source_url"]
+        url = open_post(key, post).source_url
         signer = self._keys.current().statement
         envelope, look.sha256 = signed_look(url, predicate, observation.text, signer)
         memory = observation.memory

@@ -7,7 +7,7 @@ median of the removed ones alone would favour what is removed fast.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -18,7 +18,8 @@ from sqlalchemy import func, select
 
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import visible_to
-from deepfake_service.cases.cases import open_occurrence
+from deepfake_service.cases.cases import open_post
+from deepfake_service.cases.posts import Post
 from deepfake_service.platform.answers import Published
 from deepfake_service.platform.db import Case, Database, Look, Notice, Occurrence, Watch
 from deepfake_service.platform.db.enums import NoticeState, WatchState
@@ -148,22 +149,20 @@ class RemovalStatistics:
 
         with self._database.read() as session:
             now, rows = self._database.clock(), session.execute(wanted).all()
-            opened = opened_rows(
-                rows, lambda row: open_occurrence(self._vault.case_key(row[3]), row[2])
-            )
+            opened = opened_rows(rows, lambda row: open_post(self._vault.case_key(row[3]), row[2]))
             return [_follow(row[0], row[1], post, row[4], now) for row, post in opened]
 
 
 def _follow(
     watch: Watch,
     notice: Notice,
-    post: Mapping[str, str | None],
+    post: Post,
     looked_at: datetime | None,
     now: datetime,
 ) -> FollowedPost:
     assert notice.sent_at is not None
-    host = host_of(post["source_url"])
-    platform = site_of(host) if host else str(post["platform"] or "–").casefold().strip()
+    host = host_of(post.source_url)
+    platform = site_of(host) if host else str(post.platform or "–").casefold().strip()
     counted = _GROUPS.get(watch.state, "unclear")
     removed_at = watch.gone_at
     # A person's answer counts where looks say nothing else.

@@ -12,7 +12,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session, defer
 
 from deepfake_service.audit.log import Action
-from deepfake_service.cases.cases import BlindIndex, open_occurrence
+from deepfake_service.cases.cases import BlindIndex, open_post
 from deepfake_service.evidence.bundle.look_format import predicate_of
 from deepfake_service.platform.db import Look, Notice, Occurrence, Watch, current_time, new_id
 from deepfake_service.platform.db.enums import NoticeState, WatchState
@@ -109,9 +109,9 @@ def _move(watch: Watch, found: Conclusion, newest: Look) -> set[Action]:
 
 def _site_of_post(key: bytes, occurrence: Occurrence) -> str | None:
     """Return the site of a post that can be looked at; ``None`` for others."""
-    url = open_occurrence(key, occurrence)["source_url"]
+    url = open_post(key, occurrence).source_url
     host = host_of(url)
-    return site_of(host) if host and urlsplit(url).scheme in ("http", "https") else None
+    return site_of(host) if host and urlsplit(url or "").scheme in ("http", "https") else None
 
 
 def _recorded_looks(session: Session, key: bytes, occurrence_id: str) -> list[RecordedLook]:

@@ -13,6 +13,8 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import find_visible, may_delete
+from deepfake_service.cases.cases import open_post
+from deepfake_service.cases.posts import Post
 from deepfake_service.evidence.bundle.builder import VERDICT
 from deepfake_service.evidence.bundle.zip_format import member
 from deepfake_service.evidence.editions import IssuedEdition, editions_of
@@ -27,7 +29,7 @@ from deepfake_service.platform.errors import (
     ServiceError,
 )
 from deepfake_service.platform.storage import Vault
-from deepfake_service.review.queries import Queries, job_rows, occurrences_json
+from deepfake_service.review.queries import Queries, job_rows
 from deepfake_service.review.reviews import (
     OnHold,
     Opinion,
@@ -50,7 +52,7 @@ class ItemPage:
     job: Item
     others: list[PlainJob]
     """The other examinations of the same file, with other numbers of frames."""
-    occurrences: list[dict[str, Any]]
+    occurrences: list[Post]
     more_occurrences: bool
     place: Place | None
     reviews: list[Opinion]
@@ -130,8 +132,8 @@ class ItemPages:
         others = session.execute(of_file.order_by(Job.created_at, Job.id).limit(LISTED))
         occurrences = session.scalars(seen.limit(LISTED + 1)).all()
         waiting = [job.id] if job.state == JobState.QUEUED else []
-        posts = occurrences_json(occurrences[:LISTED], key)
-        captures = {post.get("capture") for post in posts} - {None}
+        posts = [open_post(key, occurrence) for occurrence in occurrences[:LISTED]]
+        captures = {post.capture for post in posts} - {None}
         items = select(func.count(Job.id)).where(Job.case_id == case.id)
         kept = select(func.max(Media.expires_at)).where(
             Media.capture_id.in_(captures), Media.blob.is_not(None)

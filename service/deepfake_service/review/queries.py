@@ -19,10 +19,10 @@ from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.read_audit import ReadAudit
 from deepfake_service.accounts.visibility import find_visible, is_kept, may_delete, visible_to
 from deepfake_service.audit.log import Action, append_entry
-from deepfake_service.cases.cases import media_key, open_occurrence
+from deepfake_service.cases.cases import media_key, open_post
+from deepfake_service.cases.posts import Post
 from deepfake_service.evidence.chain_of_custody import altered_jobs
 from deepfake_service.evidence.listings import open_listing, open_reasons
-from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Job, Listing, Media, Occurrence
 from deepfake_service.platform.db.enums import (
     DENSE,
@@ -203,7 +203,7 @@ class Queries:
         ids: tuple[str, ...] | None = None,
         limit: int = MAX_PAGE,
         cursor: str | None = None,
-    ) -> ListPage[dict[str, Any]]:
+    ) -> ListPage[Post]:
         """Return a page of the occurrences of a case, newest first. It can be restricted. The
         caller audits that the case is read."""
         statement = select(Occurrence).where(
@@ -217,9 +217,9 @@ class Queries:
             rows, following = page_of(session, statement, Occurrence, limit, cursor)
             case, _ = find_visible(session, caller, Case, case_id)
         key = self._vault.case_key(case)
-        return ListPage(occurrences_json([row[0] for row in rows], key), following)
+        return ListPage([open_post(key, row[0]) for row in rows], following)
 
-    def occurrence(self, caller: Caller, case_id: str, occurrence_id: str) -> dict[str, Any]:
+    def occurrence(self, caller: Caller, case_id: str, occurrence_id: str) -> Post:
         """Return one occurrence of a case, of which the caller has just recorded it."""
         (found,) = self.occurrences(caller, case_id, ids=(occurrence_id,)).rows
         return found
@@ -394,19 +394,6 @@ def _visible_row(session: Session, caller: Caller, job_id: str) -> JobRow:
     """Return the row of a job; ``NotFound`` as ``find_visible``."""
     find_visible(session, caller, Job, job_id)
     return session.execute(job_rows().where(Job.id == job_id)).one()
-
-
-def occurrences_json(occurrences: Sequence[Occurrence], key: bytes) -> list[dict[str, Any]]:
-    """Return the content of occurrences, decrypted with the key of their case."""
-    return [
-        {
-            "id": o.id,
-            "media_id": o.media_id,
-            "recorded_at": iso_time(o.created_at),
-            **open_occurrence(key, o),
-        }
-        for o in occurrences
-    ]
 
 
 def _expiry_of(job: Job, media: Media) -> datetime | None:

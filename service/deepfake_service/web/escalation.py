@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from deepfake_service.cases.posts import Post
 from deepfake_service.notices.kinds import KINDS, kind_of
 from deepfake_service.platform.texts.formatting import attributed, to_the_second
 from deepfake_service.platform.texts.i18n import words
@@ -22,16 +23,14 @@ def followers_of(notice: Mapping[str, Any]) -> list[str]:
     return [kind.id for kind in KINDS.values() if notice["kind"] in kind.follows]
 
 
-def left_of(
-    posts: Sequence[Mapping[str, Any]], lines: Mapping[str, PostTimeline]
-) -> list[Mapping[str, Any]]:
+def left_of(posts: Sequence[Post], lines: Mapping[str, PostTimeline]) -> list[Post]:
     """Return the posts of a notice that are not known to be gone."""
-    return [post for post in posts if not lines[post["id"]].gone_at]
+    return [post for post in posts if not lines[post.id].gone_at]
 
 
 def account_of(
     notice: Mapping[str, Any],
-    posts: Sequence[Mapping[str, Any]],
+    posts: Sequence[Post],
     lines: Mapping[str, PostTimeline],
     language: str,
 ) -> str:
@@ -51,8 +50,8 @@ def account_of(
         at = to_the_second(notice["answered_at"], language)
         said.append(t("earlier_answer", outcome=t.of("states", notice["state"]), at=at))
     for post in left_of(posts, lines):
-        line, url = lines[post["id"]], post["source_url"]
-        place = attributed("source_url", url, post["claimed"], t) if url else t("no_url")
+        line, url = lines[post.id], post.source_url
+        place = attributed("source_url", url, post.claimed, t) if url else t("no_url")
         if line.result is None:
             said.append(t("earlier_not_looked", url=place))
             continue

@@ -173,7 +173,7 @@ def get_case(case_id: Id, visit: Reader, cursor: Cursor = None, seen: Cursor = N
     of_case = Filters(case_id=case_id)
     items = queries.jobs(caller, of_case, queries.plain, limit=ITEMS_PER_PAGE, cursor=cursor)
     posts = queries.occurrences(caller, case_id, limit=OCCURRENCES_PER_PAGE, cursor=seen)
-    media = {job.media_id for job in items.rows} | {post["media_id"] for post in posts.rows}
+    media = {job.media_id for job in items.rows} | {post.media_id for post in posts.rows}
     of_media = Filters(case_id=case_id, media=tuple(media), order=Order.OLDEST)
     return visit.page(
         "case.html",
@@ -185,7 +185,7 @@ def get_case(case_id: Id, visit: Reader, cursor: Cursor = None, seen: Cursor = N
         deletable=queries.case_deletable(caller, case_id),
         able=[account.name for account in accounts if may_review(account)],
         seen=posts,
-        lines=services.posts.timelines(caller, case_id, [o["id"] for o in posts.rows]),
+        lines=services.posts.timelines(caller, case_id, [post.id for post in posts.rows]),
         names={
             key: item.name
             for item in queries.jobs(caller, of_media, queries.item).rows

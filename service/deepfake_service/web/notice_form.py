@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import TypeAdapter, ValidationError
 
 from deepfake_service.accounts.organisation import Organisation
+from deepfake_service.cases.posts import Post
 from deepfake_service.http.problems import invalid_fields, problem_of
 from deepfake_service.notices.basis import ReportChoice
 from deepfake_service.notices.compose import WithoutConsent
@@ -22,6 +23,7 @@ from deepfake_service.platform.networks import host_of
 from deepfake_service.platform.pagination import MAX_PAGE, Filters, ListPage
 from deepfake_service.platform.texts.fields import NEVER_COPIED
 from deepfake_service.platform.texts.i18n import LANGUAGES
+from deepfake_service.review.shapes import Item
 from deepfake_service.web.escalation import account_of, left_of
 from deepfake_service.web.pages import Form, Id, PageRoute, Reader, Visit, redirect
 
@@ -36,7 +38,24 @@ CONSENT = TypeAdapter(WithoutConsent)
 CONSENT_FIELD = "without_consent."
 REPORTS = get_args(ReportChoice)
 T = TypeVar("T")
-Posts = Sequence[Mapping[str, Any]]
+
+
+class OfferedPost(Post):
+    """A post that a notice can be about."""
+
+    job: Item | None
+    """The newest job of its file."""
+    pictured: str | None
+    """The item with a picture of the file."""
+    lacks: list[str]
+    """What the kind of notice needs and it has not."""
+    reasons: list[str]
+    """The reasons of the finding about its file."""
+    obstacle: str | None
+    """Why no notice can be made about it."""
+
+
+Posts = Sequence[OfferedPost]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +133,7 @@ def _following(visit: Visit, case_id: str, kind: Kind, after: str) -> NoticeForm
         language: dict.fromkeys(telling, account_of(notice, posts, lines, language))
         for language in LANGUAGES
     }
-    left = frozenset(post["id"] for post in left_of(posts, lines))
+    left = frozenset(post.id for post in left_of(posts, lines))
     return NoticeForm(case_id, kind, None, None, earlier, left)
 
 
@@ -193,8 +212,8 @@ def _form_page(
     kind, services, caller = notice_form.kind, visit.services, visit.caller
     case = services.queries.brief(caller, notice_form.case_id)
     chosen = set(values.get("occurrences", "").split())
-    posts = _posts(visit, notice_form, chosen, values, minor=case.minor)
-    usable = [post for post in posts.rows if not post["obstacle"]]
+    posts = _offered_posts(visit, notice_form, chosen, values, minor=case.minor)
+    usable = [post for post in posts.rows if not post.obstacle]
     offered = usable or posts.rows
     organisation = services.sender.organisation()
     known = _recipient_before(visit, kind, case.id, offered)
@@ -245,29 +264,34 @@ def _contacts(visit: Visit, kind: Kind, case_id: str) -> dict[str, tuple[str, st
     return found
 
 
-def _posts(
+def _offered_posts(
     visit: Visit, form: NoticeForm, chosen: set[str], given: Mapping[str, str], *, minor: bool
-) -> ListPage[dict[str, Any]]:
-    """Return the newest posts, and older ones that were chosen already. Each has its file, with the
-    newest job, what it lacks, the reasons of its finding, and why no notice can be made."""
+) -> ListPage[OfferedPost]:
+    """Return the newest posts, and older ones that were chosen already."""
     queries, caller, case_id = visit.services.queries, visit.caller, form.case_id
     listed = queries.occurrences(caller, case_id, media_id=form.media)
-    posts = listed.rows
-    if older := tuple(chosen - {post["id"] for post in posts})[:MAX_PAGE]:
-        posts = [*posts, *queries.occurrences(caller, case_id, ids=older).rows]
-    media = tuple({post["media_id"] for post in posts})
+    posts = list(listed.rows)
+    if older := tuple(chosen - {post.id for post in posts})[:MAX_PAGE]:
+        posts += queries.occurrences(caller, case_id, ids=older).rows
+    media = tuple({post.media_id for post in posts})
     items = queries.jobs(caller, Filters(case_id=case_id, media=media), queries.item).rows[::-1]
     newest = {item.media_id: item for item in items}
     pictured = {item.media_id: item.id for item in items if item.thumbnail}
     grounds = visit.services.notice_desk.grounds(caller, case_id, media)
+    offered = []
     for post in posts:
-        medium = post["media_id"]
-        post["job"], post["pictured"] = newest.get(medium), pictured.get(medium)
-        post["lacks"] = form.kind.missing_of(post, given, minor=minor)
-        found = grounds[medium]
-        post["reasons"] = found if isinstance(found, list) else []
-        post["obstacle"] = None if isinstance(found, list) else visit.translate(found.message)
-    return ListPage(posts, listed.next)
+        found = grounds[post.media_id]
+        offered.append(
+            OfferedPost(
+                **dict(post),
+                job=newest.get(post.media_id),
+                pictured=pictured.get(post.media_id),
+                lacks=form.kind.missing_of(post, given, minor=minor),
+                reasons=found if isinstance(found, list) else [],
+                obstacle=None if isinstance(found, list) else visit.translate(found.message),
+            )
+        )
+    return ListPage(offered, listed.next)
 
 
 def default_values(
@@ -290,9 +314,9 @@ def default_values(
     return values
 
 
-def _leading(posts: Posts) -> Mapping[str, Any] | None:
+def _leading(posts: Posts) -> OfferedPost | None:
     """Return the newest post that lacks nothing, or else the newest."""
-    return next((post for post in posts if not post["lacks"]), next(iter(posts), None))
+    return next((post for post in posts if not post.lacks), next(iter(posts), None))
 
 
 def recipient_of(kind: Kind, posts: Posts, language: str) -> str:
@@ -303,7 +327,7 @@ def recipient_of(kind: Kind, posts: Posts, language: str) -> str:
     post = _leading(posts)
     if kind.recipient != "platform" or post is None:
         return ""
-    return str(post["platform"] or place_of(post))
+    return str(post.platform or place_of(post))
 
 
 def _recipient_before(visit: Visit, kind: Kind, case_id: str, posts: Posts) -> str | None:
@@ -321,11 +345,11 @@ def posts_of_recipient(kind: Kind, posts: Posts) -> set[str]:
     post = _leading(posts)
     if kind.recipient == "platform" and post is not None:
         posts = [o for o in posts if place_of(o) == place_of(post)]
-    return {o["id"] for o in posts if not o["lacks"]} or {o["id"] for o in posts}
+    return {o.id for o in posts if not o.lacks} or {o.id for o in posts}
 
 
-def place_of(occurrence: Mapping[str, Any]) -> str:
+def place_of(post: Post) -> str:
     """Return what tells platforms apart: the name of a platform, or else the host of the URL."""
-    if occurrence["platform"]:
-        return str(occurrence["platform"]).casefold().strip()
-    return host_of(occurrence["source_url"]).removeprefix("www.")
+    if post.platform:
+        return post.platform.casefold().strip()
+    return host_of(post.source_url).removeprefix("www.")

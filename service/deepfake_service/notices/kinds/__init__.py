@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib.resources import files
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -18,10 +18,10 @@ from pydantic import (
     Field,
     JsonValue,
     ValidationError,
-    create_model,
     model_validator,
 )
 
+from deepfake_service.cases.posts import Post
 from deepfake_service.platform.errors import FieldError, InvalidRequest, NotFound
 from deepfake_service.platform.texts.fields import TYPES, field_error_of
 
@@ -96,7 +96,7 @@ class NoticeField(_Part):
             raise ValueError("for_minors and default must be among the choices")
         return self
 
-    def declaration(self) -> tuple[Any, Any]:
+    def declaration(self) -> tuple[object, object]:
         """Return the type of the field and its description, as Pydantic takes them."""
         values = tuple(choice.value for choice in self.choices)
         kind = TYPES[self.type] if self.type != "choice" else Literal[values]
@@ -111,7 +111,7 @@ class NoticeField(_Part):
         }
         if self.example:
             about |= {"example_ko": self.example.ko, "example_en": self.example.en}
-        default: Any = None if self.optional else ...
+        default = None if self.optional else ...
         return kind, Field(default, description=self.label.en, json_schema_extra=about)
 
 
@@ -174,17 +174,22 @@ class Kind(_Part):
     @cached_property
     def model(self) -> type[BaseModel]:
         """The Pydantic model of its fields."""
-        declared: dict[str, Any] = {n: field.declaration() for n, field in self.fields.items()}
-        return create_model(self.id, __doc__=self.law.en, __config__=_Part.model_config, **declared)
+        declared = {name: field.declaration() for name, field in self.fields.items()}
+        content: dict[str, object] = {name: about for name, (_, about) in declared.items()}
+        content["__annotations__"] = {name: kind for name, (kind, _) in declared.items()}
+        content |= {"__doc__": self.law.en, "__module__": __name__}
+        model = type(self.id, (_Part,), content)
+        assert issubclass(model, BaseModel)
+        return model
 
     def check(
         self,
-        given: Mapping[str, Any],
-        posts: Sequence[Mapping[str, Any]],
+        given: Mapping[str, object],
+        posts: Sequence[Post],
         *,
         minor: bool,
         manipulated: bool = True,
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         """Return the fields of a notice about ``posts``, validated, as JSON; ``InvalidRequest``,
         naming every field that is missing or invalid.
 
@@ -196,7 +201,7 @@ class Kind(_Part):
         content = dict(given)
         if minor:
             content = dict.fromkeys(self.waived_for_minors) | content
-        fields: dict[str, Any] = {}
+        fields: dict[str, object] = {}
         try:
             fields = self.model.model_validate(content).model_dump(mode="json")
         except ValidationError as error:
@@ -214,7 +219,7 @@ class Kind(_Part):
         if not posts:
             invalid.append(FieldError("occurrence_ids", "choose at least one post"))
         invalid += [
-            FieldError(f"occurrences.{post['id']}.{name}", "missing; add it")
+            FieldError(f"occurrences.{post.id}.{name}", "missing; add it")
             for post in posts
             for name in self.missing_of(post, content, minor=minor)
         ]
@@ -223,9 +228,7 @@ class Kind(_Part):
             raise InvalidRequest(f"Missing or invalid fields: {names}.", errors=invalid)
         return fields
 
-    def missing_of(
-        self, post: Mapping[str, Any], given: Mapping[str, Any], *, minor: bool
-    ) -> list[str]:
+    def missing_of(self, post: Post, given: Mapping[str, object], *, minor: bool) -> list[str]:
         """Return what a post lacks, ``source_url`` and ``screenshot``. The fields ``given`` in the
         notice may say where content without a URL is."""
         elsewhere = any(given.get(n) for n, field in self.fields.items() if field.replaces_url)
@@ -233,7 +236,7 @@ class Kind(_Part):
             "source_url": "url" in self.needs and not elsewhere,
             "screenshot": self.needs_screenshot and not minor,
         }
-        return [name for name, is_needed in needed.items() if is_needed and not post[name]]
+        return [name for name, is_needed in needed.items() if is_needed and not getattr(post, name)]
 
 
 def _load() -> dict[str, Kind]:

@@ -23,7 +23,7 @@ from deepfake_service.capture.claims import MAX_ATTEMPTS
 from deepfake_service.capture.links import ENDS
 from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.capture.registries import Registries
-from deepfake_service.cases.cases import open_occurrence
+from deepfake_service.cases.cases import open_post
 from deepfake_service.evidence.bundle.steps import ExitCode
 from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
@@ -107,12 +107,12 @@ async def test_a_link_becomes_the_same_signed_record_as_a_file(
         post = session.scalars(select(Occurrence)).one()
         case = session.get_one(Case, shown["case_id"])
         key = service.app.state.shared.services.captures._vault.case_key(case)
-        sighting = open_occurrence(key, post)
-    assert sighting["source_url"] == url
-    assert sighting["captured_at"] == fetch["began_at"]
-    assert sighting["tool"].startswith("yt-dlp")
-    assert sighting["claimed"] == ["note"]  # the title
-    assert sighting["capture"] == shown["id"]
+        sighting = open_post(key, post)
+    assert sighting.source_url == url
+    assert sighting.captured_at == fetch["began_at"]
+    assert sighting.tool.startswith("yt-dlp")
+    assert sighting.claimed == ["note"]  # the title
+    assert sighting.capture == shown["id"]
 
 
 async def test_whose_the_host_is_stands_in_the_signed_record(

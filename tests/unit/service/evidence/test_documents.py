@@ -23,7 +23,7 @@ from deepfake_service.platform.texts.formatting import day, to_the_second
 from deepfake_service.platform.texts.i18n import load, words
 from tests.support import exhibits, footage
 from tests.support.documents import leaves, report_texts
-from tests.support.notices import BASIS, GOOD, SEEN
+from tests.support.notices import BASIS, GOOD, SEEN, seen
 from tests.support.translations import faults
 
 LATIN = re.compile(r"[A-Za-z]{2,}")
@@ -100,7 +100,7 @@ def test_documents_say_what_of_a_post_a_capture_alone_claims() -> None:
     dossier, claimed = exhibits.dossier(b""), {"claimed": ["source_url", "captured_at"]}
     dossier["occurrences"][0] |= claimed
     document = verdict_document(dossier, exhibits.material(b""))
-    subject = NoticeSubject([SEEN[0] | claimed], BASIS)
+    subject = NoticeSubject([seen(**claimed)], BASIS)
     for language, told in (
         ("en", "(according to the handed-in capture)"), ("ko", "(제출된 채증 파일에 따름)"),
     ):  # fmt: skip
@@ -277,7 +277,10 @@ def test_a_korean_notice_has_no_english_in_it(kind: str, minor: bool) -> None:
     basis = [told, replace(told, sha256="cd" * 32, verdict="inconclusive", reviewers=1)]
     notice = compose(KINDS[kind], fields, NoticeSubject(SEEN, basis, minor=minor), language="ko")
     free = {name: value for name, value in given.items() if not declared[name].choices}
-    assert latin(text_of(notice), [free, SEEN, "ab" * 32, "cd" * 32]) == set()
+    assert (
+        latin(text_of(notice), [free, [post.model_dump() for post in SEEN], "ab" * 32, "cd" * 32])
+        == set()
+    )
 
 
 @pytest.mark.parametrize("catalogue", ["report", "notice"])

@@ -10,7 +10,7 @@ from deepfake_service.notices.kinds import KINDS
 from deepfake_service.platform.db import Notice, NoticeEvent
 from deepfake_service.platform.errors import InvalidRequest
 from deepfake_service.platform.texts.characters import hidden, revealed, revealed_url
-from tests.support.notices import BASIS, GOOD, LONG, RLO, SEEN, confirmed, drafted
+from tests.support.notices import BASIS, GOOD, LONG, RLO, SEEN, confirmed, drafted, seen
 from tests.unit.service.conftest import Service
 
 NAMES = {
@@ -65,7 +65,7 @@ def test_l4_a_reversal_is_refused_in_every_field_of_words(kind: str) -> None:
 
 
 def test_l4_what_others_wrote_shows_its_hidden_characters_in_text_and_pdf_alike() -> None:
-    place = {**SEEN[0], "account": f"good{RLO}lanosrep", "source_url": f"https://a.example/{RLO}x"}
+    place = seen(account=f"good{RLO}lanosrep", source_url=f"https://a.example/{RLO}x")
     fields = KINDS["eu-dsa-16"].check(GOOD["eu-dsa-16"], [place], minor=False)
     letter = compose(KINDS["eu-dsa-16"], fields, NoticeSubject([place], BASIS), language="en")
     assert "good[U+202E]lanosrep" in text_of(letter)

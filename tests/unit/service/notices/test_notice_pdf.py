@@ -31,7 +31,7 @@ from deepfake_service.platform.db import AuditEntry, Case, Notice
 from deepfake_service.platform.db.enums import Role
 from tests.support import footage
 from tests.support.documents import leaves
-from tests.support.notices import BASIS, GOOD, SEEN, confirmed
+from tests.support.notices import BASIS, GOOD, SEEN, confirmed, seen
 from tests.unit.service.conftest import Service
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
@@ -66,9 +66,9 @@ def test_the_statutory_form_has_its_cells_and_marks_what_was_chosen(language: st
 
 
 def test_a_long_form_and_a_long_letter_leave_nothing_out() -> None:
-    seen = [{**SEEN[0], "id": str(n), "source_url": f"https://example.org/{n}"} for n in range(60)]
+    posts = [seen(id=str(n), source_url=f"https://example.org/{n}") for n in range(60)]
     for kind in (FORM, "eu-dsa-16"):
-        letter = composed(kind, "ko", {}, occurrences=seen, captures="clear")
+        letter = composed(kind, "ko", {}, posts=posts, captures="clear")
         assert "50장" in text_of(letter)
         assert "나머지 화면 캡처는 파일로 따로 보냅니다." in text_of(letter)
         data = notice_data(KINDS[kind], letter, "ko", AT, SENDER)

@@ -6,12 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from deepfake_service.accounts.organisation import Organisation
+from deepfake_service.cases.posts import Post
 from deepfake_service.notices.kinds import KINDS
-from deepfake_service.web.notice_form import default_values, posts_of_recipient, recipient_of
+from deepfake_service.web.notice_form import (
+    OfferedPost,
+    default_values,
+    posts_of_recipient,
+    recipient_of,
+)
+from tests.support.notices import seen
 
 
-def post(name: str, platform: str | None, url: str | None = None) -> dict[str, Any]:
-    return {"id": name, "platform": platform, "source_url": url}
+def post(name: str, platform: str | None, url: str | None = None) -> Post:
+    return seen(id=name, platform=platform, source_url=url)
 
 
 POSTS = [
@@ -22,8 +29,12 @@ POSTS = [
 ]
 
 
-def posts(*lacking: str, of: Sequence[dict[str, Any]] = POSTS) -> list[dict[str, Any]]:
-    return [{**o, "lacks": ["source_url"] if o["id"] in lacking else []} for o in of]
+def posts(*lacking: str, of: Sequence[Post] = POSTS) -> list[OfferedPost]:
+    known: dict[str, Any] = {"job": None, "pictured": None, "reasons": [], "obstacle": None}
+    return [
+        OfferedPost(**dict(post), **known, lacks=["source_url"] if post.id in lacking else [])
+        for post in of
+    ]
 
 
 def test_a_platform_is_told_of_its_own_posts_only() -> None:

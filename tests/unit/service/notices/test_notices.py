@@ -27,7 +27,7 @@ from deepfake_service.platform.db import Notice
 from deepfake_service.platform.db.enums import NoticeState
 from deepfake_service.platform.errors import InvalidRequest, NotFound
 from deepfake_service.platform.texts.fields import STATEMENT_TOO_SHORT
-from tests.support.notices import BASIS, GOOD, LONG, SEEN
+from tests.support.notices import BASIS, GOOD, LONG, SEEN, seen
 
 OPTIONAL = {
     "kr-icna-44-7": {"earlier_notice"},
@@ -41,9 +41,9 @@ def korean_in(value: object) -> bool:
     return bool(re.search("[가-힣]", str(value)))
 
 
-def wrong(kind: str, given: dict[str, Any], seen: Any = SEEN, *, minor: bool = False) -> set[str]:
+def wrong(kind: str, given: dict[str, Any], posts: Any = SEEN, *, minor: bool = False) -> set[str]:
     with pytest.raises(InvalidRequest) as error:
-        KINDS[kind].check(given, seen, minor=minor)
+        KINDS[kind].check(given, posts, minor=minor)
     return {e.field for e in error.value.errors}
 
 
@@ -66,7 +66,7 @@ def test_every_field_has_a_provision_and_is_required(kind: str) -> None:
 
 def test_a_name_of_a_post_begins_no_line_of_the_letter() -> None:
     kind = KINDS["eu-dsa-16"]
-    post = {**SEEN[0], "account": "@x" + " " * 110 + "Captured: 2020-01-01"}
+    post = seen(account="@x" + " " * 110 + "Captured: 2020-01-01")
     fields = kind.check(GOOD[kind.id], [post], minor=False)
     letter = compose(kind, fields, NoticeSubject([post], BASIS), language="en")
     assert "@x Captured: 2020-01-01\n" in text_of(letter)
@@ -177,7 +177,7 @@ def test_a_statement_in_korean_needs_half_the_characters(statement: str, is_enou
 
 
 def test_a_url_and_a_screenshot_are_required_where_the_law_requires_them() -> None:
-    bare = [{**SEEN[0], "source_url": None, "screenshot": False}]
+    bare = [seen(source_url=None, screenshot=False)]
     assert wrong("eu-dsa-16", GOOD["eu-dsa-16"], bare) == {"occurrences.o1.source_url"}
     korean = GOOD["kr-tba-22-5"]
     assert wrong("kr-tba-22-5", korean, bare) == {
@@ -196,7 +196,7 @@ def test_a_notice_about_a_possible_minor_names_the_csam_procedure() -> None:
     assert "child sexual abuse" in text_of(words)
     assert wrong("kr-tba-22-5", GOOD["kr-tba-22-5"], minor=True) == {"fields.reason"}
     right = {**GOOD["kr-tba-22-5"], "reason": "child_sexual_exploitation"}
-    without_picture = [{**SEEN[0], "screenshot": False}]
+    without_picture = [seen(screenshot=False)]
     assert KINDS["kr-tba-22-5"].check(right, without_picture, minor=True)
 
 

@@ -26,7 +26,7 @@ MANY = 10_000
 COUNT = 210
 SEEN = (
     "source_url", "platform", "account", "captured_at", "note", "case_reference", "collector",
-    "tool", "screenshot",
+    "tool", "screenshot", "capture", "capture_sha256",
 )  # fmt: skip
 
 
@@ -161,7 +161,11 @@ async def test_a_large_case_is_shown_in_parts(service: Service) -> None:
         for n in range(COUNT):
             at = now + timedelta(minutes=n)
             media_id, seen_id = new_id(), new_id()
-            seen = {**dict.fromkeys(SEEN), "source_url": f"https://example.org/{n}"}
+            seen = {
+                **dict.fromkeys(SEEN),
+                "collector": caller.account_id,
+                "source_url": f"https://example.org/{n}",
+            }
             medium = Media(id=media_id, case_id=case_id, sha256="0" * 64, size=1, created_at=at)
             session.add(medium)
             session.flush()
