@@ -47,14 +47,7 @@ from deepfake_service.examination.webhook_deliveries import release_callbacks
 from deepfake_service.hashes.hash_bank import HashBank
 from deepfake_service.hashes.minor_flags import MinorFlags
 from deepfake_service.platform.db import Case, Database, Job, Media, current_time
-from deepfake_service.platform.db.enums import (
-    DENSE,
-    ENDED,
-    EVIDENCE,
-    OVERVIEW,
-    JobState,
-    RetentionPolicy,
-)
+from deepfake_service.platform.db.enums import ENDED, JobStage, JobState, RetentionPolicy
 from deepfake_service.platform.errors import DatabaseUnavailable, NotFound, StorageUnavailable
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.metrics import Metrics
@@ -184,7 +177,7 @@ class Examination:
         chunks = _chunks(frames, round(time.monotonic() - started))
         files.save(TIMELINE, dump_timeline(timeline))
         files.save_plan(chunks)
-        self._report(job_id, OVERVIEW, 0, len(frames), step_done=True)
+        self._report(job_id, JobStage.OVERVIEW, 0, len(frames), step_done=True)
         return len(chunks)
 
     def examine_chunk(self, job_id: str, number: int) -> None:
@@ -196,7 +189,7 @@ class Examination:
         chunks, overview = opened.files.plan()
         before = sum(len(chunk) for chunk in chunks[:number])
         total = sum(len(chunk) for chunk in chunks)
-        stage = OVERVIEW if overview is None or number < overview else DENSE
+        stage = JobStage.OVERVIEW if overview is None or number < overview else JobStage.DENSE
 
         def report(done: int, _: int) -> None:
             self._report(job_id, stage, before + done, total)
@@ -229,7 +222,7 @@ class Examination:
     def conclude(self, job_id: str, chunks: int) -> None:
         """Judge all ``chunks``, gather the material of the evidence, and end the job."""
         opened = self._open(job_id)
-        self._report(job_id, EVIDENCE, opened.job.done or 0, opened.job.total or 0)
+        self._report(job_id, JobStage.EVIDENCE, opened.job.done or 0, opened.job.total or 0)
         unable_to = opened.files.read(VERDICT)
         parts = [] if unable_to else [self._part(opened, number) for number in range(chunks)]
         verdict = load_verdict(unable_to) if unable_to else self._judge(opened, parts)
@@ -389,7 +382,7 @@ class Examination:
             return self._with_media(opened, SavedTimeline.of)
 
     def _report(
-        self, job_id: str, stage: str, done: int, total: int, *, step_done: bool = False
+        self, job_id: str, stage: JobStage, done: int, total: int, *, step_done: bool = False
     ) -> None:
         """Record how far the job is, or raise ``JobOver`` if it was cancelled meanwhile."""
         with self._database.write() as session:
@@ -398,7 +391,7 @@ class Examination:
                 raise JobOver
             if (job.stage, job.total) == (stage, total):
                 done = max(done, job.done)  # a chunk that is examined again takes nothing back
-            elif stage == OVERVIEW:
+            elif stage == JobStage.OVERVIEW:
                 job.overview = total
             job.stage, job.done, job.total = stage, done, total
             if step_done:

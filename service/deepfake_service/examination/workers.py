@@ -44,7 +44,7 @@ from deepfake_service.examination.queue import (
 )
 from deepfake_service.platform.db import Database, Job, Lease
 from deepfake_service.platform.db.columns import Moment
-from deepfake_service.platform.db.enums import AWAITING_MODEL, ENDED, UNFINISHED, JobState
+from deepfake_service.platform.db.enums import ENDED, UNFINISHED, JobStage, JobState
 from deepfake_service.platform.logs import logger
 
 # Other modules read these two where they use them, so that a program may have shorter ones.
@@ -187,7 +187,7 @@ class Rescue:
                 return  # a worker of its version has just started, or it was cancelled
             if unserved_s < (TAKE_OVER_S if job.started_at else UNCLAIMED_AFTER_S):
                 if job.state == JobState.RUNNING:
-                    job.state, job.stage = JobState.QUEUED, AWAITING_MODEL
+                    job.state, job.stage = JobState.QUEUED, JobStage.AWAITING_MODEL
                 return
             if row.app_version in self._versions_of(job.bundle_sha256):
                 # What was examined of it so far is not used.

@@ -24,14 +24,7 @@ from deepfake_service.cases.posts import Post
 from deepfake_service.evidence.chain_of_custody import altered_jobs
 from deepfake_service.evidence.listings import open_listing, open_reasons
 from deepfake_service.platform.db import Case, Database, Job, Listing, Media, Occurrence
-from deepfake_service.platform.db.enums import (
-    DENSE,
-    DISAGREEMENT,
-    OVERVIEW,
-    UNFINISHED,
-    JobState,
-    Role,
-)
+from deepfake_service.platform.db.enums import DISAGREEMENT, UNFINISHED, JobStage, JobState, Role
 from deepfake_service.platform.errors import ImageryWithheld, NotFound
 from deepfake_service.platform.pagination import (
     MAX_PAGE,
@@ -406,7 +399,7 @@ def _expiry_of(job: Job, media: Media) -> datetime | None:
 def _remaining_s(job: Job, now: datetime) -> int | None:
     """Return about how many seconds the frames planned so far take, by those that are finished. It
     counts from the beginning of the examination, so it grows while nothing is finished."""
-    if job.state != JobState.RUNNING or job.stage not in (OVERVIEW, DENSE):
+    if job.state != JobState.RUNNING or job.stage not in (JobStage.OVERVIEW, JobStage.DENSE):
         return None
     if job.started_at is None or not job.total:
         return None

@@ -63,7 +63,7 @@ class States(TypeDecorator[StrEnum]):
 _STATES: dict[int, tuple[type[StrEnum], ...]] = {
     16: (
         enums.CaptureState, enums.Decision, enums.DeliveryState, enums.EditionState,
-        enums.JobState, enums.LookResult, enums.NoticeEventKind, enums.Priority,
+        enums.JobStage, enums.JobState, enums.LookResult, enums.NoticeEventKind, enums.Priority,
         enums.RetentionPolicy, enums.Role, enums.WatchState,
     ),
     32: (enums.Finding, enums.NoticeState, Leaning, VerdictCode),

@@ -40,12 +40,16 @@ ENDED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobS
 UNFINISHED = frozenset(JobState) - ENDED
 REUSED = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED})
 """States of jobs that are returned for equal content. Jobs in other states are worth a retry."""
-OVERVIEW, DENSE, EVIDENCE = "overview", "dense", "evidence"
-"""The stages of a running job, in order."""
 
 
-AWAITING_MODEL = "awaiting_model"
-"""The stage of a job that was begun with a model bundle or version that no living worker has."""
+class JobStage(StrEnum):
+    """What a running job is at, in order, or what a queued one waits for."""
+
+    OVERVIEW = "overview"
+    DENSE = "dense"
+    EVIDENCE = "evidence"
+    AWAITING_MODEL = "awaiting_model"
+    """It was begun with a model bundle or version that no living worker has."""
 
 
 class Priority(StrEnum):

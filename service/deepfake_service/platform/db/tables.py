@@ -33,6 +33,7 @@ from deepfake_service.platform.db.enums import (
     Decision,
     DeliveryState,
     Finding,
+    JobStage,
     JobState,
     Priority,
     RetentionPolicy,
@@ -167,7 +168,7 @@ class Job(Base):
     frames: Mapped[int | None]
     bundle_sha256: Mapped[Digest]
     retention: Mapped[RetentionPolicy]
-    stage: Mapped[str | None] = mapped_column(String(16))
+    stage: Mapped[JobStage | None]
     done: Mapped[int] = mapped_column(default=0)
     total: Mapped[int | None]
     overview: Mapped[int | None]

@@ -16,7 +16,7 @@ from deepfake_service.examination import queue, workers
 from deepfake_service.examination.queue import CANCELLED, ENQUEUED, PENDING, JobQueue, job_version
 from deepfake_service.examination.workers import BEAT_S, LEASE_S, UNCLAIMED_AFTER_S, Rescue
 from deepfake_service.platform.db import AuditEntry, Job, Lease
-from deepfake_service.platform.db.enums import AWAITING_MODEL, JobState
+from deepfake_service.platform.db.enums import JobStage, JobState
 from tests.support.jobs import OF_TAKER, post_video
 from tests.unit.service.conftest import Service
 
@@ -168,7 +168,7 @@ async def test_a_job_that_was_begun_waits_for_its_model_and_is_then_examined_ane
     assert job_of(service, job_id).state == JobState.RUNNING, "its worker may still live"
     worker.look_for(2 * BEAT_S)
     job = job_of(service, job_id)
-    assert (job.state, job.stage) == (JobState.QUEUED, AWAITING_MODEL)
+    assert (job.state, job.stage) == (JobState.QUEUED, JobStage.AWAITING_MODEL)
     worker.look_for(TAKE_OVER_S - LEASE_S)
     assert row_of(service, job_id) == (PENDING, job_version(OF_JOBS))
     assert (job_of(service, job_id).bundle_sha256, steps_of(service, job_id)) == (OF_JOBS, 1)
