@@ -10,28 +10,15 @@ from pydantic import Field
 from deepfake_service.audit import log as audit_log
 from deepfake_service.http.auth import Auditor
 from deepfake_service.http.routing import api_router
-from deepfake_service.platform.answers import EXAMPLE_ID, ItemId, Published, Time
+from deepfake_service.platform.answers import EXAMPLE_ID, Published
 
 router = api_router("audit")
-
-
-class AuditEntryOut(Published):
-    """Who did what, when, to which item, and with which key."""
-
-    number: int = Field(description="Number of the entry, from 1 without gaps.")
-    at: Time = Field(description="When it was written.")
-    account: ItemId | None
-    """Id of the account that acted; null if the service did."""
-    key: str | None = Field(description="Id of the key that was used; null if the service acted.")
-    action: Annotated[str, Field(examples=["result.read"])] = Field(description="What was done.")
-    subject: ItemId | None = Field(description="Id of what it was done to.")
-    detail: str | None = Field(description="A code or an id that belongs to the action.")
 
 
 class AuditOut(Published):
     """Entries in the order in which they were written."""
 
-    entries: list[AuditEntryOut] = Field(description="The entries, oldest first.")
+    entries: list[audit_log.Entry] = Field(description="The entries, oldest first.")
 
 
 @router.get("/audit", summary="Read the audit log")
@@ -51,4 +38,4 @@ def read_audit_log(
         entries = audit_log.page(session, after=after, limit=limit, subject=subject)
     with call.state.database.write() as session:
         audit_log.append_entry(session, call.caller.actor, audit_log.Action.AUDIT_READ, subject)
-    return AuditOut.model_validate({"entries": [audit_log.entry_json(e) for e in entries]})
+    return AuditOut(entries=[audit_log.entry_of(row) for row in entries])

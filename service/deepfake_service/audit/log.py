@@ -17,14 +17,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Annotated
 
 import rfc8785
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import Field
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from deepfake_service.audit.journal import DELETIONS, protect
+from deepfake_service.platform.answers import ItemId, Published, Time
 from deepfake_service.platform.db import AuditEntry, current_time
 from deepfake_service.platform.db.row_authentication import is_authentic
 from deepfake_service.platform.errors import AuditBroken, InvalidCheckpoint
@@ -216,26 +219,39 @@ def append_entries(
             kind = PROTECTIONS[action]
             value = detail if action is Action.KEY_CHANGED else actor.account_id or detail
             if kind in DELETIONS:
-                value = str(entry_json(entry)["at"])
+                value = entry_of(entry).at
             protect(session, kind, subject, "" if action in LIFTED else value or "service")
     session.flush()
 
 
-def entry_json(entry: AuditEntry) -> dict[str, str | int | None]:
-    """Return an entry as it is hashed and exported."""
-    return {
-        "number": entry.number,
-        "at": entry.at.astimezone(UTC).isoformat(timespec="milliseconds"),
-        "account": entry.account_id,
-        "key": entry.key_id,
-        "action": entry.action,
-        "subject": entry.subject,
-        "detail": entry.detail,
-    }
+class Entry(Published):
+    """Who did what, when, to which item, and with which key."""
+
+    number: int = Field(description="Number of the entry, from 1 without gaps.")
+    at: Time = Field(description="When it was written.")
+    account: ItemId | None
+    """Id of the account that acted; null if the service did."""
+    key: str | None = Field(description="Id of the key that was used; null if the service acted.")
+    action: Annotated[str, Field(examples=["result.read"])] = Field(description="What was done.")
+    subject: ItemId | None = Field(description="Id of what it was done to.")
+    detail: str | None = Field(description="A code or an id that belongs to the action.")
+
+
+def entry_of(row: AuditEntry) -> Entry:
+    """Return a row as it is hashed and exported."""
+    return Entry(
+        number=row.number,
+        at=row.at.astimezone(UTC).isoformat(timespec="milliseconds"),
+        account=row.account_id,
+        key=row.key_id,
+        action=row.action,
+        subject=row.subject,
+        detail=row.detail,
+    )
 
 
 def _hash(entry: AuditEntry, previous: str) -> str:
-    content = {**entry_json(entry), "previous": previous}
+    content = {**entry_of(entry).model_dump(), "previous": previous}
     return hashlib.sha256(rfc8785.dumps(content)).hexdigest()
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from deepfake_service.audit.log import START, Action, entry_json
+from deepfake_service.audit.log import START, Action, entry_of
 from deepfake_service.evidence.bundle.custody import check_chain, compare
 from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.platform.clock import iso_time
@@ -220,7 +220,10 @@ def _chain(session: Session, job: Job, entries: Entries) -> dict[str, Any]:
     for entry, _ in entries:
         if not is_authentic(session, entry):
             raise refuse(session, "audit", entry.number)
-    listed = [{**entry_json(e), "hash": e.hash, "previous": previous} for e, previous in entries]
+    listed = [
+        {**entry_of(e).model_dump(), "hash": e.hash, "previous": previous}
+        for e, previous in entries
+    ]
     try:
         check_chain(listed)
     except Failed as error:

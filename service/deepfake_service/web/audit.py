@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query, Response
@@ -53,7 +53,7 @@ class AuditQuery(BaseModel):
     """The time zone of the days, which is that of the page; not a filter by itself."""
 
     @property
-    def filtering(self) -> dict[str, Any]:
+    def filtering(self) -> dict[str, object]:
         """The filters that are set, as query parameters."""
         exclude = {"before"} if self.since or self.until else {"before", "zone"}
         return self.model_dump(exclude=exclude, exclude_defaults=True)
@@ -95,16 +95,16 @@ def get_audit(visit: Auditor, query: Annotated[AuditQuery, Query()]) -> Response
         audit_log.append_entry(session, caller.actor, audit_log.Action.AUDIT_READ, read)
         found = select(AuditEntry).where(*query.conditions(cases))
         newest = found.order_by(AuditEntry.number.desc()).limit(AUDIT_PAGE + 1)
-        entries = [audit_log.entry_json(row) for row in session.scalars(newest)]
+        entries = [audit_log.entry_of(row) for row in session.scalars(newest)]
         links, references = {}, {}
         if caller.role is Role.ADMIN:
             links = _links(session, entries)
-            subjects = {str(entry["subject"]) for entry in entries}
+            subjects = {str(entry.subject) for entry in entries}
             references = book.references(session, subjects)
     return visit.page(
         "audit.html",
         entries=entries[:AUDIT_PAGE],
-        older=entries[AUDIT_PAGE - 1]["number"] if len(entries) > AUDIT_PAGE else None,
+        older=entries[AUDIT_PAGE - 1].number if len(entries) > AUDIT_PAGE else None,
         links=links,
         references=references,
         query=query,
@@ -114,9 +114,9 @@ def get_audit(visit: Auditor, query: Annotated[AuditQuery, Query()]) -> Response
     )
 
 
-def _links(session: Session, entries: list[dict[str, Any]]) -> dict[str, str]:
+def _links(session: Session, entries: list[audit_log.Entry]) -> dict[str, str]:
     """Return the paths of the items, cases and notices that entries are about, by id."""
-    subjects = {entry["subject"] for entry in entries}
+    subjects = {entry.subject for entry in entries}
     return {
         row_id: f"/{folder}/{row_id}"
         for folder, model in PAGES

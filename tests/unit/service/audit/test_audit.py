@@ -18,7 +18,7 @@ from deepfake_service.audit.log import (
     Actor,
     Checkpoint,
     append_entry,
-    entry_json,
+    entry_of,
     page,
     verify,
 )
@@ -60,10 +60,10 @@ def test_a_log_that_nobody_touched_holds_and_reads_in_order(database: Database) 
         append_entry(session, SERVICE, Action.MEDIA_EXPIRED, "media-1", "after_verdict")
     with database.read() as session:
         assert verify(session).number == 6
-        entries = [entry_json(e) for e in page(session, after=4)]
-        assert [e["number"] for e in entries] == [5, 6]
-        assert entries[1]["account"] is None
-        assert entries[1]["detail"] == "after_verdict"
+        entries = [entry_of(e) for e in page(session, after=4)]
+        assert [e.number for e in entries] == [5, 6]
+        assert entries[1].account is None
+        assert entries[1].detail == "after_verdict"
         assert [e.number for e in page(session, subject="job-2")] == [3]
         assert len(page(session, limit=2)) == 2
 
