@@ -259,7 +259,7 @@ class Accounts:
 
     def _note_use(self, key: Key) -> None:
         """Note that a key is used now, with one write a day. The day alone is kept: it is enough to
-        find keys that nobody needs, and says nothing about anybody's hours of work."""
+        find keys that no one needs, and says nothing about a person's hours of work."""
         today = self._database.clock().date()
         if key.last_used_on is not None and key.last_used_on >= today:
             return

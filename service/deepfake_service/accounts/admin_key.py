@@ -46,7 +46,7 @@ def ensure_admin_key(database: Database, settings: Settings, *, terminal: bool) 
         account.disabled_at = None
         new = generate_key(account.id, None)
         if not terminal:
-            # Written before it is stored: a crash in between would lock everybody out.
+            # Written before it is stored: a crash in between would lock everyone out.
             replace_private(settings.data_dir / ADMIN_KEY_FILE, new.text + "\n")
         store_key(session, new, SERVICE)
     return new.text

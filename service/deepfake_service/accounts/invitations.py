@@ -1,4 +1,4 @@
-"""One-time invitations: the owner of an account creates its key, and nobody else sees it."""
+"""One-time invitations: the owner of an account creates its key, and no one else sees it."""
 
 from __future__ import annotations
 

@@ -103,6 +103,6 @@ def require_future(expires_at: datetime | None, now: datetime) -> None:
 def key_hash(text: str) -> str:
     """Return the SHA-256 of a key's text in hex."""
     # A slow hash (scrypt, Argon2) makes guessing dear where people choose the secret. 256 random
-    # bits cannot be guessed at any speed, and a slow hash on every request would only let anybody
+    # bits cannot be guessed at any speed, and a slow hash on every request would only let anyone
     # without a key keep the service busy.
     return hashlib.sha256(text.encode()).hexdigest()

@@ -38,7 +38,7 @@ PENDING_FOR = timedelta(minutes=5)
 _PENDING = b"pending-sign-in"
 FAILURES = 10
 """Wrong codes of an account in a row, in whatever sign-ins, after which none is accepted for a
-while: whoever has the key can begin any number of sign-ins."""
+while: a person who has the key can begin any number of sign-ins."""
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(hours=1), timedelta(days=1)
 """It doubles each time, until a right code is entered."""
 

@@ -1,4 +1,4 @@
-"""Checkpoints of the audit log that leave the machine, so that nobody there can rewrite the log.
+"""Checkpoints of the audit log that leave the machine, so that no one there can rewrite the log.
 
 They are in the service's own log, for a collector elsewhere, and are stored in object stores, whose
 locks make them immutable and keep the time at which each was stored.
@@ -43,7 +43,7 @@ class Checkpoints:
         document = point.signed(audit_key(self._database, self._keys))
         is_sent = True
         _log.info("audit_checkpoint", checkpoint=document)
-        # Each is an object of its own, which is never replaced. Another process may have stored it.
+        # Each is its own object, which is never replaced. Another process may have stored it.
         name = f"audit-checkpoint-{point.number:012}-{point.hash[:16]}.json"
         for store in self._stores:
             try:

@@ -8,7 +8,7 @@ under a key that the master key wraps.
 
 Both are sets. Of two rows about the same thing, the one of the higher version counts; in which
 order or how often the file is merged into the database (``retention/restoration.py``) does not
-matter. What the database lacks stays in the file: otherwise, whoever puts an older database in
+matter. What the database lacks stays in the file: otherwise, a person who puts an older database in
 place would only have to wait for a worker to overwrite it. Of deletions, both have the last ones.
 """
 
@@ -56,7 +56,7 @@ def protect(session: Session, kind: str, subject: str, value: str) -> None:
 
 
 def refuse_backup(database: Database) -> None:
-    """Raise ``DatabaseError`` if a database is a backup that nobody has restored."""
+    """Raise ``DatabaseError`` if a database is a backup that was not restored."""
     with database.read() as session:
         mark = session.get(Fact, BACKUP_FACT)
     if mark is not None:

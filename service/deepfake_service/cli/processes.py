@@ -51,7 +51,7 @@ def _prepared() -> Settings:
         log.warning("running_as_root")
         typer.echo(
             "The service runs as root: an attacker who exploits it controls the whole machine. "
-            "Run it as a user of its own; the unit and the compose file in deploy/ do.",
+            "Run it as its own user; the unit and the compose file in deploy/ do.",
             err=True,
         )
     return settings

@@ -35,7 +35,7 @@ signing = typer.Typer(help="Manage the keys that sign evidence.", no_args_is_hel
 def opened_records() -> Iterator[tuple[Settings, Database]]:
     """Open the database as a start does, and journal what the command did, also if it failed.
 
-    Without a service that runs, nobody else would, and a backup that is restored would undo it.
+    Without a service that runs, nothing else would, and a backup that is restored would undo it.
     ``SettingsError`` if there is no database, or it has no tables.
     """
     settings = load_settings()

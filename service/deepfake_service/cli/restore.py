@@ -106,7 +106,7 @@ def copy_backup(settings: Settings, backup: Path) -> None:
     private_folder(settings.data_dir)
     try:
         settings.data_dir.chmod(0o700)  # whatever modes it or the backup had
-        # Nobody changes a backup, which may be on a medium that cannot be written.
+        # No one changes a backup, which may be on a medium that cannot be written.
         address = f"{(backup / RECORDS_FILE).absolute().as_uri()}?immutable=1"
         with closing(sqlite3.connect(address, uri=True)) as records:
             if damage_of(records) is not None:

@@ -164,8 +164,8 @@ def _making_room(places: int) -> type[H11Protocol]:
 
 @contextlib.contextmanager
 def _operators_served(app: ASGIApp, listener: socket.socket) -> Iterator[None]:
-    """Serve the operators' paths of ``app`` while the context lasts, from a thread with an event
-    loop of its own: connections of clients cannot take these places."""
+    """Serve the operators' paths of ``app`` while the context lasts, from a thread with its own
+    event loop: connections of clients cannot take these places."""
 
     async def operations_only(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] in OPERATIONS:
@@ -257,7 +257,7 @@ def _greet(settings: Settings, listener: socket.socket, first: str | None, bundl
         lines.append(f"Administrator key, shown only once: {first}")
     else:
         lines.append(
-            f"Administrator key: saved in {settings.data_dir / ADMIN_KEY_FILE} until somebody "
+            f"Administrator key: saved in {settings.data_dir / ADMIN_KEY_FILE} until someone "
             "signs in to the console with it"
         )
     lines.append('API requests send it as "Authorization: Bearer KEY". Press Ctrl-C to stop.')

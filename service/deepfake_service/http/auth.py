@@ -134,7 +134,7 @@ def _authenticated(
             return state.accounts.authenticate(credentials.credentials)
         except NotAuthenticated as error:
             state.failed_sign_ins.record(request, credentials.credentials)
-            # One text for every reason: which keys exist or existed is nobody's business who has
+            # One text for every reason: which keys exist is no business of those who have
             # none. A client is only told whether it sent one.
             raise KeyRejected from error
     caller = browser_caller(request)

@@ -23,7 +23,7 @@ _log = logger("deepfake_service.chores")
 
 
 class Chore:
-    """A task that a thread of its own repeats every ``every_s`` seconds. A failure is logged, and
+    """A task that its own thread repeats every ``every_s`` seconds. A failure is logged, and
     the task is tried again at its next time."""
 
     def __init__(self, name: str, task: Callable[[], object], every_s: float) -> None:

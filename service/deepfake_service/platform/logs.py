@@ -82,7 +82,7 @@ def _without_content(_: object, __: str, event: EventDict) -> EventDict:
 
 
 def _counted(_: object, __: str, event: EventDict) -> EventDict:
-    """Count errors, most of which nobody would notice otherwise: what failed is tried again."""
+    """Count errors, most of which no one would notice otherwise: what failed is tried again."""
     if event["level"] in ("error", "critical"):
         is_own = str(event.get("logger", "")).startswith(OWN_LOGGERS)
         ERRORS.labels(event["event"] if is_own else OF_LIBRARIES).inc()

@@ -26,7 +26,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 _JOB_SECONDS = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 ENDED_STATES = ("succeeded", "failed", "cancelled", "expired")
 _REQUEST = ("method", "route")
-disable_created_metrics()  # type: ignore[no-untyped-call]  # second series that nobody reads
+disable_created_metrics()  # type: ignore[no-untyped-call]  # second series that no one reads
 
 GAUGES = {
     "deepfake_pictures_waiting": "Pictures of POST /v1/frames that wait for others.",
@@ -47,7 +47,7 @@ GAUGES = {
 
 
 class Metrics:
-    """The metrics of one app, in a registry of its own so that apps do not share them."""
+    """The metrics of one app, in its own registry so that apps do not share them."""
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()

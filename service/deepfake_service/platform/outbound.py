@@ -75,12 +75,13 @@ def resolved(host: str, port: int, resolvers: ThreadPoolExecutor | None = None) 
 
     One that is given up keeps its thread of ``resolvers`` for as long as the system asks.
     """
-    asked = resolvers or _resolvers
-    pending = asked.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    pending = (resolvers or _resolvers).submit(
+        socket.getaddrinfo, host, port, type=socket.SOCK_STREAM
+    )
     try:
         entries = pending.result(RESOLVE_S)
     except TimeoutError:
-        pending.cancel()  # unless it runs: nobody waits for it any more
+        pending.cancel()  # unless it runs: no one waits for it any more
         raise
     return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
 

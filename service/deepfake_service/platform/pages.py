@@ -106,7 +106,7 @@ class Page:
 
 
 class Pages:
-    """Fetches pages, each with a connection of its own."""
+    """Fetches pages, each over its own connection."""
 
     def __init__(
         self, *, allowed: CallbackHosts | None = None, tls: ssl.SSLContext | None = None

@@ -1,7 +1,7 @@
 """Deletion at a caller's request: cancel jobs, delete captures, shred cases, and the legal holds
 that prevent it.
 
-A case outlives its items: its reference and its notices stay until somebody deletes the case, or it
+A case outlives its items: its reference and its notices stay until a person deletes the case, or it
 expires. The last item takes the case's key with it, so that what was encrypted for the item cannot
 be read from freed blocks of the disk either.
 """
@@ -152,7 +152,7 @@ class Retention:
             if case is not None and case.wrapped_key is not None:
                 self._clear_if_empty(session, case)
         self._database.purge_deleted()
-        # If the process stops here, nobody can decrypt them, and the sweep of orphans deletes them.
+        # If the process stops here, no one can decrypt them, and the sweep of orphans deletes them.
         for blob in blobs:
             self._vault.blobs.delete(blob)
 
@@ -213,7 +213,7 @@ class Retention:
             if case.wrapped_key is not None:
                 self._clear_if_empty(session, case)
         self._database.purge_deleted()
-        # If the process stops here, nobody can decrypt the files, and the sweep of orphans deletes
+        # If the process stops here, no one can decrypt the files, and the sweep of orphans deletes
         # them and the bundle. A worker that reads the capture, or takes something out of it, finds
         # that it is gone.
         for blob in blobs:

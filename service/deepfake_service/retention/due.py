@@ -2,7 +2,7 @@
 
 A wrong hardware clock, a bad time server or a resumed virtual machine can set it years ahead, and
 everything would be past its retention. So each sweep remembers when it was. If the clock is more
-than a day from the last one, nothing is deleted until somebody has looked at the date.
+than a day from the last one, nothing is deleted until a person has looked at the date.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def due_media(periods: RetentionPeriods, at: datetime) -> Select[str]:
         Occurrence.screenshot_expired_at.is_(None),
         Occurrence.created_at <= at - periods.media_after_verdict,
     )
-    # As long after the awaited day as after a review: somebody has to look at it then.
+    # As long after the awaited day as after a review: a person has to look at it then.
     on_hold = exists().where(
         Job.media_id == Media.id,
         Job.finding == Finding.UNDECIDED,

@@ -6,7 +6,7 @@
 
 So a wrong clock or a mistyped setting deletes nothing before that can be noticed: the metric
 ``deepfake_deletions_marked`` rises first. What is no longer due, or was put under a legal hold,
-loses its mark. Nothing expires after a leap of the clock that nobody has confirmed.
+loses its mark. Nothing expires after a leap of the clock that no one has confirmed.
 """
 
 from __future__ import annotations

@@ -163,7 +163,7 @@ class Database:
     def purge_deleted(self) -> None:
         """Remove deleted rows from SQLite's write-ahead log: merge it, overwrite and truncate it.
 
-        Nobody can write while this waits for readers, so it must not outlast a lease. The next
+        No one can write while this waits for readers, so it must not outlast a lease. The next
         sweep tries again. The reserve for a full disk is set aside again once there is room.
         """
         if self._file is not None:

@@ -131,7 +131,7 @@ class Blob:
         """Return exactly ``length`` bytes from ``offset``. The range must be inside."""
         with _translating():
             part = obstore.get_range(self._store, self._name, start=offset, length=length)
-        return bytes(part)  # obstore returns a buffer type of its own
+        return bytes(part)  # obstore returns its own buffer type
 
 
 @contextmanager

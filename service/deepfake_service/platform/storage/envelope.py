@@ -1,6 +1,6 @@
 """Envelope encryption at rest: sealed values, sealed streams with random access, wrapped keys.
 
-Every case has a key of its own, wrapped by the master key; deleting the wrapped key shreds the
+Every case has its own key, wrapped by the master key; deleting the wrapped key shreds the
 case. Everything is encrypted with AES-256-GCM (NIST SP 800-38D) from the cryptography package.
 Streams are cut into chunks by the STREAM construction (Hoang, Reyhanitabar, Rogaway and Vizár,
 CRYPTO 2015): the number of a chunk and whether it is the last are part of its nonce and of its

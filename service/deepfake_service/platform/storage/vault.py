@@ -46,7 +46,7 @@ LONGEST_UPLOAD = timedelta(hours=1)
 """Within which the upload of a video must complete. Object stores date a blob by its beginning."""
 _BUFFER = READ_AHEAD_CHUNKS * 64 * 1024
 _PIECE = 1024 * 1024
-"""Bytes that the store is given at once: for each piece it changes to a thread of its own."""
+"""Bytes that the store is given at once: for each piece it changes to another thread."""
 
 
 @dataclass(frozen=True, slots=True)
