@@ -15,7 +15,8 @@ from deepfake_service.capture.browser import PageBrowser
 from deepfake_service.capture.fetches import Fetches, Way
 from deepfake_service.capture.imports import Imports
 from deepfake_service.capture.readers import CaptureReaders
-from deepfake_service.capture.registries import Registries
+from deepfake_service.capture.registries import Operator, Registries
+from deepfake_service.capture.shapes import Confinement, Fetch, Limits
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.capture_format import CAPTURE, RECORDS
 from deepfake_service.evidence.bundle.warc import Budget, records
@@ -69,6 +70,25 @@ async def hand_in(
 async def get(service: Service, path: str, role: Role = Role.ANALYST) -> httpx.Response:
     answer: httpx.Response = await service.client.get(path, headers=headers(service, role))
     return answer
+
+
+def fetch(operator: Operator | None = None, **post: str) -> Fetch:
+    """Return what is recorded of a link that was opened, with what its page said of the post."""
+    return Fetch(
+        began_at="2026-03-01T10:00:00.000+00:00",
+        ended_at="2026-03-01T10:00:09.000+00:00",
+        vantage="KR",
+        signed_in=False,
+        end="captured",
+        tools={"yt-dlp": "2026.10.26"},
+        user_agent="Mozilla/5.0",
+        post=post,
+        confinement=Confinement(missing=[]),
+        limits=Limits(bytes=100_000_000, seconds=300.0, connections=400, reached=None),
+        connections=[],
+        operator=operator,
+        picture=None,
+    )
 
 
 def fetches_of(

@@ -7,11 +7,10 @@ evidence is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
 import anyio.to_thread
 from pydantic import Field
@@ -22,11 +21,19 @@ from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.read_audit import ReadAudit
 from deepfake_service.accounts.visibility import find_visible
 from deepfake_service.audit.log import Action, append_entry
-from deepfake_service.capture.findings import FoundMedium, Integrity, Kind, Note, Page
+from deepfake_service.capture.findings import (
+    CapturedImage,
+    FoundMedium,
+    Integrity,
+    Kind,
+    Note,
+    Page,
+)
 from deepfake_service.capture.gate import ROOM_BYTES
 from deepfake_service.capture.registries import Operator
+from deepfake_service.capture.shapes import UNREAD, Content, FileRecord, HandedIn, NamedFile
 from deepfake_service.cases.case_lock import lock_open_case
-from deepfake_service.cases.cases import Cases, PostDetails
+from deepfake_service.cases.cases import Cases
 from deepfake_service.evidence.bundle.zip_format import sha256
 from deepfake_service.examination.submissions import Sealed, Submissions
 from deepfake_service.examination.webhook_deliveries import (
@@ -57,7 +64,7 @@ from deepfake_service.platform.errors import (
     ServiceError,
     invalid_field,
 )
-from deepfake_service.platform.storage import Vault, open_json, seal_json
+from deepfake_service.platform.storage import Vault
 from deepfake_service.platform.storage.blobs import missing_as
 from deepfake_service.platform.webhooks import Callback
 
@@ -76,21 +83,6 @@ UNPICTURED = {
     "failed": "The browser failed at this page.",
 }
 """Why there is no picture of a whole page, as a sentence."""
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class HandedIn:
-    """What a person says about a capture (the form of the Berkeley Protocol, annex IV)."""
-
-    post: PostDetails
-    title: str | None = None
-    captured_by: str | None = None
-    device: str | None = None
-    reached: str | None = None
-    """How the page was reached, such as signed in to an account."""
-    full_page: bool = False
-    """Whether the first picture shows the page as a whole, with its address and the time."""
-    examine_all: bool = False
 
 
 class CaptureFile(Published):
@@ -248,11 +240,8 @@ class Captures:
             at = capture.created_at
             media = [s.of_capture(capture, key, at, self._kept_for) for _, s in files]
             names = [name for name, _ in files]
-            content = {
-                "handed_in": asdict(handed_in),
-                "files": [{"media_id": m.id, "name": n} for m, n in zip(media, names, strict=True)],
-            }
-            seal_json(key, capture, content)
+            named = [NamedFile(media_id=m.id, name=n) for m, n in zip(media, names, strict=True)]
+            Content(handed_in=handed_in, files=named).seal(key, capture)
             session.add(capture)
             session.flush()
             session.add_all(media)
@@ -291,26 +280,32 @@ class Captures:
         webhooks = shown_webhooks(session, Delivery.capture_id.in_(ids))
         key = self._vault.case_key(case)
         return [
-            self._show(capture, open_json(key, capture), known, taken, webhooks[capture.id])
+            self._show(capture, Content.opened(key, capture), known, taken, webhooks[capture.id])
             for capture in session.scalars(captures)
         ]
 
     def _show(
         self,
         capture: Capture,
-        content: dict[str, Any],
+        content: Content,
         stored: Mapping[str, Media],
         chosen: Mapping[tuple[str, int], CapturedMedium],
         webhooks: list[ShownWebhook],
     ) -> ShownCapture:
         """Return a capture as it is shown, given its opened content."""
-        found: dict[str, Any] = content.get("found") or {}
-        fetch = content.get("fetch", {})
-        handed_in, named = content["handed_in"], content["files"]
-        about = found.get("files") or [{}] * len(named)
+        found, fetch = content.found or UNREAD, content.fetch
+        picture = fetch.picture if fetch else None
+        about: Sequence[FileRecord | None] = found.files or [None] * len(content.files)
+        told = asdict(content.handed_in)
         media = [
-            _medium(image, chosen.get((capture.id, image["number"])))
-            for image in found.get("media", [])
+            ShownMedium(
+                **image.model_dump(include=set(FoundMedium.model_fields)),
+                chosen=row is not None and row.failure is None,
+                job_id=row.job_id if row else None,
+                failure=row.failure if row else None,
+            )
+            for image in found.media
+            for row in [chosen.get((capture.id, image.number))]
         ]
         untaken = [m.size for m in media if m.chosen and not m.job_id]
         is_queued = capture.state == CaptureState.QUEUED
@@ -321,29 +316,29 @@ class Captures:
             case_id=capture.case_id,
             state=capture.state,
             reason=capture.reason,
-            detail=content.get("detail"),
+            detail=content.detail,
             waits=None if has_room else SHORT,
             created_at=capture.created_at.isoformat(timespec="milliseconds"),
             finished_at=iso_time(capture.finished_at),
             sha256=capture.sha256,
             kept=capture.blob is not None,
             collector=capture.account_id,
-            **handed_in.pop("post"),
-            **handed_in,
-            by_link=not named or "fetch" in content,
-            operator=fetch.get("operator"),
+            **told.pop("post"),
+            **told,
+            by_link=content.is_by_link,
+            operator=fetch.operator if fetch else None,
             files=[
-                _file({**file, **known}, stored.get(file["media_id"]))
-                for file, known in zip(named, about, strict=True)
+                _file(file, known, stored.get(file.media_id))
+                for file, known in zip(content.files, about, strict=True)
             ],
-            software=found.get("tools", []),
-            pages=found.get("pages", []),
+            software=found.tools,
+            pages=found.pages,
             media=media,
-            missing=found.get("minimum", {}).get("missing", []),
-            no_picture=UNPICTURED.get((fetch.get("picture") or {}).get("reason") or ""),
-            counts=found.get("counts", {}),
+            missing=found.minimum.missing,
+            no_picture=UNPICTURED.get(picture.reason or "") if picture else None,
+            counts=found.counts,
             webhooks=webhooks,
-            notes=found.get("notes", []),
+            notes=found.notes,
         )
 
     def bundle(self, caller: Caller, capture_id: str) -> bytes:
@@ -375,15 +370,15 @@ class Captures:
             find_visible(session, caller, Capture, capture_id)
             capture = session.get_one(Capture, capture_id)
             case = lock_open_case(session, capture.case_id)
-            content = open_json(self._vault.case_key(case), capture)
-            media = {m["number"]: m for m in (content.get("found") or {}).get("media", [])}
+            content = Content.opened(self._vault.case_key(case), capture)
+            media = {m.number: m for m in (content.found or UNREAD).media}
             wanted = offered(media.values()) if numbers is None else sorted(set(numbers))
             if unknown := [n for n in wanted if n not in media]:
                 raise invalid_field("media", f"the capture has no picture or video {unknown[0]}")
             if capture.state != CaptureState.CAPTURED or not wanted:
                 raise invalid_field("media", "the capture has none that can be examined")
             kept = {m.id for m in session.scalars(_files_of(capture_id)) if m.blob is not None}
-            if any(content["files"][media[n]["file"] - 1]["media_id"] not in kept for n in wanted):
+            if any(content.files[media[n].file - 1].media_id not in kept for n in wanted):
                 raise invalid_field(
                     "media", "the files of the capture were deleted; hand it in again"
                 )
@@ -393,30 +388,21 @@ class Captures:
         return self.read(caller, capture_id)
 
 
-def _file(file: dict[str, Any], stored: Media | None) -> CaptureFile:
+def _file(file: NamedFile, about: FileRecord | None, stored: Media | None) -> CaptureFile:
     return CaptureFile(
-        media_id=file["media_id"],
-        name=file["name"],
-        kind=file.get("kind"),
-        integrity=file.get("integrity"),
+        media_id=file.media_id,
+        name=file.name,
+        kind=about.kind if about else None,
+        integrity=about.integrity if about else None,
         size=stored.size if stored else None,
         sha256=stored.sha256 if stored else None,
         kept=stored is not None and stored.blob is not None,
     )
 
 
-def _medium(image: dict[str, Any], chosen: CapturedMedium | None) -> ShownMedium:
-    return ShownMedium(
-        **{name: image[name] for name in FoundMedium.model_fields},
-        chosen=chosen is not None and chosen.failure is None,
-        job_id=chosen.job_id if chosen else None,
-        failure=chosen.failure if chosen else None,
-    )
-
-
-def offered(media: Any) -> list[int]:
+def offered(media: Iterable[CapturedImage]) -> list[int]:
     """Return the numbers of the media that are examined if all are."""
-    return [m["number"] for m in media if m["role"] == "medium" or m["offset"] is None]
+    return [m.number for m in media if m.role == "medium" or m.offset is None]
 
 
 def add_chosen(session: Session, capture_id: str, numbers: Sequence[int]) -> int:
@@ -429,7 +415,7 @@ def add_chosen(session: Session, capture_id: str, numbers: Sequence[int]) -> int
     return len(new)
 
 
-def _files_of(capture_id: str) -> Any:
+def _files_of(capture_id: str) -> Select[Media]:
     return select(Media).where(Media.capture_id == capture_id)
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from deepfake_service.capture.shapes import Content
 from deepfake_service.cases.case_lock import lock_case
 from deepfake_service.platform.db import Capture, Case, Database, Lease, Media
 from deepfake_service.platform.db.enums import CaptureState
-from deepfake_service.platform.storage import Vault, open_json
+from deepfake_service.platform.storage import Vault
 
 MAX_ATTEMPTS = 3
 """How often a capture is begun, by any worker: one that kills its worker must not do so forever."""
@@ -24,7 +24,7 @@ class Work:
     capture: Capture
     case: Case
     key: bytes
-    content: dict[str, Any]
+    content: Content
     media: list[Media]
     """Its files."""
 
@@ -86,8 +86,8 @@ class Claims:
             if capture is None or case is None or case.wrapped_key is None:
                 return None
             key = vault.case_key(case)
-            content = open_json(key, capture)
-            media = [session.get_one(Media, file["media_id"]) for file in content["files"]]
+            content = Content.opened(key, capture)
+            media = [session.get_one(Media, file.media_id) for file in content.files]
         return Work(capture, case, key, content, media)
 
     def kept(

@@ -11,7 +11,7 @@ import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from io import BytesIO
 from typing import Annotated, Any
@@ -29,6 +29,7 @@ from deepfake_service.capture.claims import MAX_ATTEMPTS, Claims, Work
 from deepfake_service.capture.gate import Gate
 from deepfake_service.capture.links import ENDS
 from deepfake_service.capture.registries import Operator, Registries
+from deepfake_service.capture.shapes import Fetch, NamedFile
 from deepfake_service.examination.submissions import Sealed, blob_of
 from deepfake_service.examination.webhook_deliveries import release_callbacks
 from deepfake_service.platform.clock import iso_time, utc_now
@@ -38,7 +39,7 @@ from deepfake_service.platform.disk_space import DiskSpace
 from deepfake_service.platform.errors import DatabaseUnavailable, DiskFull, StorageUnavailable
 from deepfake_service.platform.logs import logger
 from deepfake_service.platform.networks import CallbackHosts
-from deepfake_service.platform.storage import Vault, seal_json
+from deepfake_service.platform.storage import Vault
 from deepfake_service.platform.storage.envelope import new_key
 
 AT_ONCE = 2
@@ -162,7 +163,7 @@ class Fetches:
             self._end(work, "failed", None)
             return
         self._disk.require(gates.ROOM_BYTES)
-        began, url = self._database.clock(), work.content["handed_in"]["post"]["source_url"]
+        began, url = self._database.clock(), work.content.handed_in.post.source_url or ""
         gate, missing, said, file, picture = None, [], _Said(), None, None
         try:
             with (
@@ -186,7 +187,7 @@ class Fetches:
         except (MediaError, ValidationError):
             reason = "failed"
         operator = self._operator(said, gate)
-        work.content["fetch"] = {
+        fetch = Fetch.model_validate({
             "began_at": iso_time(began),
             "ended_at": iso_time(self._database.clock()),
             "from": self._way.vantage,
@@ -203,10 +204,11 @@ class Fetches:
                 "reached": gate.limit if gate and picture is None else None,
             },
             "connections": gate.log if gate else [],
-            "operator": operator and operator.model_dump(),
+            "operator": operator,
             "picture": picture,
-        }  # fmt: skip
-        self._end(work, reason, file)
+        })  # fmt: skip
+        content = work.content.model_copy(update={"fetch": fetch})
+        self._end(replace(work, content=content), reason, file)
 
     def _operator(self, said: _Said, gate: Gate | None) -> Operator | None:
         """Return whose the page's host is: the child may name one of those that the gate saw."""
@@ -252,7 +254,7 @@ class Fetches:
     def _end(self, work: Work, reason: str | None, file: Sealed | None) -> None:
         """Record what became of a link: with a file, it is read next; without one, or with an empty
         one, it is refused. A link whose case was deleted meanwhile leaves nothing."""
-        recorded = None
+        recorded, content = None, work.content
         with self._database.write() as session:
             if (kept := self._claims.kept(session, work, CaptureState.QUEUED)) is not None:
                 (capture, case), now = kept, self._database.clock()
@@ -264,14 +266,15 @@ class Fetches:
                 capture.state = CaptureState.RECEIVED if recorded else CaptureState.REFUSED
                 if recorded:
                     session.add(recorded.of_capture(capture, work.key, now, self.kept_for))
-                    work.content["files"] = [{"media_id": recorded.media_id, "name": None}]
+                    files = [NamedFile(media_id=recorded.media_id, name=None)]
+                    content = content.model_copy(update={"files": files})
                 else:
                     capture.finished_at = now
                     append_entry(session, SERVICE, Action.CAPTURE_ENDED, capture.id, reason)
                     release_callbacks(session, capture.id)
                 if reason is not None:
-                    work.content["detail"] = ENDS[reason]
-                seal_json(work.key, capture, work.content)
+                    content = content.model_copy(update={"detail": ENDS[reason]})
+                content.seal(work.key, capture)
         if file is not None and recorded is None:
             self._vault.blobs.delete(file.blob)
         _log.info("link_ended", capture_id=work.capture.id, reason=reason)

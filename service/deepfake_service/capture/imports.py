@@ -10,9 +10,9 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from sqlalchemy import ColumnElement, exists, or_, select
@@ -25,15 +25,25 @@ from deepfake_service.capture.archives import Refused
 from deepfake_service.capture.captures import add_chosen, offered
 from deepfake_service.capture.claims import MAX_ATTEMPTS, Claims, Work
 from deepfake_service.capture.contents import instant
-from deepfake_service.capture.findings import CapturedImage, Findings
+from deepfake_service.capture.findings import CapturedImage, Findings, Page
 from deepfake_service.capture.readers import CaptureReaders
+from deepfake_service.capture.shapes import (
+    UNREAD,
+    CaptureRecord,
+    Collector,
+    Content,
+    FileRecord,
+    Found,
+    HandedIn,
+    Minimum,
+    Text,
+)
 from deepfake_service.cases.cases import PostDetails, folder_of, media_key
 from deepfake_service.cases.media_deletion import expire
 from deepfake_service.evidence.bundle.zip_format import sha256
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.examination.submissions import Origin, Submission, Submissions
 from deepfake_service.examination.webhook_deliveries import release_callbacks
-from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import (
     Account,
     Capture,
@@ -52,7 +62,7 @@ from deepfake_service.platform.errors import (
 )
 from deepfake_service.platform.logs import logger
 from deepfake_service.platform.networks import host_of
-from deepfake_service.platform.storage import BlobMissing, Vault, seal_json
+from deepfake_service.platform.storage import BlobMissing, Vault
 
 _UNTAKEN = (CapturedMedium.job_id.is_(None), CapturedMedium.failure.is_(None))
 TO_DO = or_(
@@ -125,18 +135,18 @@ class Imports:
             return
         except Refused as error:
             if capture.reason is None:  # else it is a link, which says better why it has nothing
-                work.content["detail"] = error.message
+                work = _with(work, detail=error.message)
             self._end(work, CaptureState.REFUSED, reason=capture.reason or error.code)
             return
-        document = self._document(work, found)
+        record = self._record(work, found)
         name = f"{folder_of(capture.case_id)}capture-{new_id()}"
-        bundle = self._evidence.sign_capture(document, b"".join(texts))
+        bundle = self._evidence.sign_capture(record.document(), b"".join(texts))
         self._vault.write(name, work.key, bundle)
-        work.content["found"] = {name: document[name] for name in _KEPT}
+        work = _with(work, found=record.found())
         if not self._end(work, CaptureState.CAPTURED, blob=name, digest=sha256(bundle)):
             self._vault.blobs.delete(name)
 
-    def _opened(self, work: Work, media: Media) -> Any:
+    def _opened(self, work: Work, media: Media) -> BinaryIO:
         if media.blob is None:
             raise BlobMissing
         return self._vault.open(media.blob, media_key(media, work.key))
@@ -159,13 +169,13 @@ class Imports:
             capture.reason = reason or capture.reason  # of a link, why it has no medium
             capture.blob, capture.sha256, capture.attempts = blob, digest, 0
             capture.finished_at = self._database.clock()
-            seal_json(work.key, capture, work.content)
+            work.content.seal(work.key, capture)
             for media in work.media:
                 row = session.get(Media, media.id)
                 if row is not None:
                     row.expires_at = self._database.clock() + self.kept_for
-            if blob and work.content["handed_in"]["examine_all"]:
-                add_chosen(session, capture.id, offered(work.content["found"]["media"]))
+            if work.content.found and work.content.handed_in.examine_all:
+                add_chosen(session, capture.id, offered(work.content.found.media))
             append_entry(session, SERVICE, Action.CAPTURE_ENDED, capture.id, digest or reason)
             release_callbacks(session, capture.id)
         if state is CaptureState.REFUSED:
@@ -174,56 +184,50 @@ class Imports:
         _log.info("capture_ended", capture_id=capture.id, state=state, reason=reason)
         return True
 
-    def _document(self, work: Work, found: Sequence[Findings]) -> dict[str, Any]:
-        """Return the content of ``capture.json``, apart from who issues it."""
-        handed_in, capture = work.content["handed_in"], work.capture
+    def _record(self, work: Work, found: Sequence[Findings]) -> CaptureRecord:
+        """Return what is signed."""
+        content, capture, post = work.content, work.capture, work.content.handed_in.post
         with self._database.read() as session:
-            collector = session.get_one(Account, capture.account_id)
-        fetch = work.content.get("fetch")
-        pages, media = merged(found, handed_in)
-        post = handed_in["post"]
+            account = session.get_one(Account, capture.account_id)
+        pages, media = merged(found, content.handed_in)
         present = {  # of what a capture needs at least (Berkeley Protocol, paragraphs 153 to 155)
-            "url": bool(pages or post["source_url"]),
+            "url": bool(pages or post.source_url),
             "html_source": any(each.html for each in found),
-            "full_page_capture": any(m["role"] == "full_page_capture" for m in media),
-            "time": bool(post["captured_at"]) or any(page["at"] for page in pages),
+            "full_page_capture": any(m.role == "full_page_capture" for m in media),
+            "time": bool(post.captured_at) or any(page.at for page in pages),
         }
         missing = [name for name, is_there in present.items() if not is_there]
-        archives = [each for each in found if each.kind not in ("picture", "video")]
+        is_archive = any(each.kind not in ("picture", "video") for each in found)
         counts = sum((Counter(each.counts) for each in found), Counter[str]())
-        return {
-            "id": capture.id,
-            "case": capture.case_id,
-            "method": "by link" if fetch else "imported" if archives else "by hand",
-            **({"fetch": fetch} if fetch else {}),
-            "received_at": iso_time(capture.created_at),
-            "created_at": iso_time(self._database.clock()),
-            "collector": {
-                "account": collector.id,
-                "name": collector.name,
-                "role": collector.role,
-            },
-            "handed_in": handed_in,
-            "tools": list(dict.fromkeys(name for each in found for name in each.software)),
-            "files": [
-                {
-                    "number": number,
-                    "kind": each.kind,
-                    "sha256": file.sha256,
-                    "size": file.size,
-                    "records": each.records,
-                    "integrity": each.integrity.model_dump(),
-                }
+        return CaptureRecord(
+            id=capture.id,
+            case=capture.case_id,
+            method="by link" if content.fetch else "imported" if is_archive else "by hand",
+            fetch=content.fetch,
+            received_at=capture.created_at.isoformat(timespec="milliseconds"),
+            created_at=self._database.clock().isoformat(timespec="milliseconds"),
+            collector=Collector(account=account.id, name=account.name, role=account.role),
+            handed_in=content.handed_in,
+            tools=list(dict.fromkeys(name for each in found for name in each.software)),
+            files=[
+                FileRecord(
+                    number=number,
+                    kind=each.kind,
+                    sha256=file.sha256,
+                    size=file.size,
+                    records=each.records,
+                    integrity=each.integrity,
+                )
                 for number, (each, file) in enumerate(zip(found, work.media, strict=True), start=1)
             ],
-            "pages": pages,
-            "media": media,
-            "minimum": {"berkeley_153": not missing, "missing": missing},
-            "text": {"records": sum(each.kept for each in found)},
-            "counts": dict(counts),
-            "notes": [note.model_dump() for each in found for note in each.notes],
-            "changes": [what for name, what in _CHANGES.items() if counts.get(name)],
-        }
+            pages=pages,
+            media=media,
+            minimum=Minimum(berkeley_153=not missing, missing=missing),
+            text=Text(records=sum(each.kept for each in found)),
+            counts=dict(counts),
+            notes=[note for each in found for note in each.notes],
+            changes=[what for name, what in _CHANGES.items() if counts.get(name)],
+        )
 
     def _take_out(self, work: Work) -> None:
         chosen = select(CapturedMedium.number).where(
@@ -231,8 +235,7 @@ class Imports:
         )
         with self._database.read() as session:
             numbers = session.scalars(chosen).all()
-        media = (work.content.get("found") or {}).get("media", [])
-        images = {m["number"]: CapturedImage.model_validate(m) for m in media}
+        images = {image.number: image for image in (work.content.found or UNREAD).media}
         for number in numbers:
             failure, job_id = None, None
             try:
@@ -279,14 +282,14 @@ class Imports:
         name = ""
         with contextlib.suppress(ValueError):  # anybody can write a record of what is no address
             name = urlsplit(image.url).path.rpartition("/")[2][:200]
-        tools = work.content["found"]["tools"]
+        tools = (work.content.found or UNREAD).tools
         assert capture.sha256 is not None
         sighting, claimed = post_of(work.content, image, capture.created_at)
-        if tools and "fetch" not in work.content:
+        if tools and work.content.fetch is None:
             claimed = (*claimed, "tool")
         submission = Submission(
             sighting=sighting,
-            file_name=name or work.content["files"][image.file - 1]["name"],
+            file_name=name or work.content.files[image.file - 1].name,
             origin=Origin(
                 case_id=capture.case_id,
                 capture=capture.id,
@@ -300,7 +303,6 @@ class Imports:
         return (await self._submissions.accept(caller, submission, sealed)).job_id
 
 
-_KEPT = ("files", "tools", "pages", "media", "minimum", "counts", "notes")
 _CHANGES = {
     "requests_left_out": "requests were left out of the text part: they may hold cookies and keys",
     "cookies_masked": "values of Set-Cookie were replaced by asterisks in the text part",
@@ -310,28 +312,28 @@ _CHANGES = {
 
 
 def merged(
-    found: Iterable[Findings], handed_in: dict[str, Any]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    found: Iterable[Findings], handed_in: HandedIn
+) -> tuple[list[Page], list[CapturedImage]]:
     """Return the pages and the media of all files, numbered through. Equal media count once."""
-    pages: list[dict[str, Any]] = []
-    media: dict[str, dict[str, Any]] = {}
-    marks = handed_in["full_page"]
+    pages: list[Page] = []
+    media: dict[str, CapturedImage] = {}
+    marks = handed_in.full_page
     for each in found:
         first = len(pages)
-        pages += [page.model_dump() for page in each.pages]
+        pages += each.pages
         for image in each.media:
-            entry = image.model_dump()
+            is_marked = marks and each.kind == "picture"
+            marks = marks and not is_marked
+            changed: dict[str, object] = {"role": "full_page_capture"} if is_marked else {}
             if image.page is not None and image.page < len(each.pages):
-                entry["page"] = first + image.page
-            if marks and each.kind == "picture":
-                entry["role"], marks = "full_page_capture", False
-            media.setdefault(image.sha256, entry)
-    numbered = [{**entry, "number": n} for n, entry in enumerate(media.values(), start=1)]
-    return pages, numbered
+                changed["page"] = first + image.page
+            media.setdefault(image.sha256, image.model_copy(update=changed))
+    numbered = enumerate(media.values(), start=1)
+    return pages, [image.model_copy(update={"number": n}) for n, image in numbered]
 
 
 def post_of(
-    content: dict[str, Any], image: CapturedImage, received: datetime
+    content: Content, image: CapturedImage, received: datetime
 ) -> tuple[PostDetails, tuple[str, ...]]:
     """Return where a medium was seen, and which of these fields the capture alone claims.
 
@@ -340,31 +342,35 @@ def post_of(
     ``received`` is none, and no account is taken from it. If the file has the page that was named,
     what was handed in says nothing of its other pages.
     """
-    post, pages = content["handed_in"]["post"], content["found"]["pages"]
-    page = pages[image.page] if image.page is not None and image.page < len(pages) else {}
-    fetch = content.get("fetch") or {}
-    told = (content["handed_in"]["title"], post["note"])
-    if page and post["source_url"] in {each["url"] for each in pages} - {page["url"]}:
-        post, told = dict.fromkeys(post), (None, None)
-    note = " · ".join(text for text in told if text)
-    title = _printable((fetch.get("post") or {}).get("title") or page.get("title"))
+    post, title = content.handed_in.post, content.handed_in.title
+    pages, fetch = (content.found or UNREAD).pages, content.fetch
+    is_of_page = image.page is not None and image.page < len(pages)
+    page = pages[image.page or 0] if is_of_page else Page(url="", title="", at="")
+    if is_of_page and post.source_url in {each.url for each in pages} - {page.url}:
+        post, title = PostDetails(), None
+    note = " · ".join(text for text in (title, post.note) if text)
+    named = _printable((fetch and fetch.post.get("title")) or page.title)
     stated = {
-        "source_url": post["source_url"],
-        "captured_at": post["captured_at"] or fetch.get("began_at"),
+        "source_url": post.source_url,
+        "captured_at": post.captured_at or (fetch and fetch.began_at),
         "note": note[:2000] or None,
     }
     claims = {
-        "source_url": _address(page.get("url")),
-        "captured_at": _moment(page.get("at"), received) or _moment(image.at, received),
-        "note": title[:2000] or None,
+        "source_url": _address(page.url),
+        "captured_at": _moment(page.at, received) or _moment(image.at, received),
+        "note": named[:2000] or None,
     }
-    site = host_of(post["source_url"]).removeprefix("www.")[:200]
+    site = host_of(post.source_url).removeprefix("www.")[:200]
     sighting = PostDetails(
-        platform=post["platform"] or site or None,
-        account=post["account"],
+        platform=post.platform or site or None,
+        account=post.account,
         **{name: stated[name] or claims[name] for name in stated},
     )
     return sighting, tuple(name for name in claims if claims[name] and not stated[name])
+
+
+def _with(work: Work, **changed: Found | str) -> Work:
+    return replace(work, content=work.content.model_copy(update=changed))
 
 
 def _address(text: str | None) -> str | None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from pydantic import Field
 from sqlalchemy import select
 
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.audit.log import Action, append_entries
-from deepfake_service.capture.captures import HandedIn
+from deepfake_service.capture.shapes import Content, HandedIn
 from deepfake_service.cases.cases import Cases, PostDetails
 from deepfake_service.examination.webhook_deliveries import add_callback, release_callbacks
 from deepfake_service.platform.answers import ItemId, Published
@@ -28,7 +28,6 @@ from deepfake_service.platform.errors import (
     LinksNotOpened,
     invalid_field,
 )
-from deepfake_service.platform.storage import open_json, seal_json
 from deepfake_service.platform.webhooks import Callback
 
 MAX_LINKS = 500
@@ -193,7 +192,7 @@ class Links:
                 Capture.case_id == case.id, Capture.state == CaptureState.QUEUED
             )
             known = {
-                open_json(key, row)["handed_in"]["post"]["source_url"]: row
+                Content.opened(key, row).handed_in.post.source_url: row
                 for row in session.scalars(waiting)
             }
             queued: list[QueuedLink] = []
@@ -214,8 +213,8 @@ class Links:
                     created_at=current_time(session),
                 )
                 post = PostDetails(source_url=link.url, note=link.note)
-                handed_in = asdict(HandedIn(post, examine_all=examine))
-                seal_json(key, capture, {"handed_in": handed_in, "files": []})
+                handed_in = HandedIn(post, examine_all=examine)
+                Content(handed_in=handed_in, files=[]).seal(key, capture)
                 session.add(capture)
                 known[link.url] = capture
                 if callback is not None:
@@ -236,10 +235,10 @@ class Links:
             _, key = self._cases.chosen(session, caller, case_id, None)
             cancelled = session.scalars(waiting).all()
             for capture in cancelled:
-                content = open_json(key, capture)
+                content = Content.opened(key, capture)
                 capture.state, capture.reason = CaptureState.REFUSED, "cancelled"
                 capture.worker, capture.finished_at = None, current_time(session)
-                seal_json(key, capture, {**content, "detail": ENDS["cancelled"]})
+                content.model_copy(update={"detail": ENDS["cancelled"]}).seal(key, capture)
                 release_callbacks(session, capture.id)
             entries = [(capture.id, "cancelled") for capture in cancelled]
             append_entries(session, caller.actor, Action.CAPTURE_ENDED, entries)

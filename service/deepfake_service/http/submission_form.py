@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError
 
-from deepfake_service.capture.captures import HandedIn
+from deepfake_service.capture.shapes import HandedIn
 from deepfake_service.cases.cases import PostDetails, canonical_reference
 from deepfake_service.examination.submissions import MAX_FRAMES, Submission
 from deepfake_service.http.multipart import MAX_NAME_CHARS, MULTIPART, base_name

@@ -9,20 +9,21 @@ import json
 import random
 import re
 from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio.to_thread
 import pyrage
 import pytest
+import rfc8785
 from sqlalchemy import select
 
-from deepfake_service.capture.captures import HandedIn
 from deepfake_service.capture.claims import MAX_ATTEMPTS
-from deepfake_service.capture.findings import CapturedImage
+from deepfake_service.capture.findings import CapturedImage, Page
 from deepfake_service.capture.imports import TO_DO, post_of
 from deepfake_service.capture.readers import CaptureReaders
+from deepfake_service.capture.shapes import UNREAD, CaptureRecord, Content, HandedIn
 from deepfake_service.cases.cases import PostDetails
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.capture_format import CAPTURE, RECORDS
@@ -45,7 +46,7 @@ from deepfake_service.platform.db.enums import JobState, Role
 from deepfake_service.platform.disk_space import SHORT, DiskSpace
 from deepfake_service.platform.errors import StorageUnavailable
 from tests.support import archives
-from tests.support.captures import WEEK, get, hand_in, work, worker
+from tests.support.captures import WEEK, fetch, get, hand_in, work, worker
 from tests.support.jobs import all_entries, blobs, headers, sweep
 from tests.support.stand_ins import Receiver, deliveries_of, do_due
 from tests.unit.service.conftest import Service
@@ -176,6 +177,54 @@ async def test_the_files_of_a_capture_go_out_as_they_came_in(
     assert pyrage.decrypt(answer.content, [authority]) == sent
     document = json.loads(bag.member(await bundle_of(service, captured), CAPTURE))
     assert [each["sha256"] for each in document["files"]] == [hashlib.sha256(sent).hexdigest()]
+
+
+RECORDED: dict[str, Any] = {
+    "id": "C", "case": "K", "method": "by link", "received_at": "2026-03-01T10:00:00.000+00:00",
+    "created_at": "2026-03-01T10:01:00.000+00:00", "tools": ["yt-dlp"], "changes": [],
+    "collector": {"account": "A", "name": "J. Kim", "role": "analyst"},
+    "fetch": {
+        "began_at": "2026-03-01T10:00:01.000+00:00", "ended_at": "2026-03-01T10:00:09.000+00:00",
+        "from": "KR", "signed_in": False, "end": "captured", "tools": {"yt-dlp": "2026.10.26"},
+        "user_agent": "Mozilla/5.0", "post": {"title": "T"}, "confinement": {"missing": []},
+        "limits": {"bytes": 100_000_000, "seconds": 300.0, "connections": 400, "reached": None},
+        "connections": [{"number": 1, "at": "2026-03-01T10:00:01.000+00:00", "host": "a.example",
+                         "port": 443, "answers": ["192.0.2.1"], "address": "192.0.2.1",
+                         "refused": None, "sent": 500, "received": 9000}],
+        "operator": {"host": "a.example", "address": "192.0.2.1", "network": None, "domain": None},
+        "picture": {"reason": "failed", "detail": "", "first_connection": 2, "limit": None},
+    },
+    "handed_in": {
+        "post": {"source_url": "https://a.example/1", "platform": None, "account": None,
+                 "captured_at": None, "note": None},
+        "title": None, "captured_by": None, "device": None, "reached": None, "full_page": False,
+        "examine_all": True,
+    },
+    "files": [{"number": 1, "kind": "warc", "sha256": "0" * 64, "size": 9000, "records": 2,
+               "integrity": {"digests": "verified", "signed_by": None}}],
+    "pages": [{"url": "https://a.example/1", "title": "T", "at": "2026-03-01T10:00:02Z"}],
+    "media": [{"number": 1, "role": "medium", "mime": "video/mp4", "size": 8000, "sha256": "1" * 64,
+               "url": "https://a.example/1.mp4", "at": "2026-03-01T10:00:03Z", "page": 0, "file": 1,
+               "member": None, "offset": 700, "skip": 0, "part": None}],
+    "minimum": {"berkeley_153": False, "missing": ["full_page_capture"]}, "counts": {"digests": 2},
+    "text": {"records": 1}, "notes": [{"code": "body", "detail": "no picture"}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("method", "digest"),
+    [
+        ("by link", "77cb52a43e4bd9d148399448577f1151da0fa191a3eaa992a63511b99ec61b30"),
+        ("imported", "16255561d1d9c3cd4220b1a231fcd5f7d02b9865e42321cab15e1db2f61e4486"),
+    ],
+)
+def test_what_is_signed_of_a_capture_keeps_its_bytes(method: str, digest: str) -> None:
+    """The digests are of the documents that were written before these types were."""
+    record = {**RECORDED, "method": method}
+    if method == "imported":
+        del record["fetch"]
+    document = CaptureRecord.model_validate(record).document()
+    assert hashlib.sha256(rfc8785.dumps(bag.as_json(document))).hexdigest() == digest
 
 
 async def test_every_change_of_one_byte_is_found(
@@ -361,11 +410,13 @@ def test_a_page_names_no_account_and_a_link_has_the_time_of_its_fetch(by_link: b
         number=1, role="medium", mime="image/jpeg", sha256="0" * 64, size=9000, file=1, page=0,
         url=archives.PICTURE, at="2199-01-01T00:00:00Z",
     )  # fmt: skip
-    content = {
-        "handed_in": asdict(HandedIn(PostDetails(source_url=archives.PAGE))),
-        "found": {"pages": [{"url": "https://social.example/her", "title": "", "at": image.at}]},
-        **({"fetch": {"post": {"uploader": "@her"}, "began_at": at}} if by_link else {}),
-    }
+    page = Page(url="https://social.example/her", title="", at=image.at)
+    content = Content(
+        handed_in=HandedIn(PostDetails(source_url=archives.PAGE)),
+        files=[],
+        found=UNREAD.model_copy(update={"pages": [page]}),
+        fetch=fetch(uploader="@her") if by_link else None,
+    )
     post, claimed = post_of(content, image, datetime(2026, 3, 2, tzinfo=UTC))
     expected = PostDetails(archives.PAGE, "example.org", captured_at=at if by_link else None)
     assert (post, claimed) == (expected, ())
@@ -374,9 +425,10 @@ def test_a_page_names_no_account_and_a_link_has_the_time_of_its_fetch(by_link: b
 def test_what_was_stated_of_one_page_is_not_said_of_another_one_in_the_file() -> None:
     stated = PostDetails(archives.PAGE, "Example", "@poster", "2026-03-01T10:00:00+00:00", "Hers")
     pages = [
-        {"url": url, "title": "T", "at": "2026-03-01T09:00:00Z"}
+        Page(url=url, title="T", at="2026-03-01T09:00:00Z")
         for url in (archives.PAGE, "https://other.example/feed")
     ]
+    found = UNREAD.model_copy(update={"pages": pages})
     received = datetime(2026, 3, 2, tzinfo=UTC)
 
     def seen(page: int | None, source_url: str | None = archives.PAGE) -> tuple[Any, Any]:
@@ -384,12 +436,12 @@ def test_what_was_stated_of_one_page_is_not_said_of_another_one_in_the_file() ->
             number=1, role="medium", mime="image/jpeg", sha256="0" * 64, size=9000, file=1,
             page=page, url=archives.PICTURE, at="",
         )  # fmt: skip
-        handed_in = asdict(HandedIn(replace(stated, source_url=source_url), title="Mine"))
-        return post_of({"handed_in": handed_in, "found": {"pages": pages}}, image, received)
+        handed_in = HandedIn(replace(stated, source_url=source_url), title="Mine")
+        return post_of(Content(handed_in=handed_in, files=[], found=found), image, received)
 
     own = replace(stated, note="Mine · Hers")
     assert seen(0) == seen(None) == (own, ())
-    other = PostDetails(pages[1]["url"], captured_at="2026-03-01T09:00:00+00:00", note="T")
+    other = PostDetails(pages[1].url, captured_at="2026-03-01T09:00:00+00:00", note="T")
     assert seen(1) == (other, ("source_url", "captured_at", "note"))
     # A short link is no page of the file: what is said of it may be meant of all of them.
     assert seen(1, "https://t.example/1")[0].account == "@poster"

@@ -9,12 +9,14 @@ import pytest
 from sqlalchemy import select
 
 from deepfake_service.capture.links import ENDS, Link, links_of
+from deepfake_service.capture.registries import Operator
+from deepfake_service.capture.shapes import Content
 from deepfake_service.platform.db import Capture, Case
 from deepfake_service.platform.db.enums import CaptureState, Role
 from deepfake_service.platform.disk_space import SHORT, DiskSpace
 from deepfake_service.platform.errors import InvalidRequest
-from deepfake_service.platform.storage import open_json, seal_json
 from tests.support.answers import browse
+from tests.support.captures import fetch
 from tests.support.databases import caller_of
 from tests.support.servers import statements
 from tests.unit.service.conftest import Starter
@@ -145,9 +147,9 @@ async def test_what_became_of_a_link_is_said_in_korean_with_what_can_be_done(
         with service.database.write() as session:
             capture = session.get_one(Capture, link.id)
             key = vault.case_key(session.get_one(Case, case_id))
-            content = {**open_json(key, capture), "detail": ENDS["login_required"]}
+            content = Content.opened(key, capture)
             capture.state, capture.reason = CaptureState.REFUSED, "login_required"
-            seal_json(key, capture, content)
+            content.model_copy(update={"detail": ENDS["login_required"]}).seal(key, capture)
         page = await service.client.get(f"/cases/{case_id}", headers={"Accept-Language": "ko"})
         assert "로그인이 필요한 사이트입니다." in page.text
         table = await service.client.get(
@@ -197,13 +199,13 @@ async def test_whose_a_host_is_is_shown_with_a_warning_of_cdns_and_proposed_as_r
         domain = {"name": "a.example", "registrar": "Names", "abuse": ["abuse@names.example"],
                   "source": ""}  # fmt: skip
         told = {"host": "a.example", "address": "8.8.8.8", "network": network, "domain": domain}
+        changed = {"detail": ENDS["login_required"], "fetch": fetch(Operator.model_validate(told))}
         with service.database.write() as session:
             capture = session.get_one(Capture, link.id)
             key = vault.case_key(session.get_one(Case, case_id))
-            content = {**open_json(key, capture), "detail": ENDS["login_required"],
-                       "fetch": {"operator": told}}  # fmt: skip
+            content = Content.opened(key, capture)
             capture.state, capture.reason = CaptureState.REFUSED, "login_required"
-            seal_json(key, capture, content)
+            content.model_copy(update=changed).seal(key, capture)
         page = (await service.client.get(f"/cases/{case_id}", headers=ENGLISH)).text
         assert "Network of 8.8.8.8:" in page
         assert "This is a CDN, not the host" in page
