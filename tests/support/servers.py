@@ -143,7 +143,6 @@ class Site:
             "DEEPFAKE_PORT": "0",
             "DEEPFAKE_ADMIN_KEY": ADMIN_KEY,
             "DEEPFAKE_BUNDLE_DIR": str(small_bundle_dir()),
-            "DEEPFAKE_THREADS": "1",
             # Most tests submit and review with the administrator's key.
             "DEEPFAKE_SUBMITTER_CONFIRMS": "always",
             **self.settings,

@@ -151,8 +151,8 @@ def summary(job: Job) -> str:
     lines = [f"job {job.id}: {job.state}"]
     if job.state == "failed":
         lines.append(f"The service failed: {job.failure}")
-    if job.result is not None:
-        score = "" if job.result.score is None else f" (score {job.result.score:.2f})"
-        lines.append(job.result.verdict.replace("_", " ") + score)
+    if job.result is not None and job.verdict is not None:
+        score = "" if job.score is None else f" (score {job.score:.2f})"
+        lines.append(job.verdict.replace("_", " ") + score)
         lines += [f"  {reason.detail}" for reason in job.result.reasons]
     return "\n".join(map(clean, lines))

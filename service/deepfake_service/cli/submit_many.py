@@ -59,8 +59,7 @@ class SubmissionOutcome:
         if self.job is None:
             return f"{'rejected':<31}  {name}: {clean(self.problem or '')}"
         state = clean(self.job.verdict or self.job.state).replace("_", " ")
-        score = self.job.result.score if self.job.result else None
-        shown = "" if score is None else f"{score:.2f}"
+        shown = "" if self.job.score is None else f"{self.job.score:.2f}"
         return f"{state:<24}  {shown:>5}  {name}  {self.job.id}"
 
 

@@ -76,14 +76,7 @@ class _Reason(BaseModel):
 
 
 class _Result(BaseModel):
-    verdict: str
-    score: float | None = None
-    reasons: list[_Reason] = []
-
-
-class _Progress(BaseModel):
-    done: int
-    total: int | None = None
+    reasons: list[_Reason]
 
 
 class Job(Answer):
@@ -92,9 +85,9 @@ class Job(Answer):
     id: str
     state: str
     verdict: str | None = None
+    score: float | None = None
     failure: str | None = None
     result: _Result | None = None
-    progress: _Progress
 
 
 class _FieldError(BaseModel):

@@ -44,7 +44,7 @@ def engine_running(settings: Settings) -> Iterator[tuple[Scorer, ProcessDecoder]
             missing = decoder.confinement().missing
         if missing:
             _log.warning("sandbox_incomplete", missing=[str(layer) for layer in missing])
-        scorer = Scorer.open(settings.bundle_dir, device=settings.device, threads=settings.threads)
+        scorer = Scorer.open(settings.bundle_dir, device=settings.device)
         reasons = unfit(scorer.bundle.spec)
         if reasons:
             _log.warning("model_not_for_use", reasons=[f"{r.kind}: {r.code}" for r in reasons])

@@ -179,9 +179,6 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device that runs the model: `cpu`, `cuda`, or `auto`, which uses CUDA if the installed
     onnxruntime and the machine support it."""
-    threads: int = Field(default=0, ge=0, le=1024)
-    """Threads that search frames for faces and score them, each one frame or face at a time; 0 uses
-    one per core that the process may use. Fewer threads leave cores to the decoders."""
     jobs_at_once: Annotated[int, Field(ge=1, le=256)] = 2
     """Videos that one worker examines concurrently, and pictures that are decoded and searched for
     faces. Each needs a decoder process; a video up to 50 MB for frames, a picture at the limit of

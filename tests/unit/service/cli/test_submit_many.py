@@ -68,7 +68,7 @@ class Service:
 
 
 def _job(job_id: str, state: str) -> Job:
-    return Job.model_validate({"id": job_id, "state": state, "progress": {"done": 0}})
+    return Job(id=job_id, state=state)
 
 
 @pytest.fixture(autouse=True)
