@@ -34,7 +34,7 @@ def worker(service: Service, readers: CaptureReaders, name: str = "worker-1") ->
     services = service.app.state.shared.services
     return Imports(
         service.database,
-        services.captures._vault,
+        services.vault,
         service.app.state.shared.services.disk,
         readers,
         services.evidence_store,
@@ -101,7 +101,7 @@ def fetches_of(
 ) -> Fetches:
     """Return what a worker does with links; ``registries`` are asked whose a host is."""
     way = Way("KR", CallbackHosts.of("127.0.0.1"), platform.authority, registries, browser)
-    vault = service.app.state.shared.services.captures._vault
+    vault = service.app.state.shared.services.vault
     disk = service.app.state.shared.services.disk
     return Fetches(service.database, vault, disk, pool, way, executor_id=name, kept_for=WEEK)
 

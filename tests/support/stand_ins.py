@@ -230,7 +230,7 @@ def deliveries_of(service: Service) -> WebhookDeliveries:
     services = service.app.state.shared.services
     return WebhookDeliveries(
         service.database,
-        services.submissions._vault,
+        services.vault,
         services.webhook_secrets,
         Metrics(),
         allowed=CallbackHosts.of("127.0.0.1"),

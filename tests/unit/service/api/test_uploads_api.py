@@ -353,7 +353,7 @@ async def test_parts_without_a_row_are_orphans(service: Service) -> None:
     address = await begin(service)
     await send(service, address, VIDEO[:PART], 0)
     services = service.app.state.shared.services
-    services.retention._vault.blobs.put_bytes("uploads/gone/part", b"sealed")
+    services.vault.blobs.put_bytes("uploads/gone/part", b"sealed")
     service.clock.advance(LONGEST_UPLOAD + COMMITTED_WITHIN + timedelta(seconds=5))
     delete_orphans(services.database, services.vault)
     assert len(blobs(service)) == 1

@@ -687,7 +687,7 @@ async def test_a_bundle_that_is_another_one_than_was_recorded_is_not_given(
     with service.database.read() as session:
         capture = session.get_one(Capture, captured["id"])
         case = session.get_one(Case, capture.case_id)
-        vault = service.app.state.shared.services.captures._vault
+        vault = service.app.state.shared.services.vault
         vault.write(capture.blob, vault.case_key(case), content + b"x")
     answer = await get(service, f"/v1/captures/{captured['id']}/bundle")
     assert answer.status_code == 409

@@ -106,7 +106,7 @@ async def test_a_link_becomes_the_same_signed_record_as_a_file(
         assert list(session.scalars(of_capture))[:2] == ["capture.submitted", "capture.ended"]
         post = session.scalars(select(Occurrence)).one()
         case = session.get_one(Case, shown["case_id"])
-        key = service.app.state.shared.services.captures._vault.case_key(case)
+        key = service.app.state.shared.services.vault.case_key(case)
         sighting = open_post(key, post)
     assert sighting.source_url == url
     assert sighting.captured_at == fetch["began_at"]

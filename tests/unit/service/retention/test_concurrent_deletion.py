@@ -116,7 +116,7 @@ async def test_a_medium_that_is_deleted_before_it_expires_is_left_alone(
     database, services = service.database, service.app.state.shared.services
     with database.read() as session:
         occurrence_id = session.scalars(select(Occurrence.id)).one()
-    vault = services.exports._vault
+    vault = services.vault
     real = case_lock.lock_case
 
     def deleted_meanwhile(session: Session, case_id: str) -> Case | None:

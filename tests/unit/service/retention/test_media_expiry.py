@@ -146,7 +146,7 @@ async def test_what_no_record_names_is_swept_once_it_is_old(
     services = service.app.state.shared.services
     job = (await service.client.get("/v1/jobs")).json()["jobs"][0]
     for name in ("media/orphan", "work/gone/part-0", f"work/{job['id']}/part-0"):
-        services.retention._vault.blobs.put_bytes(name, b"sealed")
+        services.vault.blobs.put_bytes(name, b"sealed")
     sweep(service)
     assert len(blobs(service)) == 4
     service.clock.advance(LONGEST_UPLOAD + COMMITTED_WITHIN + timedelta(seconds=5))
@@ -162,7 +162,7 @@ async def test_orphans_are_looked_for_some_at_a_time(
     monkeypatch.setattr("deepfake_service.retention.orphans.BLOBS_PER_QUERY", 2)
     job = (await post_video(service)).json()
     services = service.app.state.shared.services
-    store, at_a_time, read = services.retention._vault.blobs, 0, 0
+    store, at_a_time, read = services.vault.blobs, 0, 0
     for number in range(7):
         store.put_bytes(f"media/orphan-{number}", b"sealed")
     listed = store.older_than
@@ -190,7 +190,7 @@ async def test_orphans_are_looked_for_some_at_a_time(
 async def test_an_upload_is_no_orphan_as_long_as_it_may_take(service: Service) -> None:
     services = service.app.state.shared.services
     # Object stores date a blob by the beginning of its upload, whose row follows its end.
-    services.retention._vault.blobs.put_bytes("media/being-uploaded", b"sealed")
+    services.vault.blobs.put_bytes("media/being-uploaded", b"sealed")
     for pause, left in ((LONGEST_UPLOAD, 1), (COMMITTED_WITHIN + timedelta(seconds=5), 0)):
         service.clock.advance(pause)
         delete_orphans(services.database, services.vault)

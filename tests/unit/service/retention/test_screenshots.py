@@ -29,7 +29,7 @@ async def test_a_slow_store_does_not_hold_up_other_writers_when_a_screenshot_exp
     assert (await service.client.post(path, data={"platform": "X"}, files=shot)).status_code == 201
     seen = (await service.client.get(path)).json()["occurrences"]
     (occurrence_id,) = (o["id"] for o in seen if o["screenshot"])
-    vault = service.app.state.shared.services.exports._vault
+    vault = service.app.state.shared.services.vault
     opened, real = [], vault.blobs.open
 
     def open_blob(name: str) -> Any:

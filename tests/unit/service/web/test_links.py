@@ -143,7 +143,7 @@ async def test_what_became_of_a_link_is_said_in_korean_with_what_can_be_done(
             caller_of(service), (None, "L-2"), [Link("https://a.example/1")], examine=False
         )
         case_id, (link,) = queued.case_id, queued.links
-        vault = service.app.state.shared.services.captures._vault
+        vault = service.app.state.shared.services.vault
         with service.database.write() as session:
             capture = session.get_one(Capture, link.id)
             key = vault.case_key(session.get_one(Case, case_id))
@@ -193,7 +193,7 @@ async def test_whose_a_host_is_is_shown_with_a_warning_of_cdns_and_proposed_as_r
             caller_of(service), (None, "L-3"), [Link("https://a.example/1")], examine=False
         )
         case_id, (link,) = queued.case_id, queued.links
-        vault = service.app.state.shared.services.captures._vault
+        vault = service.app.state.shared.services.vault
         network = {"name": "CLOUDFLARENET", "holder": "<b>C</b>", "country": "US",
                    "abuse": ["abuse@cdn.example"], "is_cdn": True, "source": ""}  # fmt: skip
         domain = {"name": "a.example", "registrar": "Names", "abuse": ["abuse@names.example"],
