@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import quote
 
 import limits
@@ -55,8 +55,8 @@ SECTIONS = {
 
 _URL = re.compile("https?://").match, "must be a URL, for example https://centre.example"
 _RATE = limits.parse, "must be a number and a unit of time, for example 600/minute"
-_FILE = Path.read_bytes, "must be a file that can be read"
-CHECKS: dict[str, tuple[Callable[[Any], object], str]] = {
+_FILE = (lambda name: Path(name).read_bytes()), "must be a file that can be read"
+CHECKS: dict[str, tuple[Callable[[str], object], str]] = {
     # SQLite elsewhere would have neither backups nor keys that are destroyed after deletions.
     "database_url": (
         re.compile("postgresql").match,
@@ -291,9 +291,9 @@ class Settings(BaseSettings):
     @classmethod
     def _check_form(cls, value: object, info: ValidationInfo[object]) -> object:
         check, says = CHECKS[str(info.field_name)]
-        plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+        plain = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
         try:
-            refused = plain is not None and check(plain) is None
+            refused = value is not None and check(plain) is None
         except (OSError, ValueError):
             refused = True
         if refused:

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TypeVar, cast
 from urllib.parse import quote
 
+T = TypeVar("T")
 MAX_TEXT_CHARS = 6000
 """More than any field accepts: a statement has up to 5,000 characters. A longer text, as a forged
 bundle may have, is cut off."""
@@ -108,13 +109,16 @@ def quoted(text: str) -> str:
     return f"“{text.translate(_SINGLE)}”"
 
 
-def with_texts(value: Any, change: Callable[[str], str]) -> Any:
+def with_texts(value: T, change: Callable[[str], str]) -> T:
     """Return JSON data with every text in it changed, but no names."""
+    changed: object = value
     if isinstance(value, dict):
-        return {name: with_texts(each, change) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [with_texts(each, change) for each in value]
-    return change(value) if isinstance(value, str) else value
+        changed = {name: with_texts(each, change) for name, each in value.items()}
+    elif isinstance(value, list | tuple):
+        changed = [with_texts(each, change) for each in value]
+    elif isinstance(value, str):
+        changed = change(value)
+    return cast(T, changed)
 
 
 def _is_hidden(char: str, before: str) -> bool:

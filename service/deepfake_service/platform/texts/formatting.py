@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
+from typing import TypeVar
 
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.platform.texts.i18n import Words
@@ -15,9 +15,10 @@ CONFIRMED, BODY_GENERATED, REJECTED = "confirmed", "body_generated", "rejected"
 UNDECIDED, DISAGREEMENT = "undecided", "disagreement"
 DECIDED = (CONFIRMED, BODY_GENERATED, REJECTED)
 """The findings with which people have decided: they lead, and the automatic reading follows."""
+Review = TypeVar("Review", bound=Mapping[str, object])
 
 
-def told_finding(finding: str, reviews: Sequence[Mapping[str, Any]]) -> str:
+def told_finding(finding: str, reviews: Sequence[Mapping[str, object]]) -> str:
     """Return ``finding``, or ``disagreement`` if it is undecided because reviewers disagree.
 
     ``reviews`` are oldest first, and the latest decision of each person counts. An undecided
@@ -33,7 +34,7 @@ def attributed(name: str, text: str, claimed: Collection[str] | None, t: Words) 
     return t("claimed", value=text) if name in (claimed or ()) else text
 
 
-def found_by(finding: str | None, reviews: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def found_by(finding: str | None, reviews: Sequence[Review]) -> list[Review]:
     """Return the reviews of the people who state a finding: the latest one of each, where
     ``reviews`` are oldest first."""
     latest = {review["account"]: review for review in reviews}
@@ -45,7 +46,7 @@ def ratio_text(ratio: float) -> str:
     return f"{ratio:.1f}" if ratio < 10 else f"{ratio:.0f}"
 
 
-def strength_of(result: Mapping[str, Any]) -> str | None:
+def strength_of(result: Mapping[str, object]) -> str | None:
     """Return how strongly a published result supports manipulation, as a step of a verbal scale.
 
     It is "0" to "4" on that of the ENFSI Guideline for Evaluative Reporting in Forensic Science,
@@ -55,7 +56,9 @@ def strength_of(result: Mapping[str, Any]) -> str | None:
     tools that the model never saw have such a value is not known well enough for a ratio.
     """
     ratio = result["log_likelihood_ratio"]
-    if ratio is None or ratio < 0 or result["verdict"] == VerdictCode.NO_MANIPULATION_FOUND:
+    if not isinstance(ratio, int | float) or ratio < 0:
+        return None
+    if result["verdict"] == VerdictCode.NO_MANIPULATION_FOUND:
         return None
     return str(sum(ratio >= bound for bound in (0.30103, 1.0, 2.0, 3.0)))
 
@@ -86,7 +89,7 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f}%"
 
 
-def interval(rate: dict[str, Any]) -> str:
+def interval(rate: Mapping[str, float | None]) -> str:
     """Format a measured rate with its 95% interval."""
     return f"{percent(rate['value'])} [{percent(rate['low'])}, {percent(rate['high'])}]"
 
@@ -101,7 +104,7 @@ def tenths(seconds: float | None) -> str:
     return "–" if seconds is None else f"{seconds:.1f}"
 
 
-def leaning_figures(edges: dict[str, Any]) -> dict[str, str]:
+def leaning_figures(edges: Mapping[str, float | None]) -> dict[str, str]:
     """Format the values from which a value leans, and how often such values are wrong."""
     return {
         "high": signed(edges["towards_manipulated"]),

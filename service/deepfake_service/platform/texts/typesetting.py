@@ -10,9 +10,8 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
-from typing import Any
 
 import typst
 from fontTools.ttLib import TTFont
@@ -48,7 +47,7 @@ def _fonts() -> typst.Fonts:
     )
 
 
-def pdf_of(template: bytes, data: dict[str, Any], at: datetime) -> bytes:
+def pdf_of(template: bytes, data: Mapping[str, object], at: datetime) -> bytes:
     """Return the PDF/A-3b (ISO 19005-3) that ``template`` makes of ``data``, dated ``at``.
 
     A glyph that no font has would make Typst refuse the whole PDF/A. Such characters are set as
@@ -74,7 +73,7 @@ def pdf_of(template: bytes, data: dict[str, Any], at: datetime) -> bytes:
 
 
 def _compiled(
-    template: bytes, data: dict[str, Any], at: datetime, change: Callable[[str], str]
+    template: bytes, data: Mapping[str, object], at: datetime, change: Callable[[str], str]
 ) -> bytes:
     """Set ``data`` with its texts changed."""
     content = {**with_texts(data, change), "fonts": FONTS}
