@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 import rfc8785
+from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from deepfake_models.bundle.spec import is_none
 from deepfake_service.audit.log import Action, Actor, append_entry
+from deepfake_service.platform.answers import ItemId, Published, Sha256, Time
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import (
     Account,
@@ -43,6 +45,38 @@ ACTIONS = {
     NoticeEventKind.TO_WITHDRAW: Action.NOTICE_TO_WITHDRAW,
 }
 """The action in the audit log of each kind of event; of the others, ``NOTICE_UPDATED``."""
+
+
+Event = Mapping[str, str | int | None]
+
+
+class NoticeEventRecord(Published):
+    """One thing that happened to a notice. It is never changed.
+
+    `digest` is the SHA-256 of the canonical JSON (RFC 8785) of all other fields but `name`, and is
+    the last word of the detail of its entry in the audit log.
+    """
+
+    type: str = Field(description="Names the form of the event: `deepfake-service/notice-event/1`.")
+    notice: ItemId = Field(description="Id of the notice.")
+    number: int = Field(description="1 for the first event of the notice.")
+    previous: Sha256 | None = Field(description="Digest of the event before it.")
+    at: Time = Field(description="When it was recorded.")
+    account: ItemId | None = Field(description="Id of the account; null for the service.")
+    name: str | None = Field(description="Name of the account.")
+    event: NoticeEventKind = Field(description="What happened.")
+    state: NoticeState = Field(description="State of the notice after it.")
+    sent_at: Time | None = Field(description="When the notice was sent, as known then.")
+    due_at: Time | None = Field(description="The deadline of the recipient, as known then.")
+    answered_at: Time | None = Field(description="When it was answered, as known then.")
+    receipt: str | None = Field(description="Text or number of the receipt that was recorded.")
+    reason: str | None = Field(default=None, exclude_if=is_none)
+    """Why it was sent before it was created here, or was not recorded before it was marked; left
+    out otherwise."""
+    document_sha256: Sha256 | None
+    """SHA-256 of the text for `created`, of the PDF for `signed`."""
+    salt: str = Field(description="Keeps the digest from confirming guesses at the content.")
+    digest: Sha256 = Field(description="SHA-256 of the event, as the audit log has it.")
 
 
 class NoticeHistory:
@@ -81,7 +115,7 @@ class NoticeHistory:
             state=notice.state,
             created_at=current_time(self._session),
         )
-        content = {
+        content: dict[str, str | int | None] = {
             "type": EVENT_TYPE,
             "notice": notice.id,
             "number": event.number,
@@ -119,7 +153,7 @@ class NoticeHistory:
             return None
         return sent.created_at + UNDO_FOR
 
-    def events(self) -> list[dict[str, Any]]:
+    def events(self) -> list[NoticeEventRecord]:
         """Return all events, oldest first, each with its digest and the name of its account;
         ``RecordAltered`` if one was removed, or does not have its digest."""
         rows = self._session.scalars(
@@ -136,13 +170,11 @@ class NoticeHistory:
         named = select(Account).where(Account.id.in_({row.account_id for row in rows}))
         names = {account.id: account.name for account in self._session.scalars(named)}
         return [
-            {**content, "digest": row.digest, "name": names.get(row.account_id or "")}
+            NoticeEventRecord(**content, digest=row.digest, name=names.get(row.account_id or ""))
             for row, content in zip(rows, contents, strict=True)
         ]
 
-    def _agrees_with_log(
-        self, rows: Sequence[NoticeEvent], contents: Sequence[dict[str, Any]]
-    ) -> bool:
+    def _agrees_with_log(self, rows: Sequence[NoticeEvent], contents: Sequence[Event]) -> bool:
         """Return whether these are all events whose digests the audit log has, in its order."""
         actions = (*ACTIONS.values(), Action.NOTICE_UPDATED)
         logged = self._session.scalars(
@@ -162,7 +194,7 @@ class NoticeHistory:
         return self._session.scalars(statement.order_by(NoticeEvent.number.desc()).limit(1)).first()
 
 
-def digest_of(event: dict[str, Any]) -> str:
+def digest_of(event: Event) -> str:
     """Return the digest of an event, without regard to ``digest`` and ``name``."""
     covered = {k: v for k, v in event.items() if k not in ("digest", "name")}
     return hashlib.sha256(rfc8785.dumps(covered)).hexdigest()

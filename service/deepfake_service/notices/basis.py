@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -45,19 +45,28 @@ def basis_of(
         sha256=session.get_one(Media, media_id).sha256,
         finding=str(job.finding),
         reviewers=len(found),
-        reasons=list(dict.fromkeys(r["reason"] for r in found)),
+        reasons=list(dict.fromkeys(r.reason for r in found)),
         verdict=str(job.verdict),
         job=job.id,
         edition=edition.number if edition else 1,
         examined_at=_examined_at(vault, job, key),
-        without_pictures=sum(r["pictures_withheld"] for r in found),
+        without_pictures=sum(r.pictures_withheld for r in found),
         report=is_wanted and _has_report(session, job, edition, minor=case.minor_at is not None),
     )
 
 
-def supporting_reviews(session: Session, job: Job, key: bytes) -> Sequence[Mapping[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class SupportingReview:
+    """A review that states the finding which a notice rests on."""
+
+    reason: str
+    pictures_withheld: bool
+
+
+def supporting_reviews(session: Session, job: Job, key: bytes) -> list[SupportingReview]:
     """Return the latest review of each person who states the finding about a job."""
-    return found_by(job.finding, reviews_of(session, job, key))
+    found = found_by(job.finding, reviews_of(session, job, key))
+    return [SupportingReview(each["reason"], each["pictures_withheld"]) for each in found]
 
 
 def confirmed_job(session: Session, case: Case, media_id: str) -> Job:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from importlib.resources import files
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -93,23 +93,39 @@ class NoticeSubject:
         return len({b.job for b in self.basis if b.report})
 
 
-def compose(
-    kind: Kind, fields: Mapping[str, Any], subject: NoticeSubject, *, language: str
-) -> dict[str, Any]:
-    """Write a notice with fields as ``Kind.check`` returns them. What a person states or signs is
-    in their own words, unchanged.
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of a notice, or a field of its kind."""
 
-    It has a ``title``, an ``opening``, which is the first paragraph, and ``sections``. Each has a
-    ``heading`` and ``lines``, the ``name`` of its field or part, and the ``provision`` that
-    requires the field.
-    """
+    heading: str
+    lines: list[str]
+    name: str
+    """Of the field or part."""
+    provision: str | None
+    """What requires the field."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComposedNotice:
+    """What a notice says."""
+
+    title: str
+    opening: str
+    """The first paragraph."""
+    sections: list[Section]
+
+
+def compose(
+    kind: Kind, fields: Mapping[str, object], subject: NoticeSubject, *, language: str
+) -> ComposedNotice:
+    """Write a notice with fields as ``Kind.check`` returns them. What a person states or signs is
+    in their own words, unchanged."""
     # A letter: in Korean it addresses its recipient politely, unlike a report.
     t = words(language, "notice", polite=True)
-    sections: list[dict[str, Any]] = []
+    sections: list[Section] = []
 
     def add(name: str, lines: list[str], heading: str = "", provision: str | None = None) -> None:
-        heading = heading or t(name)
-        sections.append({"heading": heading, "lines": lines, "name": name, "provision": provision})
+        sections.append(Section(heading or t(name), lines, name, provision))
 
     if subject.recipient:
         add("to", [revealed(subject.recipient)])
@@ -127,16 +143,15 @@ def compose(
         add("enclosed", enclosed)
     if subject.reference:
         add("case", [revealed(subject.reference)])
-    title, opening = kind.title.of(language), kind.opening.of(language)
-    return {"title": title, "opening": opening, "sections": sections}
+    return ComposedNotice(kind.title.of(language), kind.opening.of(language), sections)
 
 
-def text_of(composed: dict[str, Any]) -> str:
+def text_of(composed: ComposedNotice) -> str:
     """Return what ``compose`` wrote as plain text."""
-    parts = [composed["title"], "", composed["opening"]]
-    for section in composed["sections"]:
-        provision = f" ({section['provision']})" if section["provision"] else ""
-        parts += ["", f"{section['heading']}{provision}", *(f"  {i}" for i in section["lines"])]
+    parts = [composed.title, "", composed.opening]
+    for section in composed.sections:
+        provision = f" ({section.provision})" if section.provision else ""
+        parts += ["", f"{section.heading}{provision}", *(f"  {i}" for i in section.lines)]
     return "\n".join(parts) + "\n"
 
 
@@ -240,7 +255,7 @@ class Capture:
     """What of ``source_url`` and ``captured_at`` a capture of the page claims."""
 
 
-def notice_pdf(kind: Kind, data: dict[str, Any], at: datetime) -> bytes:
+def notice_pdf(kind: Kind, data: dict[str, object], at: datetime) -> bytes:
     """Return a notice that was made ``at`` a time as a PDF/A of what ``notice_data`` returned."""
     room = files("deepfake_service.notices")
     shared, letter = room / "templates" / "shared.typ", room / "templates" / "letter.typ"
@@ -251,19 +266,19 @@ def notice_pdf(kind: Kind, data: dict[str, Any], at: datetime) -> bytes:
 
 def notice_data(
     kind: Kind,
-    composed: dict[str, Any],
+    composed: ComposedNotice,
     language: str,
     at: datetime,
     sender: Sequence[str],
     captures: Sequence[Capture] = (),
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return the texts and pictures of a notice's PDF: the cells of a form, or rows of a letter,
     and a page for each capture. The ``sender`` has a name, and lines on how it is reached."""
     name, *reached_at = map(readable, sender)
     t = words(language, "notice", polite=True)
     return {
-        "title": composed["title"],
-        "opening": composed["opening"],
+        "title": composed.title,
+        "opening": composed.opening,
         "lang": language,
         "characters_note": words(language, polite=True)("characters_note"),
         "issuer": name,
@@ -273,21 +288,21 @@ def notice_data(
         **(
             _form(kind, composed, t)
             if kind.template
-            else {"rows": [_row(s) for s in composed["sections"]]}
+            else {"rows": [_row(s) for s in composed.sections]}
         ),
     }
 
 
-def _row(section: dict[str, Any]) -> dict[str, Any]:
+def _row(section: Section) -> dict[str, object]:
     return {
-        "label": readable(section["heading"]),
-        "provision": section["provision"] and readable(section["provision"]),
-        "lines": [readable(line) for line in section["lines"]],
+        "label": readable(section.heading),
+        "provision": section.provision and readable(section.provision),
+        "lines": [readable(line) for line in section.lines],
     }
 
 
-def _form(kind: Kind, composed: dict[str, Any], t: Words) -> dict[str, Any]:
-    cells = {s["name"]: [readable(line) for line in s["lines"]] for s in composed["sections"]}
+def _form(kind: Kind, composed: ComposedNotice, t: Words) -> dict[str, object]:
+    cells = {s.name: [readable(line) for line in s.lines] for s in composed.sections}
     texts = {name: text.of(t.language) for name, text in kind.form.items()}
     dates = {
         name: date.fromisoformat(cells[name][0])
@@ -314,7 +329,7 @@ def _form(kind: Kind, composed: dict[str, Any], t: Words) -> dict[str, Any]:
     }
 
 
-def _capture(capture: Capture, number: int, count: int, t: Words) -> dict[str, Any]:
+def _capture(capture: Capture, number: int, count: int, t: Words) -> dict[str, object]:
     url = readable(revealed_url(capture.url)) if capture.url else t("no_url")
     at = to_the_second(capture.captured_at or capture.recorded_at, t.language)
     if not capture.captured_at:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Protocol
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -18,26 +18,33 @@ from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.cases.case_lock import lock_open_case
 from deepfake_service.cases.cases import open_post
 from deepfake_service.cases.notice_history import NoticeHistory
+from deepfake_service.cases.posts import Post
 from deepfake_service.notices.basis import (
     basis_of,
     confirmed_job,
     supporting_reviews,
 )
-from deepfake_service.notices.compose import NoticeSubject, compose, text_of
+from deepfake_service.notices.compose import Basis, NoticeSubject, compose, text_of
 from deepfake_service.notices.documents import NoticeDocuments
 from deepfake_service.notices.kinds import Kind, kind_of
-from deepfake_service.notices.states import (
+from deepfake_service.notices.shapes import (
+    FullNotice,
+    NoticeContent,
     NoticeList,
+    NoticeOfCase,
+    NoticeSummary,
+    content_of,
+    facts_of,
+)
+from deepfake_service.notices.states import (
     NoticePart,
     NoticeRequest,
     NoticeUpdate,
     apply_update,
     condition_of,
     is_overdue,
-    listed,
     require_shown,
 )
-from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import (
     Case,
     Database,
@@ -60,9 +67,6 @@ from deepfake_service.platform.storage.sealed_columns import opened_rows
 
 A_DAY = timedelta(days=1)
 """The day of a person may be that much ahead of the service's."""
-_SHOWN = (
-    "recipient", "receipt", "fields", "occurrence_ids", "captures", "basis", "without_consent",
-)  # fmt: skip
 
 
 class SendingListener(Protocol):
@@ -93,7 +97,7 @@ class NoticeDesk:
     def __post_init__(self) -> None:
         self._read_audit = ReadAudit(self._database)
 
-    def create(self, caller: Caller, case_id: str, request: NoticeRequest) -> dict[str, Any]:
+    def create(self, caller: Caller, case_id: str, request: NoticeRequest) -> FullNotice:
         """Create a notice about occurrences of a case; ``InvalidRequest`` if fields are missing or
         malformed, naming each, ``NoticeRefused`` if the finding that it would rest on was not
         confirmed, or there is none."""
@@ -101,43 +105,28 @@ class NoticeDesk:
         language = request.language or kind.language
         # Not in the transaction: the first reading may write a key.
         sender = self._documents.sender.lines(language)
-        if request.without_consent is not None:
+        consent = request.without_consent
+        if consent is not None:
             self._require_own_words(kind, request)
         with self._database.write() as session:
-            case, _ = self._find(session, caller, Case, case_id)
-            # Reviews of the account's cases wait until this transaction ends.
-            self._database.one_at_a_time(session, case.account_id)
-            case = lock_open_case(session, case_id)
-            key = self._vault.case_key(case)  # another one if the case was emptied meanwhile
-            reference = open_json(key, case)["reference"]
-            occurrences = self._occurrences(session, case, request.occurrence_ids)
-            posts = [open_post(key, occurrence) for occurrence in occurrences]
+            case, key = self._lock_case(session, caller, case_id)
+            posts = _posts_of(session, key, case, request.occurrence_ids)
             minor = case.minor_at is not None
-            consent = request.without_consent
             fields = kind.check(request.fields, posts, minor=minor, manipulated=not consent)
             if consent is not None and consent.stated_on > current_time(session).date() + A_DAY:
                 raise invalid_field("without_consent.stated_on", "in the future")
             require_shown("recipient", request.recipient, lines=False)
-            media = sorted({post.media_id for post in posts})
-            basis = [
-                basis_of(session, self._vault, case, media_id, request.reports)
-                for media_id in media
-                if consent is None
-            ]
-            if not request.review_reasons:
-                basis = [replace(b, reasons=[]) for b in basis]
-            captures = request.captures if kind.needs_screenshot and not minor else None
-            subject = NoticeSubject(
-                posts,
-                basis,
+            subject = self._subject(session, case, kind, posts, request)
+            content = NoticeContent(
                 recipient=request.recipient,
-                reference=reference,
-                minor=minor,
-                captures=captures,
+                fields=fields,
+                occurrence_ids=list(request.occurrence_ids),
+                basis=list(subject.basis),
                 without_consent=consent,
-                files=[session.get_one(Media, media_id).sha256 for media_id in media],
+                composed=compose(kind, fields, subject, language=language),
+                sender=list(sender),
+                captures=subject.captures,
             )
-            composed = compose(kind, fields, subject, language=language)
             notice = Notice(
                 id=new_id(),
                 case_id=case_id,
@@ -147,24 +136,46 @@ class NoticeDesk:
                 state=NoticeState.DRAFTED,
                 created_at=current_time(session),
             )
-            content = {
-                "recipient": request.recipient,
-                "fields": fields,
-                "occurrence_ids": list(request.occurrence_ids),
-                "basis": [asdict(b) for b in basis],
-                "without_consent": consent and consent.stored(),
-                "composed": composed,
-                "sender": sender,
-                "captures": captures,
-                "receipt": None,
-            }
-            seal_json(key, notice, content)
+            seal_json(key, notice, content.model_dump(mode="json"))
             session.add(notice)
             session.flush()
             history = NoticeHistory(session, key, notice)
-            digest = hashlib.sha256(text_of(composed).encode()).hexdigest()
+            digest = hashlib.sha256(text_of(content.composed).encode()).hexdigest()
             history.append(NoticeEventKind.CREATED, caller.actor, document_sha256=digest)
-            return self._json(notice, content, history)
+            return self._whole(notice, content, history)
+
+    def _lock_case(self, session: Session, caller: Caller, case_id: str) -> tuple[Case, bytes]:
+        """Lock a case, and let reviews of its account's cases wait until the transaction ends."""
+        case, _ = self._find(session, caller, Case, case_id)
+        self._database.one_at_a_time(session, case.account_id)
+        case = lock_open_case(session, case_id)
+        return case, self._vault.case_key(case)  # another one if the case was emptied meanwhile
+
+    def _subject(
+        self,
+        session: Session,
+        case: Case,
+        kind: Kind,
+        posts: Sequence[Post],
+        request: NoticeRequest,
+    ) -> NoticeSubject:
+        """Return what a notice is about, with the findings that it rests on."""
+        media = sorted({post.media_id for post in posts})
+        basis: list[Basis] = []
+        if request.without_consent is None:
+            found = (basis_of(session, self._vault, case, m, request.reports) for m in media)
+            basis = [b if request.review_reasons else replace(b, reasons=[]) for b in found]
+        minor = case.minor_at is not None
+        return NoticeSubject(
+            posts,
+            basis,
+            recipient=request.recipient,
+            reference=open_json(self._vault.case_key(case), case)["reference"],
+            minor=minor,
+            captures=request.captures if kind.needs_screenshot and not minor else None,
+            without_consent=request.without_consent,
+            files=[session.get_one(Media, media_id).sha256 for media_id in media],
+        )
 
     def _require_own_words(self, kind: Kind, request: NoticeRequest) -> None:
         """Refuse the standard statements of the organisation: they are for claims of forgery."""
@@ -193,17 +204,18 @@ class NoticeDesk:
                 try:
                     job = confirmed_job(session, case, media_id)
                     reviews = supporting_reviews(session, job, key)
-                    found[media_id] = [review["reason"] for review in reviews]
+                    found[media_id] = [review.reason for review in reviews]
                 except NoticeRefused as error:
                     found[media_id] = error
         return found
 
-    def read(self, caller: Caller, notice_id: str) -> dict[str, Any]:
+    def read(self, caller: Caller, notice_id: str) -> FullNotice:
         """Return a notice with its fields and its text, and audit that it was read."""
         with self._database.write() as session:
             notice, key = self._find(session, caller, Notice, notice_id)
             append_entry(session, caller.actor, Action.NOTICE_READ, notice_id)
-            return self._json(notice, open_json(key, notice), NoticeHistory(session, key, notice))
+            history = NoticeHistory(session, key, notice)
+            return self._whole(notice, content_of(key, notice), history)
 
     def pdf(self, caller: Caller, notice_id: str) -> bytes:
         """Return the PDF of a notice: see ``NoticeDocuments.pdf``."""
@@ -216,7 +228,7 @@ class NoticeDesk:
 
     def of_case(
         self, caller: Caller, case_id: str, *, limit: int = MAX_PAGE, cursor: str | None = None
-    ) -> ListPage[dict[str, Any]]:
+    ) -> ListPage[NoticeSummary]:
         """Return a page of the notices of a case, newest first, without their texts;
         ``InvalidRequest`` if the cursor is invalid. The caller audits that the case is read."""
         with self._database.read() as session:
@@ -224,8 +236,8 @@ class NoticeDesk:
             statement = select(Notice).where(Notice.case_id == case_id)
             rows, following = page_of(session, statement, Notice, limit, cursor)
         opened = opened_rows(rows, lambda r: open_json(key, r[0]))
-        notices = [{**listed(n, self.now()), "recipient": to["recipient"]} for (n,), to in opened]
-        return ListPage(notices, following)
+        facts = ({**facts_of(n, self.now()), "recipient": to["recipient"]} for (n,), to in opened)
+        return ListPage([NoticeSummary.model_validate(each) for each in facts], following)
 
     def of_part(
         self, caller: Caller, part: NoticePart, *, start: int = 0, limit: int | None = None
@@ -239,7 +251,7 @@ class NoticeDesk:
         counted = select(func.count(Notice.id)).join(Case, Notice.case_id == Case.id).where(*seen)
         with self._database.read() as session:
             shown = session.execute(rows.order_by(order, Notice.id).offset(start).limit(limit))
-            notices = [notice for _, notice in opened_rows(shown, self._with_case)]
+            notices = [notice for _, notice in opened_rows(shown, self._of_case)]
             total = session.scalar(counted) or 0
         if notices:
             self._read_audit.note(caller, Action.NOTICE_READ, detail="list")
@@ -255,29 +267,29 @@ class NoticeDesk:
         with self._database.read() as session:
             return session.scalar(counted) or 0
 
-    def update(self, caller: Caller, notice_id: str, update: NoticeUpdate) -> dict[str, Any]:
+    def update(self, caller: Caller, notice_id: str, update: NoticeUpdate) -> FullNotice:
         """Record that a notice was sent, received or answered; ``InvalidRequest`` if the update
         contradicts the state of the notice."""
         with self._database.write() as session:
             notice, key = self._find(session, caller, Notice, notice_id)
             lock_open_case(session, notice.case_id)
             session.refresh(notice)
-            content = open_json(key, notice)
+            content = content_of(key, notice)
             history = NoticeHistory(session, key, notice)
             now = current_time(session)
             for kind in apply_update(notice, update, history.undo_until(), now):
                 receipt = update.receipt if kind is NoticeEventKind.RECEIPT else None
                 reason = update.reason if kind is NoticeEventKind.SENT else None
                 if receipt is not None:
-                    content["receipt"] = receipt
-                    seal_json(key, notice, content)
+                    content = content.model_copy(update={"receipt": receipt})
+                    seal_json(key, notice, content.model_dump(mode="json"))
                 history.append(kind, caller.actor, receipt=receipt, reason=reason)
                 if kind is NoticeEventKind.SENT:
-                    posts, removes = content["occurrence_ids"], kind_of(notice.kind).removes
+                    posts, removes = content.occurrence_ids, kind_of(notice.kind).removes
                     self._listener.notice_sent(session, key, notice, posts, removes=removes)
                 elif kind in (NoticeEventKind.SEND_UNDONE, NoticeEventKind.OUTCOME):
                     self._listener.notice_ended(session, notice)
-            return self._json(notice, content, history)
+            return self._whole(notice, content, history)
 
     def _find(
         self, session: Session, caller: Caller, table: type[OfCase], row_id: str
@@ -285,32 +297,37 @@ class NoticeDesk:
         row, case = find_visible(session, caller, table, row_id)
         return row, self._vault.case_key(case)
 
-    @staticmethod
-    def _occurrences(session: Session, case: Case, ids: Sequence[str]) -> list[Occurrence]:
-        occurrences = []
-        for occurrence_id in dict.fromkeys(ids):
-            occurrence = session.get(Occurrence, occurrence_id)
-            if occurrence is None or occurrence.case_id != case.id:
-                raise invalid_field("occurrence_ids", "contains a post from another case")
-            occurrences.append(occurrence)
-        return occurrences
-
-    def _with_case(self, row: tuple[Notice, Case]) -> dict[str, Any]:
+    def _of_case(self, row: tuple[Notice, Case]) -> NoticeOfCase:
         notice, case = row
         key = self._vault.case_key(case)
-        return {
-            **listed(notice, self.now()),
-            "case_reference": open_json(key, case)["reference"],
-            "recipient": open_json(key, notice)["recipient"],
-        }
+        return NoticeOfCase.model_validate(
+            {
+                **facts_of(notice, self.now()),
+                "case_reference": open_json(key, case)["reference"],
+                "recipient": open_json(key, notice)["recipient"],
+            }
+        )
 
-    def _json(
-        self, notice: Notice, content: dict[str, Any], history: NoticeHistory
-    ) -> dict[str, Any]:
-        return {
-            **listed(notice, self.now()),
-            **{name: content[name] for name in _SHOWN},
-            "text": text_of(content["composed"]),
-            "history": history.events(),
-            "undo_until": iso_time(history.undo_until()),
-        }
+    def _whole(self, notice: Notice, content: NoticeContent, history: NoticeHistory) -> FullNotice:
+        return FullNotice.model_validate(
+            {
+                **facts_of(notice, self.now()),
+                **{name: getattr(content, name) for name in _SHOWN},
+                "text": text_of(content.composed),
+                "history": history.events(),
+                "undo_until": history.undo_until(),
+            }
+        )
+
+
+_SHOWN = FullNotice.model_fields.keys() & NoticeContent.model_fields.keys()
+
+
+def _posts_of(session: Session, key: bytes, case: Case, ids: Sequence[str]) -> list[Post]:
+    posts = []
+    for occurrence_id in dict.fromkeys(ids):
+        occurrence = session.get(Occurrence, occurrence_id)
+        if occurrence is None or occurrence.case_id != case.id:
+            raise invalid_field("occurrence_ids", "contains a post from another case")
+        posts.append(open_post(key, occurrence))
+    return posts

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +26,7 @@ from deepfake_service.cases.notice_history import NoticeHistory
 from deepfake_service.evidence.signing_keys import SigningKeys
 from deepfake_service.notices.compose import MAX_CAPTURES, Capture, notice_data, notice_pdf
 from deepfake_service.notices.kinds import kind_of
+from deepfake_service.notices.shapes import NoticeContent, content_of
 from deepfake_service.platform.db import Case, Database, Notice, NoticeEvent, Occurrence, new_id
 from deepfake_service.platform.db.enums import NoticeEventKind, NoticeState
 from deepfake_service.platform.errors import ImageryWithheld, NotFound, NoticeRefused, RecordAltered
@@ -60,7 +60,7 @@ class NoticeDocuments:
                 shown was flagged as a possible minor since. NoticeRefused: there is none, and the
                 notice was withdrawn or its basis has changed.
         """
-        content = open_json(key, notice)
+        content = content_of(key, notice)
         with self._database.read() as session:
             _require_showable(session, notice, content)
             signed = NoticeHistory(session, key, notice).signed()
@@ -69,13 +69,13 @@ class NoticeDocuments:
             return self._make(actor, notice, key, content)
         return self._stored(notice, signed, key)
 
-    def _make(self, actor: Actor, notice: Notice, key: bytes, content: dict[str, Any]) -> bytes:
+    def _make(self, actor: Actor, notice: Notice, key: bytes, content: NoticeContent) -> bytes:
         from deepfake_service.evidence.bundle import pdf_signature
 
         issuer, kind, at = self.sender.issuer, kind_of(notice.kind), notice.created_at
         # Not in a transaction: decoding and an authority may take their time.
         captures = self.captures(actor, notice, key, content)
-        composed, sender = content["composed"], content["sender"]
+        composed, sender = content.composed, content.sender
         data = notice_data(kind, composed, notice.language, at, sender, captures)
         pdf = notice_pdf(kind, data, at)
         pdf = pdf_signature.sign(pdf, self._keys.current(), issuer, field="Notice")
@@ -101,15 +101,15 @@ class NoticeDocuments:
         return self._stored(notice, signed, key)
 
     def captures(
-        self, actor: Actor, notice: Notice, key: bytes, content: dict[str, Any]
+        self, actor: Actor, notice: Notice, key: bytes, content: NoticeContent
     ) -> list[Capture]:
         """Return the captures that a notice encloses, and audit that they were read."""
-        if content["captures"] is None:
+        if content.captures is None:
             return []
         with self._database.read() as session:
-            rows = [session.get(Occurrence, i) for i in dict.fromkeys(content["occurrence_ids"])]
+            rows = [session.get(Occurrence, i) for i in dict.fromkeys(content.occurrence_ids)]
         shown = [o for o in rows if o is not None and o.case_id == notice.case_id][:MAX_CAPTURES]
-        is_blurred = content["captures"] == "blurred"
+        is_blurred = content.captures == "blurred"
         return [self._capture(actor, occurrence, key, blurred=is_blurred) for occurrence in shown]
 
     def _capture(
@@ -148,8 +148,8 @@ class NoticeDocuments:
         return pdf
 
 
-def _require_showable(session: Session, notice: Notice, content: dict[str, Any]) -> None:
-    if content["captures"] and session.get_one(Case, notice.case_id).minor_at is not None:
+def _require_showable(session: Session, notice: Notice, content: NoticeContent) -> None:
+    if content.captures and session.get_one(Case, notice.case_id).minor_at is not None:
         raise ImageryWithheld
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Any
 
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.cases.cases import Cases
@@ -13,6 +12,7 @@ from deepfake_service.evidence.bundle.zip_format import sha256, zip_pieces
 from deepfake_service.evidence.report.report import ReportCopy
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.notices.desk import NoticeDesk
+from deepfake_service.notices.shapes import FullNotice
 from deepfake_service.platform.errors import EvidenceMissing, ImageryWithheld, NotFound
 
 _ENDINGS = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"RIFF": "webp"}
@@ -33,7 +33,7 @@ def package_of(
     ``NoticeRefused`` as ``NoticeDocuments.pdf``.
     """
     notice = desk.read(caller, notice_id)
-    letter = [("notice.pdf", desk.pdf(caller, notice_id)), ("notice.txt", notice["text"].encode())]
+    letter = [("notice.pdf", desk.pdf(caller, notice_id)), ("notice.txt", notice.text.encode())]
     screenshots = _screenshots(cases, caller, notice)
     files = chain(iter(letter), screenshots, _reports(evidence, caller, notice))
     return zip_pieces(_with_contents(notice, files))
@@ -43,41 +43,41 @@ Files = Iterable[tuple[str, bytes]]
 """Files with their names, each of which is read when it is its turn."""
 
 
-def _screenshots(cases: Cases, caller: Caller, notice: dict[str, Any]) -> Files:
-    for number, occurrence_id in enumerate(dict.fromkeys(notice["occurrence_ids"]), 1):
+def _screenshots(cases: Cases, caller: Caller, notice: FullNotice) -> Files:
+    for number, occurrence_id in enumerate(dict.fromkeys(notice.occurrence_ids), 1):
         try:
-            picture = cases.screenshot(caller, notice["case_id"], occurrence_id)
+            picture = cases.screenshot(caller, notice.case_id, occurrence_id)
         except (NotFound, ImageryWithheld):
             continue
         ending = next((e for start, e in _ENDINGS.items() if picture.startswith(start)), "bin")
         yield f"screenshots/{number:03}-{occurrence_id}.{ending}", picture
 
 
-def _reports(evidence: EvidenceStore, caller: Caller, notice: dict[str, Any]) -> Files:
-    language = notice["language"]
-    for basis in notice["basis"]:
-        if not basis["report"]:
+def _reports(evidence: EvidenceStore, caller: Caller, notice: FullNotice) -> Files:
+    language = notice.language
+    for basis in notice.basis:
+        if not basis.report:
             continue
         try:
-            copy = ReportCopy(reasons=bool(basis["reasons"]))
-            content = evidence.report(caller, basis["job"], language, copy, basis["edition"])
+            copy = ReportCopy(reasons=bool(basis.reasons))
+            content = evidence.report(caller, basis.job, language, copy, basis.edition)
         except (NotFound, EvidenceMissing, ImageryWithheld):
             continue
-        yield f"reports/{basis['job']}.pdf", content
+        yield f"reports/{basis.job}.pdf", content
 
 
-def _with_contents(notice: dict[str, Any], files: Files) -> Files:
+def _with_contents(notice: FullNotice, files: Files) -> Files:
     digests = {}
     for name, content in files:
         digests[name] = sha256(content)
         yield name, content
     contents = {
-        "notice": notice["id"],
-        "kind": notice["kind"],
+        "notice": notice.id,
+        "kind": notice.kind,
         "files": digests,
         "evidence": [
-            {name: b[name] for name in ("sha256", "job", "edition", "examined_at")}
-            for b in notice["basis"]
+            {name: getattr(b, name) for name in ("sha256", "job", "edition", "examined_at")}
+            for b in notice.basis
         ],
     }
     yield "contents.json", json.dumps(contents, indent=2).encode()

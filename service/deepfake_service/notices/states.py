@@ -6,17 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
-from sqlalchemy import ColumnElement, and_
+from sqlalchemy import ColumnElement, SQLColumnExpression, and_
 
 from deepfake_service.cases.notices_under_way import RUNNING, TO_WITHDRAW
 from deepfake_service.notices.basis import ReportChoice
 from deepfake_service.notices.compose import WithoutConsent
 from deepfake_service.notices.kinds import KINDS, kind_of
-from deepfake_service.platform.clock import CLIENT_SKEW, Moment, iso_time
+from deepfake_service.platform.clock import CLIENT_SKEW, Moment
 from deepfake_service.platform.db import Notice
 from deepfake_service.platform.db.enums import NoticeEventKind, NoticeState
 from deepfake_service.platform.errors import FieldError, InvalidRequest, invalid_field
@@ -47,7 +47,7 @@ class NoticeRequest:
     """Its language; by default that of its kind."""
     occurrence_ids: Annotated[Sequence[str], Field(max_length=200)]
     """Ids of the occurrences that it is about."""
-    fields: Mapping[str, Any]
+    fields: Mapping[str, object]
     """The fields of its kind, as `GET /v1/notices` describes them."""
     recipient: Annotated[str | None, Field(max_length=200)] = None
     """Who it is addressed to."""
@@ -203,7 +203,9 @@ class NoticePart(StrEnum):
     """Those whose posts are not all gone and whose deadline has passed without an answer, too."""
 
 
-def condition_of(part: NoticePart, now: datetime) -> tuple[ColumnElement[bool], Any]:
+def condition_of(
+    part: NoticePart, now: datetime
+) -> tuple[ColumnElement[bool], SQLColumnExpression[datetime | None]]:
     """Return the condition of the notices of a part, and what they are ordered by."""
     running, draft = Notice.state.in_(RUNNING), Notice.state == NoticeState.DRAFTED
     return {
@@ -216,42 +218,7 @@ def condition_of(part: NoticePart, now: datetime) -> tuple[ColumnElement[bool], 
     }[part]
 
 
-@dataclass(frozen=True, slots=True)
-class NoticeList:
-    """A page of the notices of one part."""
-
-    notices: list[dict[str, Any]]
-    start: int
-    """How many notices come before this page."""
-    total: int
-    """How many notices the part has, those on other pages included."""
-
-    end: int
-    """How many notices come before the next page."""
-
-
 def is_overdue(now: datetime) -> ColumnElement[bool]:
     """Return the condition that the deadline of a notice has passed without an answer, and that not
     all its posts are known to be gone."""
     return and_(Notice.state.in_(RUNNING), Notice.due_at < now, Notice.gone_at.is_(None))
-
-
-def listed(notice: Notice, now: datetime) -> dict[str, Any]:
-    """Return a notice as a list shows it, without its content."""
-    is_running = notice.state in RUNNING and notice.gone_at is None
-    is_late = is_running and notice.due_at and notice.due_at < now
-    return {
-        "id": notice.id,
-        "case_id": notice.case_id,
-        "kind": notice.kind,
-        "language": notice.language,
-        "state": notice.state,
-        "created_at": iso_time(notice.created_at),
-        "sent_at": iso_time(notice.sent_at),
-        "due_at": iso_time(notice.due_at),
-        "overdue": bool(is_late),
-        "answered_at": iso_time(notice.answered_at),
-        "gone_at": iso_time(notice.gone_at),
-        "returned_at": iso_time(notice.returned_at),
-        "withdraw": notice.withdraw_at is not None,
-    }

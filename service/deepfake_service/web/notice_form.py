@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, TypeVar, get_args
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import TypeAdapter, ValidationError
@@ -15,6 +15,7 @@ from deepfake_service.http.problems import invalid_fields, problem_of
 from deepfake_service.notices.basis import ReportChoice
 from deepfake_service.notices.compose import WithoutConsent
 from deepfake_service.notices.kinds import Kind, kind_of
+from deepfake_service.notices.shapes import FullNotice
 from deepfake_service.notices.states import NoticeRequest, NoticeUpdate
 from deepfake_service.platform.db.enums import NoticeState
 from deepfake_service.platform.errors import InvalidRequest, NotFound, NoticeRefused, ServiceError
@@ -66,7 +67,7 @@ class NoticeForm:
     kind: Kind
     media: str | None
     """Restrict the occurrences to these media."""
-    template: dict[str, Any] | None
+    template: FullNotice | None
     """The notice that the form is filled in from."""
     earlier: Mapping[str, Mapping[str, str]] | None = None
     """What it begins with about the notice that it follows, by language."""
@@ -76,26 +77,27 @@ class NoticeForm:
     @property
     def replaces_draft(self) -> bool:
         """Whether the new notice replaces the template, which has not been sent."""
-        return self.template is not None and self.template["state"] == NoticeState.DRAFTED
+        return self.template is not None and self.template.state == NoticeState.DRAFTED
 
     def initial_values(self) -> dict[str, str]:
         """Return the initial values of the form, without affirmations and signatures. These were
         given by a person for the template, and must be given again."""
         if self.template is None:
             return {}
+        consent = self.template.without_consent
         copied = {
-            name: self.template["fields"].get(name) or ""
+            name: str(self.template.fields.get(name) or "")
             for name, declared in self.kind.fields.items()
             if declared.type not in NEVER_COPIED
         }
         return {
             **copied,
-            "occurrences": "\n".join(self.template["occurrence_ids"]),
-            "recipient": self.template["recipient"] or "",
-            "language": self.template["language"],
-            "captures": self.template["captures"] or "blurred",
-            "basis": "without_consent" if self.template["without_consent"] else "finding",
-            **(self.template["without_consent"] or {}),
+            "occurrences": "\n".join(self.template.occurrence_ids),
+            "recipient": self.template.recipient or "",
+            "language": self.template.language,
+            "captures": self.template.captures or "blurred",
+            "basis": "without_consent" if consent else "finding",
+            **(consent.stored() if consent else {}),
         }
 
 
@@ -115,7 +117,7 @@ def _notice_form(
     if like is None:
         return NoticeForm(case_id, kind, media, None)
     template = visit.services.notice_desk.read(visit.caller, like)
-    if (template["case_id"], template["kind"]) != (case_id, kind.id):
+    if (template.case_id, template.kind) != (case_id, kind.id):
         raise NotFound
     return NoticeForm(case_id, kind, media, template)
 
@@ -123,9 +125,9 @@ def _notice_form(
 def _following(visit: Visit, case_id: str, kind: Kind, after: str) -> NoticeForm:
     services, caller = visit.services, visit.caller
     notice = services.notice_desk.read(caller, after)
-    if notice["case_id"] != case_id or notice["kind"] not in kind.follows:
+    if notice.case_id != case_id or notice.kind not in kind.follows:
         raise NotFound
-    ids = tuple(notice["occurrence_ids"])
+    ids = tuple(notice.occurrence_ids)
     posts = services.queries.occurrences(caller, case_id, ids=ids).rows
     lines = services.posts.timelines(caller, case_id, ids)
     telling = [name for name, declared in kind.fields.items() if declared.earlier]
@@ -161,17 +163,17 @@ def post_form(notice_form: NoticeFormDep, visit: Reader, values: Form) -> Respon
     if notice_form.template and notice_form.replaces_draft:
         withdrawal = NoticeUpdate(outcome=NoticeState.WITHDRAWN)
         try:
-            desk.update(caller, notice_form.template["id"], withdrawal)
+            desk.update(caller, notice_form.template.id, withdrawal)
         except ServiceError as error:
             # For example, the draft was withdrawn in the meantime. The notice was made, and after
             # an error it would be made again.
-            _log.warning("draft_not_withdrawn", notice=notice["id"], failure=describe(error))
-    return redirect(f"/notices/{notice['id']}")
+            _log.warning("draft_not_withdrawn", notice=notice.id, failure=describe(error))
+    return redirect(f"/notices/{notice.id}")
 
 
 def _notice_request(kind: Kind, values: dict[str, str]) -> NoticeRequest:
     """Return the notice that a form asks for."""
-    fields: dict[str, Any] = dict.fromkeys(kind.waived_for_minors)
+    fields: dict[str, object] = dict.fromkeys(kind.waived_for_minors)
     for name, declared in kind.fields.items():
         if values.get(name):
             is_affirmation = declared.type == "affirmation"
@@ -195,7 +197,7 @@ def _notice_request(kind: Kind, values: dict[str, str]) -> NoticeRequest:
     )
 
 
-def checked_input(adapter: TypeAdapter[T], **values: Any) -> T:
+def checked_input(adapter: TypeAdapter[T], **values: object) -> T:
     """Return what a form says, checked as a request to the API is."""
     try:
         return adapter.validate_python(values)
@@ -336,7 +338,7 @@ def _recipient_before(visit: Visit, kind: Kind, case_id: str, posts: Posts) -> s
     if kind.recipient == "platform" and len({place_of(post) for post in posts}) > 1:
         return None
     notices = visit.services.notice_desk.of_case(visit.caller, case_id).rows
-    return next((n["recipient"] for n in notices if n["kind"] == kind.id), None)
+    return next((n.recipient for n in notices if n.kind == kind.id), None)
 
 
 def posts_of_recipient(kind: Kind, posts: Posts) -> set[str]:

@@ -59,10 +59,10 @@ def _notice_page(
 ) -> Response:
     services, caller = visit.services, visit.caller
     notice = services.notice_desk.read(caller, notice_id)
-    case = services.queries.brief(caller, notice["case_id"])
-    outcomes = kind_of(notice["kind"]).outcomes if notice["sent_at"] else ()
-    ids = tuple(notice["occurrence_ids"]) if notice["sent_at"] else ()
-    posts = services.queries.occurrences(caller, notice["case_id"], ids=ids).rows if ids else []
+    case = services.queries.brief(caller, notice.case_id)
+    outcomes = kind_of(notice.kind).outcomes if notice.sent_at else ()
+    ids = tuple(notice.occurrence_ids) if notice.sent_at else ()
+    posts = services.queries.occurrences(caller, notice.case_id, ids=ids).rows if ids else []
     return visit.page(
         "notice.html",
         status=422 if errors else 200,
@@ -70,8 +70,8 @@ def _notice_page(
         case=case,
         posts=posts,
         followers=followers_of(notice),
-        lines=services.posts.timelines(caller, notice["case_id"], ids) if ids else {},
-        withheld=bool(notice["captures"]) and case.minor,
+        lines=services.posts.timelines(caller, notice.case_id, ids) if ids else {},
+        withheld=bool(notice.captures) and case.minor,
         outcomes=[*outcomes, NoticeState.WITHDRAWN],
         now=iso_time(services.notice_desk.now()),
         typed=typed or {},

@@ -110,7 +110,7 @@ def test_documents_say_what_of_a_post_a_capture_alone_claims() -> None:
         assert (places, platform) == (f"https://example.org/1 {told}", "P")
         assert captured.endswith(told)
         letter = compose(KINDS["eu-dsa-16"], GOOD["eu-dsa-16"], subject, language=language)
-        (lines,) = (s["lines"] for s in letter["sections"] if s["name"] == "about")
+        (lines,) = (s.lines for s in letter.sections if s.name == "about")
         assert [line.endswith(told) for line in lines] == [True, False, False, True]
 
 
@@ -300,7 +300,7 @@ def test_a_korean_notice_addresses_its_recipient_politely(kind: str, minor: bool
     told = replace(BASIS[0], reasons=["원본과 비교함"])
     basis = [told, replace(told, sha256="cd" * 32, verdict="inconclusive", reviewers=1)]
     notice = compose(KINDS[kind], fields, NoticeSubject(SEEN, basis, minor=minor), language="ko")
-    assert POLITE.search(notice["opening"])
+    assert POLITE.search(notice.opening)
     assert not PLAIN.search(text_of(notice)), text_of(notice)
 
 

@@ -19,6 +19,7 @@ from deepfake_service.audit.log import Action
 from deepfake_service.cases.cases import screenshot_of
 from deepfake_service.notices.compose import (
     Capture,
+    ComposedNotice,
     NoticeSubject,
     compose,
     notice_data,
@@ -27,6 +28,7 @@ from deepfake_service.notices.compose import (
 )
 from deepfake_service.notices.documents import MAX_SIDE, NoticeDocuments
 from deepfake_service.notices.kinds import KINDS
+from deepfake_service.notices.shapes import content_of
 from deepfake_service.platform.db import AuditEntry, Case, Notice
 from deepfake_service.platform.db.enums import Role
 from tests.support import footage
@@ -40,7 +42,7 @@ FORM = "kr-tba-22-5"
 POST = ("https://example.org/1", "2026-01-02T03:04:05+00:00", "2026-01-03T03:04:05+00:00")
 
 
-def composed(kind: str, language: str, given: dict[str, Any], **changes: Any) -> dict[str, Any]:
+def composed(kind: str, language: str, given: dict[str, Any], **changes: Any) -> ComposedNotice:
     fields = KINDS[kind].check({**GOOD[kind], **given}, SEEN, minor=False)
     subject = NoticeSubject(SEEN, BASIS, recipient="Example", reference="R-1")
     return compose(KINDS[kind], fields, replace(subject, **changes), language=language)
@@ -80,7 +82,9 @@ def test_a_long_form_and_a_long_letter_leave_nothing_out() -> None:
 def test_a_letter_has_a_row_for_each_part(kind: str) -> None:
     letter = composed(kind, "en", {})
     data = notice_data(KINDS[kind], letter, "en", AT, SENDER)
-    assert [row["label"] for row in data["rows"]] == [s["heading"] for s in letter["sections"]]
+    assert [row["label"] for row in data["rows"]] == [
+        section.heading for section in letter.sections
+    ]
     assert [row["provision"] for row in data["rows"] if row["provision"]]
     assert data["issuer"] == "Support Centre"
     assert data["sender"] == ["상담팀", "02-1", "a@example.org", "서울 중구 1"]
@@ -166,7 +170,7 @@ async def test_the_pdf_of_a_notice_encloses_its_captures(
         assert [e.subject for e in session.scalars(read)] == [seen]
     vault = service.app.state.shared.services.vault
     key = vault.case_key(case)
-    content = {"captures": notice["captures"], "occurrence_ids": [seen]}
+    content = content_of(key, row)
     (capture,) = decoding.captures(caller.actor, row, key, content)
     assert capture.url == "https://example.org/1"
     assert capture.captured_at.startswith("2026-01-02T03:04:05")
@@ -174,7 +178,10 @@ async def test_the_pdf_of_a_notice_encloses_its_captures(
     vault.blobs.delete(screenshot_of(case_id, seen))
     (gone,) = decoding.captures(caller.actor, row, key, content)
     assert (gone.sha256, gone.jpeg) == (None, None)
-    assert decoding.captures(caller.actor, row, key, {**content, "captures": None}) == []
+    assert (
+        decoding.captures(caller.actor, row, key, content.model_copy(update={"captures": None}))
+        == []
+    )
 
 
 async def test_a_capture_that_cannot_be_decoded_is_named_by_its_digest(service: Service) -> None:

@@ -116,7 +116,7 @@ def test_what_a_person_writes_is_not_taken_for_one_of_the_choices() -> None:
     given = {**GOOD["kr-d4u"], "keywords": "family", "requester_relation": "family"}
     fields = KINDS["kr-d4u"].check(given, SEEN, minor=False)
     letter = compose(KINDS["kr-d4u"], fields, NoticeSubject(SEEN, BASIS), language="ko")
-    lines = {section["name"]: section["lines"] for section in letter["sections"]}
+    lines = {section.name: section.lines for section in letter.sections}
     assert lines["keywords"] == ["family"]
     assert lines["requester_relation"] == ["가족"]
 

@@ -210,7 +210,7 @@ async def test_a_large_case_is_shown_in_parts(service: Service) -> None:
         composed = {"title": "t", "opening": "o", "sections": []}
         fields = {"explanation": "Earlier words.", "good_faith": True, "signature": "somebody"}
         content = {"fields": fields, "occurrence_ids": [oldest], "basis": [], "recipient": None,
-                   "receipt": None, "captures": None, "composed": composed,
+                   "receipt": None, "captures": None, "composed": composed, "sender": ["A"],
                    "without_consent": None}  # fmt: skip
         draft = new_id()
         notice = Notice(
