@@ -15,9 +15,9 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from deepfake_service.platform.answers import Published
 from deepfake_service.platform.logs import logger
@@ -63,6 +63,31 @@ class Domain(Published):
     registrar: str = Field(description="Who registered it for its owner; may be empty.")
     abuse: list[str] = Field(description="E-mail addresses for reports of abuse to the registrar.")
     source: str = Field(description="Address of the registry's answer.")
+
+
+class _Entity(BaseModel):
+    """A person or an organisation that an answer names."""
+
+    name: object = None
+    emails: list[str] = []
+
+
+class _Answer(BaseModel):
+    """What whoisit reads of a registry's answer."""
+
+    name: object
+    country: object = None
+    url: object
+    entities: dict[str, list[_Entity]]
+
+    def name_of(self, role: str) -> str:
+        """Return the first name of those with a role; empty if none has one."""
+        return next((_text(e.name) for e in self.entities.get(role, ()) if e.name), "")
+
+    def contacts(self) -> list[str]:
+        """Return the e-mail addresses for reports of abuse."""
+        given = [each for e in self.entities.get("abuse", ()) for each in e.emails]
+        return [each for each in dict.fromkeys(given) if _EMAIL.fullmatch(each)][:MAX_CONTACTS]
 
 
 _R = TypeVar("_R", Network, Domain)
@@ -120,7 +145,7 @@ class Registries:
             logging.getLogger(name).setLevel(logging.WARNING)
         self._tables, tables = None, BaseBootstrap()
         try:
-            content: dict[str, Any] = {"timestamp": int(time.time())}
+            content: dict[str, object] = {"timestamp": int(time.time())}
             for name, url in tables.BOOTSTRAP_URLS.items():
                 content[name] = json.loads(self._text_at(url) or "")
             tables.load_bootstrap_data(content, overrides=True, from_json=False)
@@ -133,7 +158,7 @@ class Registries:
         return tables
 
     def _asked(
-        self, tables: BaseBootstrap, kind: str, what: str, read: Callable[[Any], _R]
+        self, tables: BaseBootstrap, kind: str, what: str, read: Callable[[_Answer], _R]
     ) -> _R | None:
         from whoisit import QueryBuilder, parse
         from whoisit.errors import UnsupportedError
@@ -146,7 +171,7 @@ class Registries:
         try:
             _, url, _ = QueryBuilder(tables).build(kind, what)
             if (text := self._text_at(url)) is not None:
-                found = read(parse(tables, kind, what, json.loads(text)))
+                found = read(_Answer.model_validate(parse(tables, kind, what, json.loads(text))))
         except UnsupportedError:
             pass  # no registry tells
         except Exception:  # as above; it is asked again for the next link
@@ -162,36 +187,25 @@ class Registries:
         return page.last.text if page.last.status == 200 else None
 
 
-def _network(answer: Any) -> Network:
-    holder = _names(answer, "registrant")
-    name = _text(answer["name"])
+def _network(answer: _Answer) -> Network:
+    name, holder = _text(answer.name), answer.name_of("registrant")
     return Network(
         name=name,
         holder=holder,
-        country=_text(answer["country"])[:2].upper(),
-        abuse=_contacts(answer),
+        country=_text(answer.country)[:2].upper(),
+        abuse=answer.contacts(),
         is_cdn=bool(_CDN.search(f"{name} {holder}")),
-        source=_text(answer["url"]),
+        source=_text(answer.url),
     )
 
 
-def _domain(answer: Any) -> Domain:
+def _domain(answer: _Answer) -> Domain:
     return Domain(
-        name=_text(answer["name"]).lower(),
-        registrar=_names(answer, "registrar"),
-        abuse=_contacts(answer),
-        source=_text(answer["url"]),
+        name=_text(answer.name).lower(),
+        registrar=answer.name_of("registrar"),
+        abuse=answer.contacts(),
+        source=_text(answer.url),
     )
-
-
-def _names(answer: Any, role: str) -> str:
-    return next((_text(e["name"]) for e in answer["entities"].get(role, []) if e.get("name")), "")
-
-
-def _contacts(answer: Any) -> list[str]:
-    """Return the e-mail addresses for reports of abuse."""
-    given = [each for e in answer["entities"].get("abuse", []) for each in e.get("emails", [])]
-    return [each for each in dict.fromkeys(given) if _EMAIL.fullmatch(each)][:MAX_CONTACTS]
 
 
 def _text(said: object) -> str:

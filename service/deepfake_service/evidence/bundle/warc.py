@@ -68,86 +68,79 @@ class Place:
 START = Place(0, 0)
 
 
+def _plain(file: BinaryIO, offset: int, piece: bytes) -> Iterator[tuple[Place, bytes]]:
+    """Yield ``piece``, which is at ``offset``, and what follows it, each with its place."""
+    while piece:
+        yield Place(offset, 0), piece
+        offset += len(piece)
+        piece = file.read(PIECE)
+
+
+def _unpacked(file: BinaryIO, offset: int, packed: bytes) -> Iterator[tuple[Place, bytes]]:
+    """Yield the content of gzip members (RFC 1952) likewise; ``packed`` is at ``offset``."""
+    while packed:
+        unpacker, begin, skip = zlib.decompressobj(31), offset, 0
+        while not unpacker.eof:
+            if not (packed := packed or file.read(PIECE)):
+                raise Damaged(f"it ends within a gzip member, at byte {offset}")
+            try:
+                piece = unpacker.decompress(packed, PIECE)
+            except zlib.error as error:
+                raise Damaged(f"not intact gzip data near byte {offset}") from error
+            rest = unpacker.unused_data or unpacker.unconsumed_tail
+            offset, packed = offset + len(packed) - len(rest), rest
+            yield Place(begin, skip), piece
+            skip += len(piece)
+        packed = packed or file.read(PIECE)
+
+
 class _Stream:
-    """The content of a file from ``place`` on, unpacked if it is in gzip members (RFC 1952)."""
+    """The content of a file from ``place`` on, unpacked if it is packed."""
 
     def __init__(self, file: BinaryIO, budget: Budget, place: Place) -> None:
-        self._file, self._budget = file, budget
-        self._offset = place.offset
-        """Of the byte after those in ``_packed``, where there are any."""
-        self._packed = file.read(PIECE)
-        self._offset += len(self._packed)
-        self._is_gzip = self._packed.startswith(b"\x1f\x8b")
-        self._unpacker: zlib._Decompress | None = None
-        self._member = Place(place.offset, 0)
-        """The gzip member that was begun last, and how much of it was unpacked."""
-        self._ready = b""
-        while self._member.skip < place.skip and self._fill():
-            if self._member.skip > place.skip:
-                self._ready = self._ready[len(self._ready) - (self._member.skip - place.skip) :]
-            else:
-                self._ready = b""
-
-    @property
-    def place(self) -> Place:
-        """Where the next byte is."""
-        if not self._is_gzip:
-            return Place(self._member.offset + self._member.skip - len(self._ready), 0)
-        if self._ready or self._unpacker is not None:
-            return Place(self._member.offset, self._member.skip - len(self._ready))
-        return Place(self._offset - len(self._packed), 0)
+        first = file.read(PIECE)
+        self._is_packed = first.startswith(b"\x1f\x8b")
+        self._pieces = (_unpacked if self._is_packed else _plain)(file, place.offset, first)
+        self._budget = budget
+        self._place, self._ready = place, b""
+        left = place.skip
+        while left and (piece := self.read(left)):
+            left -= len(piece)
 
     def _fill(self) -> bool:
         """Make bytes ready, all of one gzip member; return whether there are any."""
         while not self._ready:
-            if not self._packed:
-                self._packed = self._file.read(PIECE)
-                self._offset += len(self._packed)
-                if not self._packed:
-                    if self._unpacker is not None:
-                        self._unpacker = None
-                        raise Damaged(f"it ends within a gzip member, at byte {self._offset}")
-                    return False
-            at = self._offset - len(self._packed)
-            if not self._is_gzip:
-                self._ready, self._packed = self._packed, b""
-                self._member = Place(at, len(self._ready))
-                break
-            if self._unpacker is None:
-                self._unpacker = zlib.decompressobj(31)
-                self._member = Place(at, 0)
-            try:
-                self._ready = self._unpacker.decompress(self._packed, PIECE)
-            except zlib.error as error:
-                raise Damaged(f"not intact gzip data near byte {at}") from error
-            ended = self._unpacker.eof
-            self._packed = self._unpacker.unused_data if ended else self._unpacker.unconsumed_tail
-            if ended:
-                self._unpacker = None
-            self._member = Place(self._member.offset, self._member.skip + len(self._ready))
-        self._budget.charge(len(self._ready))
+            following = next(self._pieces, None)
+            if following is None:
+                return False
+            self._place, self._ready = following
+            self._budget.charge(len(self._ready))
         return True
+
+    def place(self) -> Place:
+        """Return where the next byte is."""
+        self._fill()
+        return self._place
 
     def read(self, size: int) -> bytes:
         """Return up to ``size`` bytes; none at the end."""
-        if not self._ready and not self._fill():
-            return b""
+        self._fill()
         piece, self._ready = self._ready[:size], self._ready[size:]
+        at, length = self._place, len(piece)
+        self._place = (
+            Place(at.offset, at.skip + length) if self._is_packed else Place(at.offset + length, 0)
+        )
         return piece
 
     def line(self, limit: int) -> bytes:
         """Return a line with its end; what there is, at the end."""
-        parts, length = [], 0
-        while self._ready or self._fill():
-            end = self._ready.find(b"\n") + 1
-            part, self._ready = self._ready[: end or None], self._ready[end:] if end else b""
-            length += len(part)
-            if length > limit:
-                raise Damaged(f"a line with more than {limit} bytes near byte {self.place.offset}")
-            parts.append(part)
-            if end:
-                break
-        return b"".join(parts)
+        line = bytearray()
+        while not line.endswith(b"\n") and self._fill():
+            line += self.read(self._ready.find(b"\n") + 1 or len(self._ready))
+            if len(line) > limit:
+                at = self._place.offset
+                raise Damaged(f"a line with more than {limit} bytes near byte {at}")
+        return bytes(line)
 
 
 @dataclass
@@ -183,7 +176,7 @@ def records(file: BinaryIO, budget: Budget, place: Place = START) -> Iterator[Re
     ``Damaged``, naming the byte. What was yielded before is intact."""
     stream = _Stream(file, budget, place)
     while True:
-        begin = stream.place
+        begin = stream.place()
         line = stream.line(MAX_HEAD_BYTES)
         if not line:
             return
