@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, BinaryIO, TextIO
 
 import typer
-from pydantic import AliasPath, BaseModel, Field
+from pydantic import BaseModel, Field
 from rich.console import Console
 from rich.progress import Progress
 from typer.core import TyperGroup
@@ -40,11 +40,6 @@ capture = typer.Typer(cls=_Group, help="Have links captured, or hand in recorded
 commands.add_typer(capture, name="capture")
 
 
-def _inner(first: str, *path: str | int) -> Any:
-    """Declare a field that an answer has further inside; ``None`` if it has none."""
-    return Field(None, validation_alias=AliasPath(first, *path))
-
-
 class _Registered(BaseModel):
     name: str
     holder: str = ""
@@ -54,8 +49,27 @@ class _Registered(BaseModel):
     is_cdn: bool = False
 
 
+class _Operator(BaseModel):
+    address: str
+    network: _Registered | None = None
+    domain: _Registered | None = None
+
+
+class _Integrity(BaseModel):
+    digests: str
+    signed_by: str | None = None
+
+
+class _File(BaseModel):
+    integrity: _Integrity | None = None
+
+
+class _Medium(BaseModel):
+    role: str
+
+
 class _Capture(Answer):
-    """What the command reads of a capture, and of its operator and its first file."""
+    """What the command reads of a capture."""
 
     id: str
     state: str
@@ -64,13 +78,10 @@ class _Capture(Answer):
     waits: str | None = None
     missing: list[str]
     no_picture: str | None = None
-    media: list[dict[str, Any]]
-    pages: list[dict[str, Any]]
-    digests: str | None = _inner("files", 0, "integrity", "digests")
-    signed_by: str | None = _inner("files", 0, "integrity", "signed_by")
-    address: str | None = _inner("operator", "address")
-    network: _Registered | None = _inner("operator", "network")
-    domain: _Registered | None = _inner("operator", "domain")
+    media: list[_Medium]
+    pages: list[object]
+    files: tuple[_File, ...] = ()
+    operator: _Operator | None = None
 
 
 class _Link(BaseModel):
@@ -162,20 +173,21 @@ def open_links(
         missed = bool(faults)
         for one in submitter.request(_Links, "POST", "links", json=asked).links:
             read = _wait(submitter, one.id)
-            media = sum(medium.get("role") == "medium" for medium in read.media)
+            media = sum(medium.role == "medium" for medium in read.media)
             missed |= not media
             end = read.reason or read.state
             table.write(csv_line((one.url, end, media, read.detail, read.id)))
             told = [f"{one.url}: {end.replace('_', ' ')}; {media} pictures and videos"]
             told += [f"  {text}" for text in (read.detail, read.no_picture) if text]
-            told += _operator(read)
+            told += _registered(read.operator) if read.operator else ()
             typer.echo(json_line(read.sent) if as_json else "\n".join(map(clean, told)))
     raise typer.Exit(EXIT_UNREADABLE if missed else EXIT_OK)
 
 
-def _operator(read: _Capture) -> Iterator[str]:
+def _registered(operator: _Operator) -> Iterator[str]:
     """Yield a line on the network of a post's host, and one on its domain."""
-    for what, told in ((f"network of {read.address}:", read.network), ("domain", read.domain)):
+    network, domain = operator.network, operator.domain
+    for what, told in ((f"network of {operator.address}:", network), ("domain", domain)):
         if told is not None:
             parts = ((", {}", told.holder), (" ({})", told.country),
                      ("; registrar: {}", told.registrar),
@@ -250,7 +262,7 @@ def _hand_in(
         size = os.fstat(file.fileno()).st_size
         if size >= RESUMED_FROM_BYTES:
             submitter.check_size(size)
-        sent: list[tuple[str, Any]] = [
+        sent: list[tuple[str, tuple[str, BinaryIO]]] = [
             ("file", (path.name, bar.wrap_file(file, size, description="uploading")))
         ]
         for shot in shots:
@@ -277,8 +289,11 @@ def _wait(submitter: Submitter, capture_id: str) -> _Capture:
 def _summary(path: Path, read: _Capture) -> str:
     if read.state == "refused":
         return clean(f"{path.name}: refused ({read.reason}): {read.detail or ''}")
-    stated = f"digests {read.digests}" if read.digests else ""
-    stated += f"; says that {read.signed_by} signed it, unchecked" if read.signed_by else ""
+    integrity, stated = (read.files[0].integrity if read.files else None), ""
+    if integrity:
+        stated = f"digests {integrity.digests}"
+        signer = integrity.signed_by
+        stated += f"; says that {signer} signed it, unchecked" if signer else ""
     missing = ", ".join(read.missing)
     lines = [
         f"{path.name}: capture {read.id}",
