@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import func, select
 
 from deepfake_service.accounts.read_audit import WINDOW
+from deepfake_service.evidence.listings import ListEntry
 from deepfake_service.examination.steps import end_job
 from deepfake_service.platform.db import AuditEntry, Case, Job
 from deepfake_service.platform.db.enums import Role
@@ -142,7 +143,7 @@ async def ended(service: Service, number: int, ratio: float | None) -> str:
         job = session.get_one(Job, job_id)
         vault = service.app.state.shared.services.vault
         key = vault.case_key(session.get_one(Case, job.case_id))
-        end_job(session, job, key, result, ({"llr": ratio}, None), WINDOW)
+        end_job(session, job, key, result, (ListEntry(llr=ratio), None), WINDOW)
     service.clock.advance(timedelta(seconds=1))
     return job_id
 

@@ -16,7 +16,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.audit.log import Action
-from deepfake_service.evidence.listings import begin_listing, end_listing, rank_of
+from deepfake_service.evidence.listings import ListEntry, begin_listing, end_listing, rank_of
 from deepfake_service.platform.db import (
     AuditEntry,
     Case,
@@ -75,7 +75,7 @@ class Desk:
                 session.add(row)
                 session.flush()
             begin_listing(session, key, job_id, name, "X")
-            end_listing(session, key, job, ({"llr": llr}, None))
+            end_listing(session, key, job, (ListEntry(llr=llr), None))
         return case_id
 
     def ids(self, tab: Tab = Tab.REVIEW, text: str = "", **asked: Any) -> list[str]:
@@ -446,7 +446,7 @@ async def test_names_and_thumbnails_are_sealed_and_deleted_with_the_evidence(
         key = service.app.state.shared.services.vault.case_key(session.get_one(Case, row.case_id))
         picture = io.BytesIO()
         Image.new("RGB", (4, 4)).save(picture, "JPEG")
-        end_listing(session, key, row, ({"llr": 0.3}, picture.getvalue()))
+        end_listing(session, key, row, (ListEntry(llr=0.3), picture.getvalue()))
         listing = session.get_one(Listing, job["id"])
         assert b"v.mp4" not in listing.sealed
         assert listing.thumbnail is not None
