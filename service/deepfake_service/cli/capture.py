@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
-from pydantic import BaseModel, Field
 from rich.console import Console
 from rich.progress import Progress
 from typer.core import TyperGroup
@@ -21,9 +20,13 @@ from deepfake_models.command_line import flatten_options
 from deepfake_service.cli.output import EXIT_OK, EXIT_UNREADABLE, clean, json_line
 from deepfake_service.cli.score import open_regular
 from deepfake_service.cli.submit import ServiceOptions, SubmissionOptions
-from deepfake_service.cli.submitter import RESUMED_FROM_BYTES, Answer, Submitter
+from deepfake_service.cli.submitter import RESUMED_FROM_BYTES, Submitter
 from deepfake_service.platform.errors import ServiceError
 from deepfake_service.platform.texts.spreadsheets import BYTE_ORDER_MARK, csv_line
+
+if TYPE_CHECKING:
+    from deepfake_service.capture.captures import ShownCapture
+    from deepfake_service.capture.registries import Operator
 
 
 class _Group(TyperGroup):
@@ -38,61 +41,6 @@ class _Group(TyperGroup):
 commands = typer.Typer()
 capture = typer.Typer(cls=_Group, help="Have links captured, or hand in recorded pages.")
 commands.add_typer(capture, name="capture")
-
-
-class _Registered(BaseModel):
-    name: str
-    holder: str = ""
-    registrar: str = ""
-    country: str = ""
-    abuse: list[str] = []
-    is_cdn: bool = False
-
-
-class _Operator(BaseModel):
-    address: str
-    network: _Registered | None = None
-    domain: _Registered | None = None
-
-
-class _Integrity(BaseModel):
-    digests: str
-    signed_by: str | None = None
-
-
-class _File(BaseModel):
-    integrity: _Integrity | None = None
-
-
-class _Medium(BaseModel):
-    role: str
-
-
-class _Capture(Answer):
-    """What the command reads of a capture."""
-
-    id: str
-    state: str
-    reason: str | None = None
-    detail: str | None = None
-    waits: str | None = None
-    missing: list[str]
-    no_picture: str | None = None
-    media: list[_Medium]
-    pages: list[object]
-    files: tuple[_File, ...] = ()
-    operator: _Operator | None = None
-
-
-class _Link(BaseModel):
-    id: Annotated[str, Field(pattern=r"\A[0-9a-z]{26}\z")]
-    url: str
-
-
-class _Links(Answer):
-    """What the command reads of links that wait."""
-
-    links: list[_Link]
 
 
 @dataclass(frozen=True)
@@ -151,7 +99,7 @@ def open_links(
     "deepfake capture URL..." does the same. The exit code is 0, or 1 if one has no picture or
     video, or the service cannot be reached.
     """
-    from deepfake_service.capture.links import links_of  # which takes a second to import
+    from deepfake_service.capture.links import QueuedLinks, links_of  # which takes a second
 
     text = "\n".join(urls or ())
     try:
@@ -171,7 +119,7 @@ def open_links(
     }
     with service.connect() as submitter, _table(options.written) as table:
         missed = bool(faults)
-        for one in submitter.request(_Links, "POST", "links", json=asked).links:
+        for one in submitter.request(QueuedLinks, "POST", "links", json=asked).links:
             read = _wait(submitter, one.id)
             media = sum(medium.role == "medium" for medium in read.media)
             missed |= not media
@@ -179,21 +127,28 @@ def open_links(
             table.write(csv_line((one.url, end, media, read.detail, read.id)))
             told = [f"{one.url}: {end.replace('_', ' ')}; {media} pictures and videos"]
             told += [f"  {text}" for text in (read.detail, read.no_picture) if text]
-            told += _registered(read.operator) if read.operator else ()
-            typer.echo(json_line(read.sent) if as_json else "\n".join(map(clean, told)))
+            told += _operator(read.operator)
+            typer.echo(
+                json_line(read.model_dump(mode="json")) if as_json else "\n".join(map(clean, told))
+            )
     raise typer.Exit(EXIT_UNREADABLE if missed else EXIT_OK)
 
 
-def _registered(operator: _Operator) -> Iterator[str]:
+def _operator(operator: Operator | None) -> Iterator[str]:
     """Yield a line on the network of a post's host, and one on its domain."""
-    network, domain = operator.network, operator.domain
-    for what, told in ((f"network of {operator.address}:", network), ("domain", domain)):
-        if told is not None:
-            parts = ((", {}", told.holder), (" ({})", told.country),
-                     ("; registrar: {}", told.registrar),
-                     ("; abuse contact: {}", ", ".join(told.abuse)))  # fmt: skip
-            said = "".join(form.format(value) for form, value in parts if value)
-            yield f"  {what} {told.name}{said}{'; a CDN, not the host' if told.is_cdn else ''}"
+    if operator is not None and (network := operator.network):
+        holder = f", {network.holder}" if network.holder else ""
+        country = f" ({network.country})" if network.country else ""
+        cdn = "; a CDN, not the host" if network.is_cdn else ""
+        told = f"{network.name}{holder}{country}{_abuse(network.abuse)}{cdn}"
+        yield f"  network of {operator.address}: {told}"
+    if operator is not None and (domain := operator.domain):
+        registrar = f"; registrar: {domain.registrar}" if domain.registrar else ""
+        yield f"  domain {domain.name}{registrar}{_abuse(domain.abuse)}"
+
+
+def _abuse(addresses: list[str]) -> str:
+    return f"; abuse contact: {', '.join(addresses)}" if addresses else ""
 
 
 def _decoded(content: bytes) -> str:
@@ -250,31 +205,37 @@ def import_files(
                 sent = _hand_in(submitter, path, shots, given, bar)
             read = _wait(submitter, sent.id)
             refused |= read.state == "refused"
-            typer.echo(json_line(read.sent) if as_json else _summary(path, read))
+            typer.echo(json_line(read.model_dump(mode="json")) if as_json else _summary(path, read))
     raise typer.Exit(EXIT_UNREADABLE if refused else EXIT_OK)
 
 
 def _hand_in(
     submitter: Submitter, path: Path, shots: list[Path], fields: dict[str, str], bar: Progress
-) -> _Capture:
+) -> ShownCapture:
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(open_regular(path))
         size = os.fstat(file.fileno()).st_size
         if size >= RESUMED_FROM_BYTES:
             submitter.check_size(size)
-        sent: list[tuple[str, tuple[str, BinaryIO]]] = [
+        sent: list[tuple[str, object]] = [
             ("file", (path.name, bar.wrap_file(file, size, description="uploading")))
         ]
         for shot in shots:
             sent.append(("screenshots", (shot.name, stack.enter_context(open_regular(shot)))))
-        return submitter.request(_Capture, "POST", "captures", data=fields, files=sent)
+        return submitter.request(_shape(), "POST", "captures", data=fields, files=sent)
 
 
-def _wait(submitter: Submitter, capture_id: str) -> _Capture:
+def _shape() -> type[ShownCapture]:
+    from deepfake_service.capture.captures import ShownCapture  # which takes a second
+
+    return ShownCapture
+
+
+def _wait(submitter: Submitter, capture_id: str) -> ShownCapture:
     """Wait until a capture is read or refused, and say once what keeps it; return it."""
     told = False
 
-    def is_over(read: _Capture) -> bool:
+    def is_over(read: ShownCapture) -> bool:
         nonlocal told
         if read.waits and not told:
             typer.echo(clean(read.waits), err=True)
@@ -282,18 +243,17 @@ def _wait(submitter: Submitter, capture_id: str) -> _Capture:
         return read.state not in ("queued", "received")
 
     return submitter.until(
-        is_over, lambda: submitter.request(_Capture, "GET", f"captures/{capture_id}")
+        is_over, lambda: submitter.request(_shape(), "GET", f"captures/{capture_id}")
     )
 
 
-def _summary(path: Path, read: _Capture) -> str:
+def _summary(path: Path, read: ShownCapture) -> str:
     if read.state == "refused":
         return clean(f"{path.name}: refused ({read.reason}): {read.detail or ''}")
-    integrity, stated = (read.files[0].integrity if read.files else None), ""
-    if integrity:
-        stated = f"digests {integrity.digests}"
-        signer = integrity.signed_by
-        stated += f"; says that {signer} signed it, unchecked" if signer else ""
+    of_first = read.files[0].integrity if read.files else None
+    stated = f"digests {of_first.digests}" if of_first else ""
+    if of_first and of_first.signed_by:
+        stated += f"; says that {of_first.signed_by} signed it, unchecked"
     missing = ", ".join(read.missing)
     lines = [
         f"{path.name}: capture {read.id}",

@@ -138,7 +138,9 @@ def submit_path(
             elif outcome.job is None:
                 raise ServiceRefused(outcome.problem)
             else:
-                typer.echo(json_line(outcome.job.sent) if work.as_json else summary(outcome.job))
+                typer.echo(
+                    json_line(outcome.job.model_dump()) if work.as_json else summary(outcome.job)
+                )
     if problems and is_folder:
         typer.echo(
             f"{problems} of {len(files)} files were rejected or not examined to the end", err=True

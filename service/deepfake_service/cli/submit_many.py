@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pydantic import JsonValue
 from rich.progress import Progress
 
 from deepfake_service.cli.output import clean
@@ -47,9 +46,9 @@ class SubmissionOutcome:
     def failed(self) -> bool:
         return self.job is None or self.job.state in UNSUCCESSFUL
 
-    def to_json(self, folder: Path) -> dict[str, JsonValue]:
+    def to_json(self, folder: Path) -> dict[str, object]:
         """Return the path below a folder, the problem, and the job as the service sent it."""
-        job = self.job.sent if self.job else None
+        job = self.job.model_dump() if self.job else None
         file = str(self.path.relative_to(folder))
         return {"file": file, "problem": self.problem, "job": job}
 

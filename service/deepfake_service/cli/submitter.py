@@ -10,15 +10,16 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, Literal, TypeVar
 
 import httpx
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel, ConfigDict
 from rich.progress import Progress
 
 from deepfake_models.errors import DeepfakeError
 from deepfake_service.cli.output import clean
 from deepfake_service.cli.score import open_regular
+from deepfake_service.platform.answers import Published
 
 POLL_S = 0.5
 LONGEST_WAIT_S = 60.0
@@ -62,24 +63,24 @@ class ServiceUnreachable(DeepfakeError):
     """The service cannot be reached."""
 
 
-class Answer(BaseModel):
-    """What a command reads of an answer, and all that the service sent."""
-
-    sent: JsonValue = None
+A = TypeVar("A", bound=BaseModel)
 
 
-A = TypeVar("A", bound=Answer)
+class _Sent(BaseModel):
+    """Keeps what else the service sent, to print it."""
+
+    model_config = ConfigDict(extra="allow")
 
 
-class _Reason(BaseModel):
+class _Reason(_Sent):
     detail: str
 
 
-class _Result(BaseModel):
+class _Result(_Sent):
     reasons: list[_Reason]
 
 
-class Job(Answer):
+class Job(_Sent):
     """What the command reads of a job."""
 
     id: str
@@ -190,11 +191,11 @@ class Submitter:
         errors as ``submit``."""
         answer = self._exchange(method, f"/v1/{name}", **content)
         try:
-            read = kind.model_validate_json(answer.content)
+            # A newer service may say more than the published shapes.
+            extra: Literal["ignore"] | None = "ignore" if issubclass(kind, Published) else None
+            return kind.model_validate_json(answer.content, extra=extra)
         except ValueError as error:
             raise ServiceRefused(_UNREADABLE) from error
-        read.sent = answer.json()
-        return read
 
     def _exchange(
         self, method: str, path: str, expected: tuple[int, ...] = (), /, **content: object

@@ -29,6 +29,7 @@ from deepfake_service.cli.submitter import (
     ServiceUnreachable,
     Submitter,
 )
+from tests.support.captures import hand_in
 from tests.support.jobs import post_video
 from tests.support.loopback import serving
 from tests.unit.service.conftest import Service
@@ -74,10 +75,12 @@ def answering(*answers: tuple[int, dict[str, str], Any]) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}"
 
 
-def test_what_keeps_a_capture_is_told_once() -> None:
+async def test_what_keeps_a_capture_is_told_once(service: Service) -> None:
     url = "https://a.example/1"
-    accepted = {"links": [{"id": "0" * 26, "url": url}]}
-    queued = {"id": "0" * 26, "state": "queued", "missing": [], "media": [], "pages": []}
+    capture = (await hand_in(service, b"a page")).json()
+    link = {"id": capture["id"], "url": url, "created": True}
+    accepted = {"case_id": capture["case_id"], "links": [link]}
+    queued = {**capture, "state": "queued", "new_field": "of a newer service"}
     waiting = {**queued, "waits": "The server is short of disk space."}
     ended = {**queued, "state": "refused", "reason": "not_found"}
     looks = [(200, {}, each) for each in (waiting, waiting, queued, ended)]
@@ -212,8 +215,8 @@ async def test_texts_of_a_service_do_not_reach_the_terminal_as_they_are(service:
         read = submitter.read(job["id"])
     assert is_safe(summary(read))
     assert len(summary(read).splitlines()) == 2
-    assert is_safe(json_line(read.sent))
-    assert json.loads(json_line(read.sent)) == read.sent
+    assert is_safe(json_line(read.model_dump()))
+    assert json.loads(json_line(read.model_dump())) == failed
     refusal = (403, {}, problem(403, ESCAPES))
     with (
         answering(refusal) as url,
