@@ -1,8 +1,8 @@
 """Captures: pages that other tools or people recorded, or that links lead to, read in the sandbox,
 signed and offered.
 
-Imports `hashes` and what is below, and hands media to `examination`. Begin in `captures.py` and
-`imports.py`, then `archives.py`; for links, in `links.py`, `fetches.py` and `gate.py`, for pictures
-of pages in `browser.py`. Only `fetcher.py`, `link_fetch.py` and `recorder.py`, which run in the
-sandbox, import yt-dlp.
+Imports `hashes` and what is below, and hands media to `examination`. Begin in `shapes.py` and
+`captures.py`, then `imports.py` and `archives.py`; for links, in `links.py`, `fetches.py` and
+`gate.py`, for pictures of pages in `browser.py`. Only `fetcher.py`, `link_fetch.py` and
+`recorder.py`, which run in the sandbox, import yt-dlp.
 """

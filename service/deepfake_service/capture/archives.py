@@ -226,7 +226,7 @@ class _Wacz:
 
     def read(self, number: int) -> Integrity:
         """Read it into ``contents``; return how its digests hold, and who says to have signed it.
-        If it lists its files, others are no content: anybody can add them to a file that was
+        If it lists its files, others are no content: anyone can add them to a file that was
         signed."""
         contents, digests = self.contents, dict[str, str]()
         if not any(_WARC_NAME.fullmatch(name) for name in self.entries):
@@ -293,7 +293,7 @@ class _Wacz:
 def _signer(signed: dict[str, JsonValue]) -> str:
     """Return who signed a WACZ (specs.webrecorder.net/wacz-auth/0.1.0), as it says itself: a
     domain, or the digest of a key. Nothing offline tells whether a certificate was issued to that
-    domain, and anybody can bring a key, so that the signature is not checked."""
+    domain, and anyone can bring a key, so that the signature is not checked."""
     domain, key = signed.get("domain"), signed.get("publicKey")
     if isinstance(domain, str):
         return domain[:200]

@@ -69,7 +69,7 @@ _ROLES: tuple[tuple[str, Role | None], ...] = (
     ("urn:thumbnail:", None),
 )
 _DRAWINGS = ("image/svg+xml", "image/x-icon", "image/vnd.microsoft.icon")
-"""Pictures without a face: nobody misses them."""
+"""Pictures without a face: no one misses them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ class FoundMedium(Finding):
     sha256: Annotated[Sha256, Field(pattern="^[0-9a-f]{64}$")]
     """SHA-256 of its bytes."""
     url: Text
-    """Address that it came from; empty for a file of its own."""
+    """Address that it came from; empty if it is the file itself."""
     at: Text
     """When it was fetched; may be empty."""
     page: Count | None

@@ -1,6 +1,6 @@
 """The worker's part: read captures, sign what was found, and take out what is to be examined.
 
-Each attempt writes under a name of its own, so that a worker that was taken for dead replaces
+Each attempt writes under its own name, so that a worker that was taken for dead replaces
 nothing that another one signed. What an attempt leaves that was not recorded is swept as an orphan.
 """
 
@@ -280,7 +280,7 @@ class Imports:
         with self._database.read() as session:
             owner = session.get_one(Account, work.case.account_id)
         name = ""
-        with contextlib.suppress(ValueError):  # anybody can write a record of what is no address
+        with contextlib.suppress(ValueError):  # anyone can write a record of what is no address
             name = urlsplit(image.url).path.rpartition("/")[2][:200]
         tools = (work.content.found or UNREAD).tools
         assert capture.sha256 is not None
@@ -337,8 +337,8 @@ def post_of(
 ) -> tuple[PostDetails, tuple[str, ...]]:
     """Return where a medium was seen, and which of these fields the capture alone claims.
 
-    What was handed in counts, and when this service fetched a link. Anybody can make a file or a
-    page that names anybody: its address, time and title are claims, a time after the capture was
+    What was handed in counts, and when this service fetched a link. Anyone can make a file or a
+    page that names any person: its address, time and title are claims, a time after the capture was
     ``received`` is none, and no account is taken from it. If the file has the page that was named,
     what was handed in says nothing of its other pages.
     """

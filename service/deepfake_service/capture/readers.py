@@ -64,8 +64,8 @@ class CaptureReaders:
         raise Refused(found.refused, detail)
 
     def body(self, source: BinaryIO, image: CapturedImage) -> Generator[bytes]:
-        """Yield the bytes of a picture or a video in a file, which nobody has compared yet. Raises
-        as ``read``."""
+        """Yield the bytes of a picture or a video in a file, not compared with its digest yet.
+        Raises as ``read``."""
         argument = image.model_dump_json().encode()
         with self._refusing():
             yield from self._pool.pieces(TAKE, source, argument, BOUNDS, image.size)
