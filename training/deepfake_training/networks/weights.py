@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import io
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +23,11 @@ import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, load_file, save
 from torch import nn
 
 from deepfake_models.machine import atomic_write
+from deepfake_training.config import BackboneConfig
 from deepfake_training.errors import ConfigError, WeightsMissing
 
 Tensors = dict[str, torch.Tensor]
@@ -143,6 +146,69 @@ def load_package_weights(model: nn.Module, name: str) -> None:
         raise WeightsMissing(
             f"{path}: The tensors do not match timm's {name}. Install another version of timm."
         )
+
+
+def load_file_weights(model: nn.Module, config: BackboneConfig) -> None:
+    """Load the tensors of ``config.file`` into ``model``, except its last layer.
+
+    Raises:
+        ConfigError: the file cannot be read, is not the one with ``config.sha256``, has not all
+            tensors of the network or has them in another size; the message names one.
+    """
+    path = Path(config.file or "")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"backbone.file: {path} cannot be read ({error.strerror}).") from error
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != config.sha256:
+        raise ConfigError(
+            f'backbone.sha256: That of {path.name} is "{digest}". If these are the weights that '
+            "you mean, write it into the config."
+        )
+    try:
+        stored = load(content) if path.suffix == ".safetensors" else _saved(content)
+    except Exception as error:  # torch.load raises pickle, zip and runtime errors alike
+        raise ConfigError(
+            f"backbone.file: {path.name} has no tensors that can be read: it is neither a "
+            "safetensors file nor one of torch.save with tensors by name."
+        ) from error
+    tensors: Tensors = {}
+    for name, tensor in stored.items():
+        renamed = name
+        for pattern, replacement in config.rename:
+            renamed = re.sub(pattern, replacement, renamed)
+        if renamed:
+            tensors[renamed] = tensor
+    names: str | tuple[str, ...] = model.default_cfg["classifier"]  # type: ignore[index, assignment]
+    last = tuple(f"{name}." for name in ((names,) if isinstance(names, str) else names))
+    wanted = {k: v.shape for k, v in model.state_dict().items() if not k.startswith(last)}
+    if lacking := [name for name in wanted if name not in tensors]:
+        raise ConfigError(
+            f"backbone.file: {path.name} lacks {len(lacking)} of {len(wanted)} tensors of "
+            f"{config.name}, such as {lacking[0]}. It has {', '.join(list(tensors)[:3])} and "
+            f"{max(0, len(tensors) - 3)} more. Map its names by backbone.rename."
+        )
+    for name, shape in wanted.items():
+        if tensors[name].shape != shape:
+            raise ConfigError(
+                f"backbone.file: {name} of {path.name} has the shape {tuple(tensors[name].shape)}, "
+                f"that of {config.name} at this input size {tuple(shape)}. Use bundle.input and "
+                "the name of the network that the file is of."
+            )
+    model.load_state_dict({name: tensors[name] for name in wanted}, strict=False)
+
+
+def _saved(content: bytes) -> Tensors:
+    """Return the tensors of a file of ``torch.save``: of a state, or of a checkpoint with one."""
+    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    for key in ("state_dict", "model", "model_state_dict", "weights"):
+        if isinstance(state.get(key), dict):
+            state = state[key]
+    tensors = {k.removeprefix("module."): v for k, v in state.items() if torch.is_tensor(v)}
+    if not tensors:
+        raise ValueError("no tensors")
+    return tensors
 
 
 def load_learnt(tokens: nn.Module, run: Path) -> None:

@@ -219,7 +219,8 @@ def _digest(parts: Any) -> str:
 
 def _network_parts(store: CropStore, config: Config) -> dict[str, Any]:
     """Return everything that the graph depends on."""
-    backbone = {"name", "weights", "blocks"}
+    own = {"sha256", "rename"} if config.backbone.weights == "file" else set()
+    backbone = {"name", "weights", "blocks", *own}
     parts: dict[str, Any] = {
         "version": _VERSION,
         "input": config.bundle.input.model_dump(mode="json"),
