@@ -193,10 +193,11 @@ class _Run:
         for name, form in _PREDICATE[content["predicateType"]].items():
             if not isinstance(p.get(name), str) or not form.fullmatch(p[name]):
                 raise Failed(f"the statement's {name} is malformed")
-        if is_evidence and not (
-            isinstance(p.get("edition"), int) and isinstance(p.get("finding"), str | None)
-        ):
-            raise Failed("the statement's edition or finding is malformed")
+        if not isinstance(p.get("edition"), int if is_evidence else int | None):
+            raise Failed("the statement's edition is malformed")
+        for name in ("job", "capture", "verdict", "finding"):  # also what is not of its kind
+            if not isinstance(p.get(name), str | None):
+                raise Failed(f"the statement's {name} is malformed")
         datetime.fromisoformat(p["createdAt"])
         self._done.statement = content
         if not is_evidence:

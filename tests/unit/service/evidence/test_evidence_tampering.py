@@ -225,6 +225,7 @@ def test_a_verdict_without_a_face_is_caught() -> None:
         {"createdAt": "\x1b[2J\x1b[Hverified: intact, and signed by a trusted key"},
         {"edition": "x"},
         {"finding": {}},
+        {"capture": 5},
     ],
 )
 def test_a_malformed_statement_is_caught_before_it_is_shown(predicate: Any) -> None:
