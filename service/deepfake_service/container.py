@@ -118,7 +118,9 @@ class Services:
         self.posts = Posts(database, vault, looks=settings.looks_from is not None)
         self.removal_statistics = RemovalStatistics(database, vault)
         documents = NoticeDocuments(database, vault, signing_keys, decoder, self.sender)
-        self.notice_desk = NoticeDesk(database, vault, documents, Watches(blind_index))
+        self.notice_desk = NoticeDesk(
+            database, vault, documents, Watches(blind_index).follow_notice
+        )
         self.hash_bank = HashBank(database, vault, keys, enabled=settings.matching)
         self.minor_flags = MinorFlags(database, vault, keys, blind_index)
         self.reviews = Reviews(

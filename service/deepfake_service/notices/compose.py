@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from importlib.resources import files
@@ -241,18 +241,13 @@ def _enclosed(subject: NoticeSubject, t: Words) -> list[str]:
 class Capture:
     """A screenshot of a post, as a page of the PDF shows it."""
 
-    url: str | None
-    captured_at: str | None
-    """According to who captured it."""
-    recorded_at: str
+    post: Post
     sha256: str | None = None
     """Of the stored file; ``None`` if it was deleted."""
     jpeg: bytes | None = None
     """The picture; ``None`` if it was deleted or could not be decoded."""
     size: tuple[int, int] = (0, 0)
     blurred: bool = False
-    claimed: Collection[str] | None = None
-    """What of ``source_url`` and ``captured_at`` a capture of the page claims."""
 
 
 def notice_pdf(kind: Kind, data: dict[str, object], at: datetime) -> bytes:
@@ -330,13 +325,14 @@ def _form(kind: Kind, composed: ComposedNotice, t: Words) -> dict[str, object]:
 
 
 def _capture(capture: Capture, number: int, count: int, t: Words) -> dict[str, object]:
-    url = readable(revealed_url(capture.url)) if capture.url else t("no_url")
-    at = to_the_second(capture.captured_at or capture.recorded_at, t.language)
-    if not capture.captured_at:
+    post = capture.post
+    url = readable(revealed_url(post.source_url)) if post.source_url else t("no_url")
+    at = to_the_second(post.captured_at or post.recorded_at, t.language)
+    if not post.captured_at:
         at = t("no_capture_time", at=at)
     rows = [
-        (t("capture_url"), attributed("source_url", url, capture.claimed, t)),
-        (t("captured_at"), attributed("captured_at", at, capture.claimed, t)),
+        (t("capture_url"), attributed("source_url", url, post.claimed, t)),
+        (t("captured_at"), attributed("captured_at", at, post.claimed, t)),
     ]
     if capture.sha256:
         rows.append((t("capture_sha256"), capture.sha256))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -69,16 +68,9 @@ A_DAY = timedelta(days=1)
 """The day of a person may be that much ahead of the service's."""
 
 
-class SendingListener(Protocol):
-    """Is told, in the transaction, what becomes of notices that were sent: ``removal.watches``."""
-
-    def notice_sent(
-        self, session: Session, key: bytes, notice: Notice, posts: Sequence[str], *, removes: bool
-    ) -> None:
-        """Learn that a notice about posts was sent, and whether its recipient can remove them."""
-
-    def notice_ended(self, session: Session, notice: Notice) -> None:
-        """Learn that a notice was answered or withdrawn, or was not sent after all."""
+Listener = Callable[[Session, bytes, Notice, Sequence[str], bool], None]
+"""Is told, in the transaction, that a notice about these posts was sent, answered or withdrawn, or
+was not sent after all, and whether its recipient can remove them: ``removal.watches``."""
 
 
 @dataclass
@@ -92,7 +84,7 @@ class NoticeDesk:
     _database: Database
     _vault: Vault
     _documents: NoticeDocuments
-    _listener: SendingListener
+    _listener: Listener
 
     def __post_init__(self) -> None:
         self._read_audit = ReadAudit(self._database)
@@ -284,11 +276,9 @@ class NoticeDesk:
                     content = content.model_copy(update={"receipt": receipt})
                     seal_json(key, notice, content.model_dump(mode="json"))
                 history.append(kind, caller.actor, receipt=receipt, reason=reason)
-                if kind is NoticeEventKind.SENT:
+                if kind is not NoticeEventKind.RECEIPT:
                     posts, removes = content.occurrence_ids, kind_of(notice.kind).removes
-                    self._listener.notice_sent(session, key, notice, posts, removes=removes)
-                elif kind in (NoticeEventKind.SEND_UNDONE, NoticeEventKind.OUTCOME):
-                    self._listener.notice_ended(session, notice)
+                    self._listener(session, key, notice, posts, removes)
             return self._whole(notice, content, history)
 
     def _find(

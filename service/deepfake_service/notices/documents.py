@@ -116,7 +116,7 @@ class NoticeDocuments:
         self, actor: Actor, occurrence: Occurrence, key: bytes, *, blurred: bool
     ) -> Capture:
         post = open_post(key, occurrence)
-        capture = Capture(post.source_url, post.captured_at, post.recorded_at, claimed=post.claimed)
+        capture = Capture(post)
         if not post.screenshot:
             return capture
         try:

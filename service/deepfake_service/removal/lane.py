@@ -6,7 +6,6 @@ one; what keeps them from asking a site too often is in the database.
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -62,7 +61,6 @@ class LookLane(Lane[DueLook]):
         self._vault = vault
         self._looks = looks
         self._looker = looker
-        self._lock = threading.Lock()
         self._never: dict[str, tuple[datetime, ShownPage | None]] = {}
 
     def close(self) -> None:
@@ -161,16 +159,12 @@ class LookLane(Lane[DueLook]):
         """Return what the page of a post that never was shows. It is fetched once a day for each
         site."""
         now = self._database.clock()
-        with self._lock:
-            known = self._never.get(host)
-            if known is not None and now - known[0] < NEVER_FOR:
-                return known[1]
-        page = self._looker.page_that_never_was(url)
-        with self._lock:
+        known = self._never.get(host)  # one look at a time is made at each site
+        if known is None or now - known[0] >= NEVER_FOR:
             if len(self._never) >= MAX_NEVER:
                 self._never.clear()
-            self._never[host] = (now, page)
-        return page
+            known = self._never[host] = (now, self._looker.page_that_never_was(url))
+        return known[1]
 
 
 def _missed(watch: Watch, notice: Notice, planned_at: datetime, now: datetime) -> int:

@@ -264,26 +264,17 @@ def _timeline(
     upcoming = [watch.next_look_at for watch, _ in watched if watch.next_look_at]
     return PostTimeline(
         occurrence_id=post.id,
-        recorded_at=iso_time(post.created_at),
-        examined_at=iso_time(examined_at),
-        notices=[
-            PostNotice(
-                id=notice.id,
-                kind=notice.kind,
-                state=notice.state,
-                sent_at=iso_time(notice.sent_at),
-                due_at=iso_time(notice.due_at),
-            )
-            for _, notice in watched
-        ],
+        recorded_at=post.created_at,
+        examined_at=examined_at,
+        notices=[PostNotice.model_validate(n, from_attributes=True) for _, n in watched],
         looks=last.number if last else 0,
-        looked_at=iso_time(last.at) if last else None,
+        looked_at=last.at if last else None,
         result=last.result if last else None,
         strong=last.strong if last else None,
         sha256=last.sha256 if last else None,
         state=newest.state if newest else None,
         late=is_late,
-        gone_at=iso_time(newest.gone_at) if newest else None,
-        returned_at=iso_time(newest.returned_at) if newest else None,
-        next_look_at=iso_time(min(upcoming)) if upcoming and is_looked_at else None,
+        gone_at=newest.gone_at if newest else None,
+        returned_at=newest.returned_at if newest else None,
+        next_look_at=min(upcoming) if upcoming and is_looked_at else None,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, TypeVar, get_args
+from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import TypeAdapter, ValidationError
@@ -12,7 +12,6 @@ from pydantic import TypeAdapter, ValidationError
 from deepfake_service.accounts.organisation import Organisation
 from deepfake_service.cases.posts import Post
 from deepfake_service.http.problems import invalid_fields, problem_of
-from deepfake_service.notices.basis import ReportChoice
 from deepfake_service.notices.compose import WithoutConsent
 from deepfake_service.notices.kinds import Kind, kind_of
 from deepfake_service.notices.shapes import FullNotice
@@ -37,7 +36,6 @@ OptionalId = Annotated[str | None, Query(max_length=26)]
 REQUEST = TypeAdapter(NoticeRequest)
 CONSENT = TypeAdapter(WithoutConsent)
 CONSENT_FIELD = "without_consent."
-REPORTS = get_args(ReportChoice)
 T = TypeVar("T")
 
 
@@ -178,7 +176,6 @@ def _notice_request(kind: Kind, values: dict[str, str]) -> NoticeRequest:
         if values.get(name):
             is_affirmation = declared.type == "affirmation"
             fields[name] = values[name] == "yes" if is_affirmation else values[name]
-    language, reports = values.get("language"), values.get("reports")
     consent = None
     if values.get("basis") == "without_consent":
         stated = {name: values.get(name, "") for name in WithoutConsent.__dataclass_fields__}
@@ -186,12 +183,12 @@ def _notice_request(kind: Kind, values: dict[str, str]) -> NoticeRequest:
     return checked_input(
         REQUEST,
         kind=kind.id,
-        language=language if language in LANGUAGES else None,
+        language=values.get("language") or None,
         occurrence_ids=values.get("occurrences", "").split(),
         fields=fields,
         recipient=values.get("recipient") or None,
-        captures="clear" if values.get("captures") == "clear" else "blurred",
-        reports=reports if reports in REPORTS else "supporting",
+        captures=values.get("captures") or "blurred",
+        reports=values.get("reports") or "supporting",
         review_reasons=values.get("review_reasons") == "yes",
         without_consent=consent,
     )

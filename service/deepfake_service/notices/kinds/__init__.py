@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib.resources import files
-from typing import Literal, Self
+from typing import Literal
 
 from pydantic import (
     BaseModel,
@@ -18,7 +18,6 @@ from pydantic import (
     Field,
     JsonValue,
     ValidationError,
-    model_validator,
 )
 
 from deepfake_service.cases.posts import Post
@@ -87,15 +86,6 @@ class NoticeField(_Part):
     example: Bilingual | None = None
     choices: tuple[Choice, ...] = ()
 
-    @model_validator(mode="after")
-    def _check_choices(self) -> Self:
-        values = {choice.value for choice in self.choices}
-        if bool(values) != (self.type == "choice"):
-            raise ValueError("choices belong to a field of the type choice, which needs some")
-        if not {self.for_minors, self.default} - {None} <= values:
-            raise ValueError("for_minors and default must be among the choices")
-        return self
-
     def declaration(self) -> tuple[object, object]:
         """Return the type of the field and its description, as Pydantic takes them."""
         values = tuple(choice.value for choice in self.choices)
@@ -149,12 +139,6 @@ class Kind(_Part):
     fields: dict[str, NoticeField]
     form: dict[str, Bilingual] = {}
     """The texts of its template."""
-
-    @model_validator(mode="after")
-    def _check_form(self) -> Self:
-        if self.template and not {"date", "addressee"} <= self.form.keys():
-            raise ValueError("a template needs the texts date and addressee in form")
-        return self
 
     @property
     def removes(self) -> bool:

@@ -42,11 +42,16 @@ def test_every_kind_has_outcomes_and_its_texts_in_both_languages() -> None:
 
 def test_a_mistake_in_a_manifest_is_named() -> None:
     manifest = KINDS["kr-tba-22-5"].model_dump()
-    mistakes = {"needs": ["title"], "colour": "red", "recipient": "friend", "form": {}}
+    mistakes = {"needs": ["title"], "colour": "red", "recipient": "friend"}
     for place, mistake in mistakes.items():
         with pytest.raises(ValidationError, match=place):
             Kind.model_validate({**manifest, place: mistake})
-    for change in ({"choices": []}, {"for_minors": "else"}, {"type": "text"}):
-        field = manifest["fields"]["reason"] | change
-        with pytest.raises(ValidationError, match="choices"):
-            Kind.model_validate({**manifest, "fields": {"reason": field}})
+
+
+def test_choices_belong_to_fields_of_that_type_and_a_form_has_its_texts() -> None:
+    for kind in KINDS.values():
+        assert not kind.template or {"date", "addressee"} <= kind.form.keys()
+        for field in kind.fields.values():
+            values = {choice.value for choice in field.choices}
+            assert bool(values) == (field.type == "choice")
+            assert {field.for_minors, field.default} - {None} <= values

@@ -39,7 +39,7 @@ from tests.unit.service.conftest import Service
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 SENDER = ["Support Centre", "상담팀", "02-1", "a@example.org", "서울 중구 1"]
 FORM = "kr-tba-22-5"
-POST = ("https://example.org/1", "2026-01-02T03:04:05+00:00", "2026-01-03T03:04:05+00:00")
+POST = seen(source_url="https://example.org/1", recorded_at="2026-01-03T03:04:05+00:00")
 
 
 def composed(kind: str, language: str, given: dict[str, Any], **changes: Any) -> ComposedNotice:
@@ -93,16 +93,17 @@ def test_a_letter_has_a_row_for_each_part(kind: str) -> None:
 def test_each_capture_has_a_page_that_names_it() -> None:
     jpeg = footage.picture(footage.astronaut(), "JPEG")
     captures = [
-        Capture(*POST, "ab" * 32, jpeg, (512, 512), blurred=True),
-        Capture(POST[0], None, POST[2], "cd" * 32),
-        Capture(*POST, claimed=["source_url", "captured_at"]),
+        Capture(POST, "ab" * 32, jpeg, (512, 512), blurred=True),
+        Capture(seen(captured_at=None, recorded_at=POST.recorded_at), "cd" * 32),
+        Capture(seen(claimed=["source_url", "captured_at"])),
     ]
     letter = composed(FORM, "en", {}, captures="blurred")
     data = notice_data(KINDS[FORM], letter, "en", AT, SENDER, captures)
     pages = data["captures"]
     assert [p["heading"] for p in pages] == [f"Screen capture {n} of 3" for n in (1, 2, 3)]
     assert dict(pages[0]["rows"]) == {
-        "URL": POST[0], "Captured": "2026-01-02 03:04:05 UTC", "SHA-256 of the file": "ab" * 32,
+        "URL": POST.source_url, "Captured": "2026-01-02 03:04:05 UTC",
+        "SHA-256 of the file": "ab" * 32,
     }  # fmt: skip
     assert dict(pages[1]["rows"])["Captured"] == (
         "no time of capture (recorded 2026-01-03 03:04:05 UTC)"
@@ -172,8 +173,8 @@ async def test_the_pdf_of_a_notice_encloses_its_captures(
     key = vault.case_key(case)
     content = content_of(key, row)
     (capture,) = decoding.captures(caller.actor, row, key, content)
-    assert capture.url == "https://example.org/1"
-    assert capture.captured_at.startswith("2026-01-02T03:04:05")
+    assert capture.post.source_url == "https://example.org/1"
+    assert capture.post.captured_at.startswith("2026-01-02T03:04:05")
     assert (contrast(capture) < 20) is (choice is None)
     vault.blobs.delete(screenshot_of(case_id, seen))
     (gone,) = decoding.captures(caller.actor, row, key, content)
