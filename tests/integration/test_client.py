@@ -132,7 +132,7 @@ def shape(answer: Any) -> Any:
             return {key: shape(value) for key, value in answer.items()}
         case list():
             return [shape(value) for value in answer]
-        case str() if re.fullmatch(r"[a-z_]+", answer) and "lik" not in answer:
+        case str() if re.fullmatch(r"[a-z_]+", answer) and "likely" not in answer:
             return answer
         case _:
             return type(answer).__name__

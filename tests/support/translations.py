@@ -46,7 +46,8 @@ _PERCENT = re.compile(r"%(?:\((\w+)\)s|%)")
 INTERNAL = (500,)
 FORM_SOURCES = (
     "accounts/visibility.py", "api/captures.py", "capture/captures.py", "capture/links.py",
-    "cases/*.py", "evidence/*.py", "examination/*.py", "http/list_filters.py", "notices/**/*.py",
+    "cases/*.py", "evidence/*.py", "examination/*.py", "hashes/*.py", "http/list_filters.py",
+    "notices/**/*.py",
     "platform/pagination.py", "removal/looks.py", "retention/*.py", "review/*.py", "web/*.py",
 )  # fmt: skip
 """Modules whose errors about fields are shown in the console's forms."""
