@@ -28,6 +28,7 @@ from deepfake_service.accounts.second_factors import STEP_S
 from deepfake_service.audit.log import SERVICE, Action, append_entry, verify
 from deepfake_service.capture.claims import Claims
 from deepfake_service.capture.imports import TO_DO
+from deepfake_service.cases import notice_history
 from deepfake_service.cases.cases import PostDetails
 from deepfake_service.evidence.listings import listed_result
 from deepfake_service.examination import steps as steps_module
@@ -35,7 +36,6 @@ from deepfake_service.examination.steps import Examination
 from deepfake_service.examination.submissions import Sealed, Submission
 from deepfake_service.examination.webhook_deliveries import release_callbacks
 from deepfake_service.hashes.hash_bank import HashBank
-from deepfake_service.notices import history as notice_history
 from deepfake_service.notices.states import NoticeUpdate
 from deepfake_service.platform.db import (
     Case,
