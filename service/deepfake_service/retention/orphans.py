@@ -67,7 +67,7 @@ def damaged_blobs(database: Database, vault: Vault) -> Iterator[str]:
     cases = {case_id: _case_key(vault, case_id, key) for case_id, key in wrapped if key}
     media = {row.blob: row for row in rows if row.blob and row.wrapped_key}
     files = vault.blobs.older_than("cases/", utc_now() + timedelta(days=1))
-    for name in {*media, *files, *filter(None, signed)}:
+    for name in sorted({*media, *files, *filter(None, signed)}):
         row = media.get(name)
         case_key = cases.get(row.case_id if row else name.split("/")[1])
         if case_key is None:
