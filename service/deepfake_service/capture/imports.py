@@ -61,7 +61,7 @@ from deepfake_service.platform.errors import (
     StorageUnavailable,
 )
 from deepfake_service.platform.logs import logger
-from deepfake_service.platform.networks import host_of
+from deepfake_service.platform.networks import host_of, platform_of
 from deepfake_service.platform.storage import BlobMissing, Vault
 
 _UNTAKEN = (CapturedMedium.job_id.is_(None), CapturedMedium.failure.is_(None))
@@ -360,9 +360,8 @@ def post_of(
         "captured_at": _moment(page.at, received) or _moment(image.at, received),
         "note": named[:2000] or None,
     }
-    site = host_of(post.source_url).removeprefix("www.")[:200]
     sighting = PostDetails(
-        platform=post.platform or site or None,
+        platform=post.platform or platform_of(post.source_url)[:200] or None,
         account=post.account,
         **{name: stated[name] or claims[name] for name in stated},
     )

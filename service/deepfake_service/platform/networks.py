@@ -14,6 +14,14 @@ _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
 
 _SECOND_LEVEL = frozenset({"ac", "co", "com", "edu", "go", "gov", "ne", "net", "or", "org"})
 
+PLATFORMS = {
+    "discord.com": "Discord", "facebook.com": "Facebook", "fb.watch": "Facebook",
+    "instagram.com": "Instagram", "reddit.com": "Reddit", "redd.it": "Reddit", "t.me": "Telegram",
+    "telegram.me": "Telegram", "tiktok.com": "TikTok", "twitter.com": "X", "x.com": "X",
+    "vk.com": "VK", "youtu.be": "YouTube", "youtube.com": "YouTube",
+}  # fmt: skip
+"""Names of platforms that their addresses do not show, or not as they write them, by site."""
+
 
 @dataclass(frozen=True, slots=True)
 class CallbackHosts:
@@ -72,6 +80,13 @@ def site_of(host: str) -> str:
         return host
     is_below = len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in _SECOND_LEVEL
     return ".".join(labels[-3 if is_below else -2 :])
+
+
+def platform_of(url: str | None) -> str:
+    """Return the name by which the platform at an address is known, or else its host without
+    ``www.``; empty if there is none."""
+    host = host_of(url)
+    return PLATFORMS.get(site_of(host)) or host.removeprefix("www.")
 
 
 def is_of_site(host: str, site: str) -> bool:

@@ -19,7 +19,7 @@ from deepfake_service.notices.states import NoticeRequest, NoticeUpdate
 from deepfake_service.platform.db.enums import NoticeState
 from deepfake_service.platform.errors import InvalidRequest, NotFound, NoticeRefused, ServiceError
 from deepfake_service.platform.logs import describe, logger
-from deepfake_service.platform.networks import host_of
+from deepfake_service.platform.networks import platform_of
 from deepfake_service.platform.pagination import MAX_PAGE, Filters, ListPage
 from deepfake_service.platform.texts.fields import NEVER_COPIED
 from deepfake_service.platform.texts.i18n import LANGUAGES
@@ -326,7 +326,7 @@ def recipient_of(kind: Kind, posts: Posts, language: str) -> str:
     post = _leading(posts)
     if kind.recipient != "platform" or post is None:
         return ""
-    return str(post.platform or place_of(post))
+    return str(post.platform or platform_of(post.source_url))
 
 
 def _recipient_before(visit: Visit, kind: Kind, case_id: str, posts: Posts) -> str | None:
@@ -348,7 +348,5 @@ def posts_of_recipient(kind: Kind, posts: Posts) -> set[str]:
 
 
 def place_of(post: Post) -> str:
-    """Return what tells platforms apart: the name of a platform, or else the host of the URL."""
-    if post.platform:
-        return post.platform.casefold().strip()
-    return host_of(post.source_url).removeprefix("www.")
+    """Return what tells platforms apart: the name that the post or its URL has, or else a host."""
+    return (post.platform or platform_of(post.source_url)).casefold().strip()
