@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from deepfake_service.audit.log import START, Action, entry_of
@@ -47,11 +47,11 @@ HOLDS = (Action.HOLD_SET, Action.HOLD_LIFTED)
 COMPARED = (*FLAGS, *HOLDS, Action.MEDIA_SUBMITTED, Action.CASE_REVIEWED, Action.EVIDENCE_MADE)
 """Actions with which rows are compared."""
 READS = (Action.EVIDENCE_READ, Action.MEDIA_READ, Action.SCREENSHOT_READ)
-MAX_FLAGS_IN_CUSTODY, MAX_READS_IN_CUSTODY, MAX_OTHERS_IN_CUSTODY = 500, 5000, 20_000
-"""Entries about flags, reads and other actions in the chain of custody, the newest ones. Accounts
-that may read evidence or set holds could otherwise make the chain too large for a verifier. They
-are counted apart: the last flag must be in the chain, and no number of reads may push out exports
-and holds. What is left out is stated."""
+MAX_OF_AN_ACTION = 2000
+"""Entries in the chain of custody of any other action, the newest ones. Accounts that may read
+evidence or set holds could otherwise make the chain too large for a verifier. Each action is
+counted apart: the last flag must be in the chain, and no number of reads may push out exports and
+holds. What is left out is stated."""
 
 
 def requester_of(session: Session, job: Job) -> str:
@@ -188,7 +188,7 @@ def contradictions(database: Database) -> Iterator[str]:
 def custody_of(session: Session, job: Job, media: Media, case: Case) -> dict[str, Any]:
     """Return the entries of the audit log about a job, its medium and its case.
 
-    Of those that are not ``BOUNDED``, only the newest are included; ``omitted`` describes the
+    Of an action that is not ``BOUNDED``, only the newest are included; ``omitted`` describes the
     others, if there are any: their ``count``, the ``actions`` with the number of each, and the
     ``sha256`` of their hashes, each followed by a line break. Occurrences of the case's other media
     are left out. Each entry has the hash of the entry before it in the log, so that its own can be
@@ -200,7 +200,13 @@ def custody_of(session: Session, job: Job, media: Media, case: Case) -> dict[str
         AuditEntry.action.not_in([str(a) for a in NOT_IN_CUSTODY]),
         or_(AuditEntry.action.not_in([str(a) for a in OF_POSTS]), AuditEntry.detail.in_(seen)),
     )
-    omitted = _omitted(session, concerning)
+    newest_first = func.row_number().over(
+        partition_by=AuditEntry.action, order_by=AuditEntry.number.desc()
+    )
+    of_others = select(AuditEntry.number, newest_first.label("place"))
+    others = of_others.where(concerning, ~_is_one_of(BOUNDED)).subquery()
+    beyond = select(others.c.number).where(others.c.place > MAX_OF_AN_ACTION)
+    omitted = AuditEntry.number.in_(beyond)
     chain = _chain(session, job, _entries(session, concerning, ~omitted))
     return {**chain, **_description_of(session, and_(concerning, omitted))}
 
@@ -236,20 +242,6 @@ def _chain(session: Session, job: Job, entries: Entries) -> dict[str, Any]:
     }
 
 
-def _omitted(session: Session, concerning: ColumnElement[bool]) -> ColumnElement[bool]:
-    kinds = (
-        (_is_one_of(FLAGS), MAX_FLAGS_IN_CUSTODY),
-        (_is_one_of(READS), MAX_READS_IN_CUSTODY),
-        (~_is_one_of((*FLAGS, *READS, *BOUNDED)), MAX_OTHERS_IN_CUSTODY),
-    )
-    return or_(
-        *(
-            kind & (AuditEntry.number <= _last_beyond(session, concerning & kind, newest))
-            for kind, newest in kinds
-        )
-    )
-
-
 def _description_of(session: Session, omitted: ColumnElement[bool]) -> dict[str, Any]:
     actions, digest = Counter[str](), hashlib.sha256()
     left = select(AuditEntry.action, AuditEntry.hash).where(omitted).order_by(AuditEntry.number)
@@ -264,9 +256,3 @@ def _description_of(session: Session, omitted: ColumnElement[bool]) -> dict[str,
 
 def _is_one_of(actions: Sequence[Action]) -> ColumnElement[bool]:
     return AuditEntry.action.in_([str(action) for action in actions])
-
-
-def _last_beyond(session: Session, condition: ColumnElement[bool], newest: int) -> int:
-    """Return the number of the last entry that is not one of the ``newest``; 0 if all are."""
-    numbers = select(AuditEntry.number).where(condition).order_by(AuditEntry.number.desc())
-    return session.scalars(numbers.offset(newest).limit(1)).first() or 0
