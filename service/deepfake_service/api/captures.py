@@ -14,7 +14,7 @@ from deepfake_service.capture.captures import MAX_FILES, CaptureList, ShownCaptu
 from deepfake_service.capture.links import MAX_LINKS, CancelledLinks, Link, QueuedLinks
 from deepfake_service.http.answers import BINARY, file_answer, file_route
 from deepfake_service.http.auth import Reader, Uploader
-from deepfake_service.http.multipart import MULTIPART, boundary_of
+from deepfake_service.http.multipart import boundary_of
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import Body, CaptureId
 from deepfake_service.http.submission_form import (
@@ -40,18 +40,14 @@ from deepfake_service.platform.errors import invalid_field
 router = api_router("captures")
 
 SCREENSHOTS = "screenshots"
-_BODY = upload_body(
-    "CaptureUpload",
-    CaptureForm,
-    FILE,
-    {**BINARY, "description": "A WACZ, WARC or MHTML file, a picture or a recording."},
-    required=False,
-)
-_BODY["content"][MULTIPART]["schema"]["properties"][SCREENSHOTS] = {
-    "type": "array",
-    "maxItems": MAX_FILES - 1,
-    "items": BINARY,
-    "description": "PNG, JPEG or WebP pictures of the page.",
+_FILES = {
+    FILE: {**BINARY, "description": "A WACZ, WARC or MHTML file, a picture or a recording."},
+    SCREENSHOTS: {
+        "type": "array",
+        "maxItems": MAX_FILES - 1,
+        "items": BINARY,
+        "description": "PNG, JPEG or WebP pictures of the page.",
+    },
 }
 
 
@@ -103,7 +99,7 @@ class ChoiceIn(Body):
     responses={
         200: {"model": ShownCapture, "description": "The capture that the case already has."},
     },
-    openapi_extra={"requestBody": _BODY},
+    openapi_extra=upload_body("CaptureUpload", CaptureForm, _FILES, required=False),
 )
 @streams_body
 async def submit_capture(response: Response, call: Uploader) -> ShownCapture:

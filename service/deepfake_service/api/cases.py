@@ -48,7 +48,7 @@ from deepfake_service.review.shapes import HoldRequest, PlainCase, PlainJob
 router = api_router("cases")
 
 _PICTURE = {**BINARY, "description": "A PNG, JPEG or WebP picture."}
-_BODY = upload_body("OccurrenceUpload", OccurrenceForm, SCREENSHOT, _PICTURE, required=False)
+_BODY = upload_body("OccurrenceUpload", OccurrenceForm, {SCREENSHOT: _PICTURE}, required=False)
 
 
 class CaseOut(PlainCase):
@@ -126,7 +126,7 @@ def list_occurrences(case_id: CaseId, call: Reader, page: PageDep) -> Occurrence
     responses={
         200: {"model": Post, "description": "The occurrence that was already recorded."},
     },
-    openapi_extra={"requestBody": _BODY},
+    openapi_extra=_BODY,
 )
 @streams_body
 async def add_occurrence(response: Response, case_id: CaseId, call: Submitter) -> Post:

@@ -35,7 +35,7 @@ _FILES = {
 @router.post(
     "/frames",
     summary="Score pictures",
-    openapi_extra={"requestBody": upload_body("PictureUpload", PictureForm, FIELD, _FILES)},
+    openapi_extra=upload_body("PictureUpload", PictureForm, {FIELD: _FILES}),
 )
 @streams_body
 async def score_pictures(call: Submitter) -> FramesOut:

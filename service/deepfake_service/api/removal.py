@@ -31,9 +31,7 @@ router = api_router("removal")
 
 PLACE = "/cases/{case_id}/occurrences/{occurrence_id}/looks"
 _ABOUT_PICTURE = "A PNG, JPEG or WebP picture of what is there instead of the content."
-_BODY = upload_body(
-    "LookUpload", LookForm, SCREENSHOT, {**BINARY, "description": _ABOUT_PICTURE}, required=False
-)
+_PICTURE = {SCREENSHOT: {**BINARY, "description": _ABOUT_PICTURE}}
 
 
 @router.get(PLACE, summary="List the looks at a post")
@@ -70,7 +68,7 @@ def _post(call: Call, case_id: str, occurrence_id: str) -> PostLooks:
     responses={
         202: {"model": PostLooks, "description": "A worker is going to look."},
     },
-    openapi_extra={"requestBody": _BODY},
+    openapi_extra=upload_body("LookUpload", LookForm, _PICTURE, required=False),
 )
 @streams_body
 async def add_look(

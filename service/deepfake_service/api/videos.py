@@ -54,10 +54,8 @@ from deepfake_service.platform.webhooks import Callback
 router = api_router("videos")
 
 RAW_TYPES = re.compile(r"(video|image)/[a-z0-9.+-]{1,64}|application/octet-stream")
-_BODY = upload_body(
-    "VideoUpload", VideoForm, FILE, {**BINARY, "description": "The video or picture."}
-)
-_BODY["content"][OCTETS] = {"schema": BINARY}
+_FILES = {FILE: {**BINARY, "description": "The video or picture."}}
+_BODY = upload_body("VideoUpload", VideoForm, _FILES, others={OCTETS: {"schema": BINARY}})
 
 
 @router.post(
@@ -67,7 +65,7 @@ _BODY["content"][OCTETS] = {"schema": BINARY}
     responses={
         200: {"model": JobOut, "description": "The job that already existed."},
     },
-    openapi_extra={"parameters": query_parameters(VideoForm), "requestBody": _BODY},
+    openapi_extra={"parameters": query_parameters(VideoForm), **_BODY},
 )
 @streams_body
 async def submit_video(response: Response, call: Uploader) -> JobOut:

@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from io import BufferedReader
-from typing import Any, TypeGuard, TypeVar
+from typing import TypeGuard, TypeVar
 
 from sqlalchemy.orm import Session
 
-from deepfake_models.bundle.results import Verdict, unable
+from deepfake_models.bundle.results import Leaning, Verdict, VerdictCode, unable
 from deepfake_models.decision.decide import Part
 from deepfake_models.decision.serialization import (
     UnreadableRecord,
@@ -92,13 +92,15 @@ def end_job(
     session: Session,
     job: Job,
     case_key: bytes,
-    result: Mapping[str, Any],
+    result: Mapping[str, object],
     listed: Listed,
     keep_after_verdict: timedelta,
 ) -> None:
     """Record that a job has succeeded, set when its media expire, and release its webhooks."""
     seal_json(case_key, job, dict(result))
-    job.verdict, job.leaning = result["verdict"], result.get("leaning")
+    leaning = result.get("leaning")
+    job.verdict = VerdictCode(str(result["verdict"]))
+    job.leaning = Leaning(str(leaning)) if leaning else None
     end_listing(session, case_key, job, listed)
     job.started_at = job.started_at or current_time(session)
     job.stage, job.done = None, job.total or 0
@@ -272,7 +274,7 @@ class Examination:
                 gathering.end(error)
         return gathering.material()
 
-    def _read(self, opened: _OpenedJob) -> dict[str, Any]:
+    def _read(self, opened: _OpenedJob) -> dict[str, object]:
         """Return ``Gathering.about``.
 
         Credentials that crash their reader are not read again: the verdict does not depend on them.
@@ -285,7 +287,7 @@ class Examination:
             except MediaError as error:
                 self._raise_unrelated(file, error)
                 credentials = not_read("reading the credentials took too much time or memory")
-        about = {"mime": mime, "content_credentials": credentials}
+        about: dict[str, object] = {"mime": mime, "content_credentials": credentials}
         if (confinement := self._decoder.confinement()) is not None:
             about["sandbox"] = {"missing": [str(layer) for layer in confinement.missing]}
         return about
@@ -309,7 +311,7 @@ class Examination:
             _end(session, job, JobState.FAILED, self._keep)
         self._metrics.job_ended(JobState.FAILED)
 
-    def _succeed(self, opened: _OpenedJob, result: dict[str, Any], listed: Listed) -> None:
+    def _succeed(self, opened: _OpenedJob, result: Mapping[str, object], listed: Listed) -> None:
         job_id = opened.job.id
         with self._database.write() as session:
             job = lock_with_case(session, Job, job_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -15,7 +16,6 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError
 
 from deepfake_service.capture.shapes import HandedIn
@@ -231,7 +231,7 @@ class CaptureForm(SightingForm):
 REF = "#/components/schemas/{model}"
 
 
-def form_schema(form: type[BaseModel]) -> JsonSchemaValue:
+def form_schema(form: type[BaseModel]) -> dict[str, dict[str, object]]:
     """Return the OpenAPI schemas of a form's fields, all of which are sent as text."""
     schema = form.model_json_schema()
     properties = {}
@@ -250,27 +250,34 @@ def form_schema(form: type[BaseModel]) -> JsonSchemaValue:
 
 
 def upload_body(
-    title: str, form: type[BaseModel], field: str, file: JsonSchemaValue, *, required: bool = True
-) -> JsonSchemaValue:
-    """Return the OpenAPI description of a multipart body with a form and the file ``field``."""
+    title: str,
+    form: type[BaseModel],
+    files: Mapping[str, object],
+    *,
+    required: bool = True,
+    others: Mapping[str, object] | None = None,
+) -> dict[str, object]:
+    """Return the OpenAPI description of a multipart body with a form and files by their fields, of
+    which the first one may be required, or of a body of ``others``, by their types."""
     schema = {
         "title": title,
         "type": "object",
-        **({"required": [field]} if required else {}),
-        "properties": {field: file, **form_schema(form)},
+        **({"required": list(files)[:1]} if required else {}),
+        "properties": {**files, **form_schema(form)},
     }
-    return {"required": True, "content": {MULTIPART: {"schema": schema}}}
+    content = {MULTIPART: {"schema": schema}, **(others or {})}
+    return {"requestBody": {"required": True, "content": content}}
 
 
-def query_parameters(form: type[BaseModel]) -> list[JsonSchemaValue]:
+def query_parameters(form: type[BaseModel]) -> list[dict[str, object]]:
     """Return the OpenAPI parameters of a form whose fields may also be sent in the query."""
     return [
         {
             "name": name,
             "in": "query",
             "required": False,
-            "description": schema["description"],
-            "schema": {k: v for k, v in schema.items() if k != "description"},
+            "description": schema.pop("description"),
+            "schema": schema,
         }
         for name, schema in form_schema(form).items()
     ]

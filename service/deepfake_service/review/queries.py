@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, BinaryIO, TypeVar
 
@@ -24,7 +23,7 @@ from deepfake_service.cases.posts import Post
 from deepfake_service.evidence.chain_of_custody import altered_jobs
 from deepfake_service.evidence.listings import open_listing, open_reasons
 from deepfake_service.platform.db import Case, Database, Job, Listing, Media, Occurrence
-from deepfake_service.platform.db.enums import DISAGREEMENT, UNFINISHED, JobStage, JobState, Role
+from deepfake_service.platform.db.enums import UNFINISHED, JobStage, JobState, Role
 from deepfake_service.platform.errors import ImageryWithheld, NotFound
 from deepfake_service.platform.pagination import (
     MAX_PAGE,
@@ -45,13 +44,14 @@ from deepfake_service.review.shapes import (
     PlainCase,
     PlainJob,
     Progress,
-    ResultRow,
     ScoredJob,
 )
 
 FEWEST_FRAMES, SHORTEST_S = 8, 3.0
 """Before so many frames and seconds, the time that a frame takes is not known: opening the media
 takes longer than the first frames."""
+OF_JOB = PlainJob.model_fields.keys() & Job.__table__.columns.keys()
+"""What answers have of a job as its row has it."""
 CASE_PAGE = 100
 """Occurrences and jobs that the answer about a case has. An occurrence has up to 18 kB."""
 DIGEST_CHARS = 12
@@ -274,21 +274,23 @@ class Queries:
             "jobs_next": jobs.next,
         }
 
-    def results(self, caller: Caller, filters: Filters, *, limit: int) -> Iterator[ResultRow]:
-        """Yield at most ``limit`` jobs with their scores, newest first. Audited as one read."""
+    def results(
+        self, caller: Caller, filters: Filters, *, limit: int
+    ) -> Iterator[tuple[Item, ScoredJob, bool]]:
+        """Yield at most ``limit`` jobs with their scores, newest first, and whether the records of
+        each were altered. Audited as one read."""
         with self._database.write() as session:
             append_entry(session, caller.actor, Action.RESULT_READ, detail="table")
         cursor = None
         while limit > 0:
-            page = self.jobs(
-                caller, filters, lambda row: row, limit=min(MAX_PAGE, limit), cursor=cursor
-            )
+            most = min(MAX_PAGE, limit)
+            page = self.jobs(caller, filters, lambda row: row, limit=most, cursor=cursor)
             limit -= len(page.rows)
             kept = [row for row in page.rows if row[2].sealed is not None]
             with self._database.read() as session:
                 altered = altered_jobs(session, [row[0] for row in kept])
-            for row, shown in opened_rows(kept, self._result_row):
-                yield replace(shown, finding="record_altered") if row[0].id in altered else shown
+            for row, opened in opened_rows(kept, lambda row: (self.item(row), self.scored(row))):
+                yield *opened, row[0].id in altered
             cursor = page.next
             if cursor is None:
                 return
@@ -297,16 +299,9 @@ class Queries:
         """Return what is in plain text about a job."""
         job, media, _, _, _, disagree, _ = row
         return PlainJob(
-            id=job.id,
-            kind=job.kind,
-            state=job.state,
+            **{name: getattr(job, name) for name in OF_JOB},
             sha256=media.sha256,
             size=media.size,
-            case_id=job.case_id,
-            media_id=job.media_id,
-            priority=job.priority,
-            frames=job.frames,
-            retention=job.retention,
             progress=Progress(
                 stage=job.stage,
                 done=job.done or 0,
@@ -314,15 +309,7 @@ class Queries:
                 overview=job.overview,
                 remaining_s=_remaining_s(job, self._database.clock()),
             ),
-            verdict=job.verdict,
-            leaning=job.leaning,
-            finding=job.finding,
             reviewers_disagree=bool(disagree),
-            failure=job.failure,
-            bundle_sha256=job.bundle_sha256,
-            created_at=job.created_at,
-            started_at=job.started_at,
-            finished_at=job.finished_at,
             media_expires_at=_expiry_of(job, media) if media.blob else None,
             media_kept=media.blob is not None,
         )
@@ -353,25 +340,6 @@ class Queries:
             posts=posts,
             reasons=open_reasons(key, job),
             thumbnail=bool(pictured) and case.minor_at is None,
-        )
-
-    def _result_row(self, row: JobRow) -> ResultRow:
-        item, values = self.item(row), self.scored(row)
-        return ResultRow(
-            job=item.id,
-            case=item.case_id,
-            case_reference=item.case.case_reference,
-            state=item.state,
-            verdict=item.verdict,
-            score=values.score,
-            log_likelihood_ratio=values.log_likelihood_ratio,
-            finding=DISAGREEMENT if item.reviewers_disagree else item.finding,
-            sha256=item.sha256,
-            submitted_at=item.created_at,
-            finished_at=item.finished_at,
-            leaning=item.leaning,
-            file_name=item.entry.name,
-            platform=item.entry.platform,
         )
 
     def audit_case(self, caller: Caller, case_id: str) -> None:

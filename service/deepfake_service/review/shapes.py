@@ -142,23 +142,3 @@ class Item(PlainJob):
     def unreadable(self) -> bool:
         """Whether the file itself is why it could not be evaluated."""
         return any(map(input_at_fault, self.reasons))
-
-
-@dataclass(frozen=True, slots=True)
-class ResultRow:
-    """A job in the table of results. The names of its columns are those of the fields."""
-
-    job: str
-    case: str
-    case_reference: str | None
-    state: str
-    verdict: str | None
-    score: float | None
-    log_likelihood_ratio: float | None
-    finding: str | None
-    sha256: str
-    submitted_at: str
-    finished_at: str | None
-    leaning: str | None
-    file_name: str | None
-    platform: str | None

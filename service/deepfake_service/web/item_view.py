@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 from deepfake_models.bundle.results import input_at_fault
 from deepfake_models.bundle.spec import Calibration
@@ -14,7 +13,7 @@ from deepfake_service.evidence.report.reading import Reading
 from deepfake_service.evidence.report.summary import reasons_of_people, summary_of
 from deepfake_service.evidence.report.tables import tables_of
 from deepfake_service.platform.texts.formatting import signed
-from deepfake_service.platform.texts.i18n import Words, words
+from deepfake_service.platform.texts.i18n import words
 from deepfake_service.platform.texts.svg import Picture, along
 from deepfake_service.web.pages import evidence_time, safe
 
@@ -22,39 +21,40 @@ COLOURS = 6
 """Colours of people in the style sheet; further people have them again."""
 
 
-def result_view(document: dict[str, Any], language: str) -> dict[str, Any]:
+def result_view(stored: dict[str, object], language: str) -> dict[str, object]:
     """Return the result in an edition of evidence as the page shows it."""
-    texts = words(language, polite=True)
-    reading = Reading(document, texts, evidence_time)
-    codes = list(dict.fromkeys(r["code"] for r in document["result"]["reasons"]))
-    pictures, spread = _pictures(reading), value_plot(reading, width="100%")
+    reading = Reading(stored, words(language, polite=True), evidence_time)
+    document, result = reading.document, reading.result
+    codes = list(dict.fromkeys(r["code"] for r in result["reasons"]))
+    faces, spread = document["exact"]["faces"], value_plot(reading, width="100%")
+    valued = list(zip(faces, _values_of_faces(reading), strict=True))
     is_video = reading.kind == "video"
     unvalued = {t["track"] for t in reading.people if t["log_likelihood_ratio"] is None}
     is_animation = is_video and str(document["item"]["mime"]).startswith("image/")
     return {
         **summary_of(reading),
         **tables_of(reading),
-        "verdict": document["result"]["verdict"],
+        "verdict": result["verdict"],
         "codes": codes,
         "broken": any(map(input_at_fault, codes)),
-        "has_value": document["result"]["log_likelihood_ratio"] is not None,
+        "has_value": result["log_likelihood_ratio"] is not None,
         "high": reading.thresholds["likely_manipulated"],
         "spread": safe(spread) if spread else None,
-        "plot": safe(moments_plot(document, texts, unvalued)) if is_video else None,
+        "plot": safe(moments_plot(reading, unvalued)) if is_video else None,
         # ``None`` for what a player shows: an animation is shown as a picture, whose faces move.
-        "boxes": valued_faces(document) if reading.is_still else [] if is_animation else None,
-        "moment_of": _moments_of(document, unvalued) if is_video else {},
-        "unpictured": unvalued - {p["person"] - 1 for p in pictures},
+        "boxes": valued if reading.is_still else [] if is_animation else None,
+        "moment_of": _moments_of(reading, unvalued) if is_video else {},
+        "unpictured": unvalued - {faces[p["face"]]["track"] for p in reading.pictures},
         "people_reasons": reasons_of_people(document),
-        "pictures": pictures,
+        "pictures": _pictures(reading),
         "is_video": is_video,
-        "sampled": document["result"]["frames"]["sampled"],
+        "sampled": result["frames"]["sampled"],
         "media": reading.media,
         "minor": document["case"]["minor"],
     }
 
 
-def _pictures(reading: Reading) -> list[dict[str, Any]]:
+def _pictures(reading: Reading) -> list[dict[str, object]]:
     d = reading.document
     faces, crop = d["exact"]["faces"], d["method"]["crop"]
     return [
@@ -69,22 +69,21 @@ def _pictures(reading: Reading) -> list[dict[str, Any]]:
     ]
 
 
-def _moments_of(document: dict[str, Any], tracks: Collection[int]) -> dict[str, float]:
+def _moments_of(reading: Reading, tracks: Collection[int]) -> dict[str, float]:
     """Return when the face of each person among ``tracks`` is widest, by the person's number."""
-    faces = sorted(document["exact"]["faces"], key=lambda face: face["box"][2] - face["box"][0])
+    faces = reading.document["exact"]["faces"]
+    faces = sorted(faces, key=lambda face: face["box"][2] - face["box"][0])
     return {str(f["track"] + 1): f["time_s"] for f in faces if f["track"] in tracks}
 
 
-def valued_faces(document: dict[str, Any]) -> list[tuple[dict[str, Any], float | None]]:
-    """Return each face with its log10 likelihood ratio, which is ``None`` if it has no value."""
-    calibration = Calibration.model_construct(**document["method"]["calibration"]["face"])
-    return [
-        (f, None if f["logit"] is None else log_likelihood_ratio(f["logit"], calibration))
-        for f in document["exact"]["faces"]
-    ]
+def _values_of_faces(reading: Reading) -> list[float | None]:
+    """Return the log10 likelihood ratio of each face, which is ``None`` if it has no value."""
+    calibration = Calibration.model_construct(**reading.document["method"]["calibration"]["face"])
+    logits = [face["logit"] for face in reading.document["exact"]["faces"]]
+    return [None if at is None else log_likelihood_ratio(at, calibration) for at in logits]
 
 
-def moments_plot(document: dict[str, Any], words: Words, unvalued: Collection[int]) -> str:
+def moments_plot(reading: Reading, unvalued: Collection[int]) -> str:
     """Draw the log10 likelihood ratios of the faces of a video, with the thresholds, as an SVG.
 
     Each point has its time, value, person and box. The faces of the tracks that are ``unvalued``
@@ -93,9 +92,10 @@ def moments_plot(document: dict[str, Any], words: Words, unvalued: Collection[in
     scaled. Colours come from the style sheet.
     """
     height, top, bottom, left, span = 240.0, 14.0, 200.0, 5.0, 92.0
-    result, levels = document["result"], document["method"]["thresholds"]["face"]
+    document, result = reading.document, reading.result
+    levels = document["method"]["thresholds"]["face"]
     lines = {"high": levels["likely_manipulated"], "low": levels["no_manipulation_found"]}
-    valued = valued_faces(document)
+    valued = zip(document["exact"]["faces"], _values_of_faces(reading), strict=True)
     points = [p for p in valued if p[1] is not None or p[0]["track"] in unvalued]
     most: float = (
         max([abs(r or 0.0) for _, r in points] + [abs(v) for v in lines.values()] + [1.0]) * 1.1
@@ -107,7 +107,7 @@ def moments_plot(document: dict[str, Any], words: Words, unvalued: Collection[in
     def x(at: float) -> str:
         return f"{place(at):.2f}%"
 
-    picture = Picture(words("people_label"), class_="plot", width="100%", height=height)
+    picture = Picture(reading.words("people_label"), class_="plot", width="100%", height=height)
     for moment in (moment for track in result["tracks"] for moment in track["moments"]):
         width = f"{max(place(moment['end_s']) - place(moment['start_s']), 0.6):.2f}%"
         picture.rect(x(moment["start_s"]), top, width, bottom - top, class_="moment")

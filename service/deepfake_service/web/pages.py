@@ -182,7 +182,7 @@ class Guest(RequestContext):
         """Return what is wrong with fields, by name, in the reader's language."""
         return {e.field: e.translated(self.translate) for e in errors}
 
-    def page(self, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+    def page(self, template: str, *, status: int = 200, **values: object) -> HTMLResponse:
         """Render a template with ``values``, which are escaped as text."""
         request, role = self.request, self.caller and self.caller.role
         token, engine = session_token(request), self.state.engine
@@ -204,7 +204,7 @@ class Guest(RequestContext):
                 csrf=csrf_of(token) if token else "",
                 path=request.url.path,
                 done=request.query_params.get("done"),
-                here=here and quote(here, safe="/"),
+                here=here and quote(str(here), safe="/"),
                 brand=self.brand,
                 not_for_use=not_for_use(unfitness, texts),
                 **values,

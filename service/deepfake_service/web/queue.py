@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, fields, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Literal, get_args
 
@@ -27,7 +27,7 @@ from deepfake_service.platform.db.enums import DISAGREEMENT, Finding, ListedStat
 from deepfake_service.platform.pagination import Filters
 from deepfake_service.platform.texts.spreadsheets import BYTE_ORDER_MARK, csv_line
 from deepfake_service.review import triage
-from deepfake_service.review.shapes import PlainCase, ResultRow
+from deepfake_service.review.shapes import PlainCase
 from deepfake_service.review.triage import QueueRequest, Tab, mentions
 from deepfake_service.web.pages import HEADERS, Downloader, Id, PageRoute, Reader, Visit
 
@@ -37,6 +37,10 @@ PAGE = 50
 OVERDUE_SHOWN = 20
 CASES_SHOWN = 5
 """Empty cases with the reference that is searched for: each account may have one."""
+COLUMNS = (
+    "job", "case", "case_reference", "state", "verdict", "score", "log_likelihood_ratio",
+    "finding", "sha256", "submitted_at", "finished_at", "leaning", "file_name", "platform",
+)  # fmt: skip
 MAX_ROWS = 1_000_000
 """About as many rows as a spreadsheet can hold."""
 
@@ -165,13 +169,20 @@ def get_csv(visit: Downloader, query: Annotated[QueueQuery, Query()]) -> Respons
     asked = query.asked(visit)
 
     def lines() -> Iterator[str]:
-        yield BYTE_ORDER_MARK + csv_line([column.name for column in fields(ResultRow)])
-        for row in queries.results(caller, asked.filters, limit=MAX_ROWS):
-            names = (row.case_reference, row.file_name)
-            if not mentions(asked.text, names, row.sha256, row.job):
+        yield BYTE_ORDER_MARK + csv_line(COLUMNS)
+        for job, scored, is_altered in queries.results(caller, asked.filters, limit=MAX_ROWS):
+            reference, entry = job.case.case_reference, job.entry
+            if not mentions(asked.text, (reference, entry.name), job.sha256, job.id):
                 yield ""  # nobody searches on for a reader who has left, or whose key has ended
                 continue
-            yield csv_line(astuple(row))
+            finding = DISAGREEMENT if job.reviewers_disagree else job.finding
+            cells = (
+                job.id, job.case_id, reference, job.state, job.verdict, scored.score,
+                scored.log_likelihood_ratio, "record_altered" if is_altered else finding,
+                job.sha256, job.created_at, job.finished_at, job.leaning, entry.name,
+                entry.platform,
+            )  # fmt: skip
+            yield csv_line(cells)
 
     return StreamingResponse(
         while_authenticated(visit.request, lines()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from xml.etree.ElementTree import fromstring
 
+from deepfake_service.evidence.report.reading import Reading
 from deepfake_service.platform.texts.i18n import words
 from deepfake_service.web.item_view import moments_plot
 
@@ -16,9 +17,17 @@ def _document() -> dict[str, Any]:
     }  # fmt: skip
     return {
         "result": {
+            "verdict": "inconclusive",
             "log_likelihood_ratio": 0.2,
             "media": {"kind": "video", "duration_s": 2.0},
-            "tracks": [{"track": 0, "moments": [{"start_s": 0.5, "end_s": 1.0}]}],
+            "tracks": [
+                {
+                    "track": 0,
+                    "log_likelihood_ratio": 0.2,
+                    "reasons": [],
+                    "moments": [{"start_s": 0.5, "end_s": 1.0}],
+                }
+            ],
         },
         "exact": {
             "faces": [
@@ -26,6 +35,7 @@ def _document() -> dict[str, Any]:
                 {"logit": None, "time_s": 1.5, "track": 0, "box": [1.0, 2.0, 3.0, 4.0]},
             ]
         },
+        "pictures": [],
         "examined_s": [0.0, 1.0],
         "method": {
             "thresholds": {"item": level, "face": level},
@@ -38,7 +48,7 @@ def _document() -> dict[str, Any]:
 
 
 def _points(unvalued: set[int]) -> list[tuple[str | None, ...]]:
-    drawn = moments_plot(_document(), words("ko", polite=True), unvalued)
+    drawn = moments_plot(Reading(_document(), words("ko", polite=True)), unvalued)
     assert "style" not in drawn
     circles = [e for e in fromstring(drawn).iter() if e.tag.endswith("circle")]
     return [tuple(c.get(f"data-{name}") for name in "tvpb") for c in circles]
