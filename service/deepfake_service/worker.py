@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
 from prometheus_client import start_http_server
+from sqlalchemy import ColumnElement
 
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import Scorer
@@ -28,7 +28,7 @@ from deepfake_service.examination.engine import engine_running
 from deepfake_service.examination.runner import Runner
 from deepfake_service.examination.steps import Examination
 from deepfake_service.examination.webhook_deliveries import WebhookDeliveries
-from deepfake_service.platform.chores import Chore, Lane
+from deepfake_service.platform.chores import Chore, Waiting, wake_due
 from deepfake_service.platform.db import Database, Fact
 from deepfake_service.platform.errors import SettingsError
 from deepfake_service.platform.logs import logger
@@ -50,8 +50,8 @@ INTEGRITY_EVERY_S = 24 * 3600.0
 JOURNAL_EVERY_S = 5.0
 REST = 20
 """With 200,000 deletions, writing the journal takes two seconds, and comparing it one."""
-SEND_EVERY_S = 1.0
-LOOK_EVERY_S = 2.0
+DUE_EVERY_S = 1.0
+"""How often a worker asks what waits for it."""
 POLL_S = 60.0
 """How often a worker asks whether a shared chore is due, at least. One that waited for the chore's
 whole period would never do it if it is restarted more often than that."""
@@ -70,19 +70,12 @@ def worker_running(
 ) -> Iterator[None]:
     """Examine jobs while the context lasts; when it ends, finish those that are nearly done."""
     settings, database, vault = services.settings, services.database, services.vault
-    kept_for = timedelta(days=settings.media_days_after_verdict)
-    anchors = settings.content_credential_anchors
-    steps = Examination(
+    runner = Runner(
         database,
-        vault,
-        scorer,
-        decoder,
-        services.evidence_store,
-        services.hash_bank,
-        services.minor_flags,
-        metrics,
-        kept_for,
-        anchors.read_text(errors="replace") if anchors else None,  # PEM, with any comments
+        services.queue,
+        _examination(services, scorer, decoder, metrics),
+        settings,
+        metrics.step,
     )
     deliveries = WebhookDeliveries(
         database,
@@ -91,7 +84,6 @@ def worker_running(
         metrics,
         allowed=CallbackHosts.of(settings.callback_hosts),
     )
-    runner = Runner(database, services.queue, steps, settings, metrics.step)
     reading = CaptureReaders(require=settings.sandbox == "require")
     imports = Imports(
         database,
@@ -101,49 +93,33 @@ def worker_running(
         services.evidence_store,
         services.submissions,
         executor_id=runner.executor_id,
-        kept_for=kept_for,
+        kept_for=timedelta(days=settings.media_days_after_verdict),
     )
-    runner.start()
-    # Each chore has a thread of its own: a webhook receiver that does not answer must not delay
-    # the other chores or make this worker look dead.
-
-    def when_confirmed(task: Callable[[], object]) -> Callable[[], object]:
-        return lambda: is_clock_confirmed(database) and task()
-
-    keep = partial(merge_journal, database, services.journal, services.signing_keys)
-
-    # One worker of all does these, and each worker those below.
-    shared: dict[str, tuple[Callable[[], object], float]] = {
-        "sweep": (services.sweeps.sweep, SWEEP_EVERY_S),
-        "uploads": (when_confirmed(services.uploads.forget_expired), SWEEP_EVERY_S),
-        "orphans": (when_confirmed(lambda: delete_orphans(database, vault)), ORPHANS_EVERY_S),
-        "known": (when_confirmed(services.hash_bank.forget_expired), SWEEP_EVERY_S),
-        "flags": (services.minor_flags.compare_earlier_jobs, SWEEP_EVERY_S),
-        "flagged": (when_confirmed(services.minor_flags.forget_expired), ORPHANS_EVERY_S),
-        "editions": (services.reviews.catch_up, SWEEP_EVERY_S),
-        "checkpoints": (services.checkpoints.send, CHECKPOINT_EVERY_S),
-    }
-    chores = [
-        *(shared_chore(database, name, *chore) for name, chore in shared.items()),
-        Chore("journal", at_leisure(keep), JOURNAL_EVERY_S),
-        Chore("integrity", database.check_integrity, INTEGRITY_EVERY_S),
-        Chore("webhooks", deliveries.run_due, SEND_EVERY_S),
-        Chore("captures", imports.work_off, SEND_EVERY_S),
-    ]
-    if services.key_epochs is not None:
-        chores.append(Chore("epochs", services.key_epochs.advance, SWEEP_EVERY_S))
-    fetches = None
-    if settings.capture_links:
-        fetches = _fetches(services, decoder, runner.executor_id)
-        chores += [
-            Chore(f"links-{number}", fetches.work_off, SEND_EVERY_S) for number in range(AT_ONCE)
-        ]
-    lanes: list[Lane[Any]] = [deliveries]
+    fetches = _fetches(services, decoder, runner.executor_id) if settings.capture_links else None
+    looks = None
     if settings.looks_from is not None:  # else nothing leaves this machine
         readers = PageReaders(require=settings.sandbox == "require")
         looks = LookLane(database, vault, services.looks, PostLooker(Pages(), readers))
-        lanes.append(looks)
-        chores.append(Chore("looks", looks.run_due, LOOK_EVERY_S))
+
+    # Each chore has a thread of its own: a webhook receiver that does not answer must not delay
+    # the other chores or make this worker look dead.
+    chores = _repeated(services)
+    waiting = [Waiting(runner.is_due, runner.wake)]
+
+    def when_due(due: Callable[[datetime], ColumnElement[bool]], *woken: Chore) -> None:
+        chores.extend(woken)
+        waiting.extend(Waiting(due, chore.wake) for chore in woken)
+
+    runner.start()
+    when_due(deliveries.is_due, Chore("webhooks", deliveries.run_due))
+    when_due(imports.is_due, Chore("captures", imports.work_off))
+    if fetches is not None:
+        threads = (Chore(f"links-{number}", fetches.work_off) for number in range(AT_ONCE))
+        when_due(fetches.is_due, *threads)
+    if looks is not None:
+        when_due(looks.is_due, Chore("looks", looks.run_due))
+    chores.append(Chore("due", lambda: wake_due(database, waiting), DUE_EVERY_S))
+    lanes: list[WebhookDeliveries | LookLane] = [lane for lane in (deliveries, looks) if lane]
     try:
         yield
     finally:
@@ -157,6 +133,53 @@ def worker_running(
         for lane in lanes:
             lane.close()
         runner.stop(drain_s=DRAIN_S)
+
+
+def _examination(
+    services: Services, scorer: Scorer, decoder: Decoder, metrics: Metrics
+) -> Examination:
+    anchors = services.settings.content_credential_anchors
+    return Examination(
+        services.database,
+        services.vault,
+        scorer,
+        decoder,
+        services.evidence_store,
+        services.hash_bank,
+        services.minor_flags,
+        metrics,
+        timedelta(days=services.settings.media_days_after_verdict),
+        anchors.read_text(errors="replace") if anchors else None,  # PEM, with any comments
+    )
+
+
+def _repeated(services: Services) -> list[Chore]:
+    """Start the chores that are done again and again: by one worker of all, or by each."""
+    database = services.database
+
+    def when_confirmed(task: Callable[[], object]) -> Callable[[], object]:
+        return lambda: is_clock_confirmed(database) and task()
+
+    orphans = partial(delete_orphans, database, services.vault)
+    keep = partial(merge_journal, database, services.journal, services.signing_keys)
+    shared: dict[str, tuple[Callable[[], object], float]] = {
+        "sweep": (services.sweeps.sweep, SWEEP_EVERY_S),
+        "uploads": (when_confirmed(services.uploads.forget_expired), SWEEP_EVERY_S),
+        "orphans": (when_confirmed(orphans), ORPHANS_EVERY_S),
+        "known": (when_confirmed(services.hash_bank.forget_expired), SWEEP_EVERY_S),
+        "flags": (services.minor_flags.compare_earlier_jobs, SWEEP_EVERY_S),
+        "flagged": (when_confirmed(services.minor_flags.forget_expired), ORPHANS_EVERY_S),
+        "editions": (services.reviews.catch_up, SWEEP_EVERY_S),
+        "checkpoints": (services.checkpoints.send, CHECKPOINT_EVERY_S),
+    }
+    chores = [
+        *(shared_chore(database, name, *chore) for name, chore in shared.items()),
+        Chore("journal", at_leisure(keep), JOURNAL_EVERY_S),
+        Chore("integrity", database.check_integrity, INTEGRITY_EVERY_S),
+    ]
+    if services.key_epochs is not None:
+        chores.append(Chore("epochs", services.key_epochs.advance, SWEEP_EVERY_S))
+    return chores
 
 
 def _fetches(services: Services, decoder: Decoder, executor_id: str) -> Fetches:

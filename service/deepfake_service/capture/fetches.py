@@ -12,11 +12,12 @@ import json
 import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from io import BytesIO
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy import ColumnElement, exists
 
 from deepfake_models.errors import DecoderFailed, DecoderTooSlow, MediaError, SandboxIncomplete
 from deepfake_models.sandbox.confinement import Confinement, Layer
@@ -117,6 +118,11 @@ class Fetches:
         self._closed = self._waits = False
         self._lock = threading.Lock()
         self._running: set[str] = set()
+
+    @staticmethod
+    def is_due(_: datetime) -> ColumnElement[bool]:
+        """Return the condition that a link waits."""
+        return exists().where(Capture.state == CaptureState.QUEUED)
 
     def close(self) -> None:
         """End the processes. What is being fetched is fetched again by the next worker."""

@@ -92,6 +92,12 @@ class Imports:
         self._short: dict[str, int] = {}
         """Captures of which a medium did not find that many bytes on the disk."""
 
+    @staticmethod
+    def is_due(_: datetime) -> ColumnElement[bool]:
+        """Return the condition that a capture waits."""
+        received = exists().where(Capture.state == CaptureState.RECEIVED)
+        return or_(received, exists().where(*_UNTAKEN))
+
     def work_off(self) -> None:
         """Read the captures that wait, and take out what was chosen in them. What the disk has no
         room for is left until it has; other captures do not wait for it. Then no other worker may

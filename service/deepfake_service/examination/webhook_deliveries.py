@@ -11,7 +11,7 @@ from typing import Annotated
 
 import httpx
 from pydantic import Field
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Caller
@@ -212,6 +212,11 @@ class WebhookDeliveries(Lane[_Due]):
 
     def __post_init__(self) -> None:
         super().__init__("webhook", SENDERS)
+
+    @staticmethod
+    def is_due(now: datetime) -> ColumnElement[bool]:
+        """Return the condition that a webhook is to be sent now."""
+        return exists().where(_is_due(now))
 
     def _claim(self, free: int, busy: set[str]) -> Iterator[_Due]:
         for due in self._candidates():

@@ -5,10 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
+from sqlalchemy import ColumnElement, select
+
+from deepfake_service.platform.db import Database
 from deepfake_service.platform.errors import DatabaseDamaged, DatabaseUnavailable
 from deepfake_service.platform.logs import describe, logger
 
@@ -23,28 +28,56 @@ _log = logger("deepfake_service.chores")
 
 
 class Chore:
-    """A task that its own thread repeats every ``every_s`` seconds. A failure is logged, and
-    the task is tried again at its next time."""
+    """A task that its own thread repeats every ``every_s`` seconds, or whenever it is woken. A
+    failure is logged, and the task is tried again at its next time."""
 
-    def __init__(self, name: str, task: Callable[[], object], every_s: float) -> None:
+    def __init__(self, name: str, task: Callable[[], object], every_s: float | None = None) -> None:
         self._name, self._task, self._every_s = name, task, every_s
-        self._stop = threading.Event()
+        self._stopping, self._wake = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
+    def wake(self) -> None:
+        """Do the task now, or once more if it is being done."""
+        self._wake.set()
+
     def stop(self) -> None:
         """Stop after the current run of the task, and wait up to five seconds for it."""
-        self._stop.set()
+        self._stopping.set()
+        self._wake.set()
         self._thread.join(timeout=5.0)
 
     def _run(self) -> None:
-        while not self._stop.wait(self._every_s):
+        while True:
+            self._wake.wait(self._every_s)
+            if self._stopping.is_set():
+                return
+            self._wake.clear()
             try:
                 self._task()
             except DatabaseUnavailable as error:  # some chores meet it every second
                 _log.warning("database_unavailable", chore=self._name, problem=error.message)
             except Exception as error:  # a thread that ended would go unnoticed
                 _log.error("chore_failed", chore=self._name, failure=describe(error))
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The condition that something waits at a time, and what it wakes."""
+
+    condition: Callable[[datetime], ColumnElement[bool]]
+    wake: Callable[[], None]
+
+
+def wake_due(database: Database, waiting: Sequence[Waiting]) -> None:
+    """Wake those for which something waits: one question to the database for all of them, so that
+    an idle process asks little."""
+    now = database.clock()
+    with database.read() as session:
+        found = session.execute(select(*(each.condition(now) for each in waiting))).one()
+    for each, is_due in zip(waiting, found, strict=True):
+        if is_due:
+            each.wake()
 
 
 class Due(Protocol):

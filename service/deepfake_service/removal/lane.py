@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import and_, exists, func, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, select, update
 from sqlalchemy.orm import aliased
 
 from deepfake_service.cases.cases import open_post
@@ -66,6 +66,11 @@ class LookLane(Lane[DueLook]):
     def close(self) -> None:
         super().close()
         self._looker.close()
+
+    @staticmethod
+    def is_due(now: datetime) -> ColumnElement[bool]:
+        """Return the condition that a look is due, if its site may be asked again."""
+        return exists().where(Watch.next_look_at <= now)
 
     def _claim(self, free: int, busy: set[str]) -> list[DueLook]:
         """Claim looks, the longest due of each site."""
