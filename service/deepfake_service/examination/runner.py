@@ -50,7 +50,7 @@ class Runner:
         self.executor_id = f"{socket.gethostname()[:32]}-{secrets.token_hex(6)}"
         self._stopping = steps.stopping
         suspects = settings.data_dir / SUSPECTS_FILE
-        self._workflow = ExaminationWorkflow(steps, on_step, suspects, self._at_once)
+        self._workflow = ExaminationWorkflow(steps, on_step, suspects, self._at_once, queue.resume)
         self._version = job_version(steps.model)
         self._rescue = workers.Rescue(
             database, queue, self.executor_id, steps.model, self._workflow.active

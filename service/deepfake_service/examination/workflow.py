@@ -27,6 +27,8 @@ from deepfake_service.platform.logs import describe, logger
 _RETRIES: StepOptions = {"retries_allowed": True, "max_attempts": 3, "interval_seconds": 0.5}
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
+_SLOT_WAIT_S = 1.0
+"""How long a job that a worker has no slot for waits there before it is queued again."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,13 +45,15 @@ class ExaminationWorkflow:
     ``on_step`` is called with the name and the seconds of each finished step. Once the worker
     stops, no step waits for a database or store any longer. ``active`` holds the ids of the jobs
     that run in this process. ``suspects`` is a file that the workers of a machine share. DBOS may
-    give this worker more than ``at_once`` jobs, as many as another one takes: the others wait.
+    give this worker more than ``at_once`` jobs, as many as another one takes: ``give_back`` queues
+    those again for which no slot becomes free.
     """
 
     _steps: Examination
     _on_step: Callable[[str, float], None]
     _suspects: Path
-    at_once: int = 1
+    at_once: int
+    _give_back: Callable[[str], None]
     active: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -68,16 +72,17 @@ class ExaminationWorkflow:
         """Examine a job, from the first step that DBOS has no result of."""
         self.active.add(job_id)
         try:
-            with self._slot(), self._turn(job_id):
+            with self._slot(job_id), self._turn(job_id):
                 self._run(job_id)
         finally:
             self.active.discard(job_id)
 
     @contextlib.contextmanager
-    def _slot(self) -> Iterator[None]:
-        while not self._slots.acquire(timeout=_FIRST_WAIT_S):
-            if self._steps.stopping.is_set():
-                raise Stopping
+    def _slot(self, job_id: str) -> Iterator[None]:
+        if not self._slots.acquire(timeout=_SLOT_WAIT_S):
+            if not self._steps.stopping.is_set():
+                self._give_back(job_id)
+            raise Stopping
         try:
             yield
         finally:

@@ -76,7 +76,7 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def run(steps: Steps) -> list[str]:
     """Run the workflow; return the steps that it reports as finished."""
     finished: list[str] = []
-    workflow = ExaminationWorkflow(steps, lambda name, _: finished.append(name), Path())
+    workflow = ExaminationWorkflow(steps, lambda name, _: finished.append(name), Path(), 1, print)
     workflow.run("job")
     assert not workflow.active
     return finished
@@ -147,39 +147,27 @@ def test_a_worker_that_stops_does_not_wait_for_the_database(stored: list[str]) -
     assert stored == []
 
 
-def test_a_worker_runs_no_more_jobs_than_its_own_limit(stored: list[str]) -> None:
-    """DBOS gives it as many as another worker of the queue takes."""
-    running, most, lock = 0, 0, threading.Lock()
+@pytest.mark.parametrize("stopping", [False, True])
+def test_a_job_that_a_worker_has_no_slot_for_is_queued_again(
+    stored: list[str], monkeypatch: pytest.MonkeyPatch, stopping: bool
+) -> None:
+    """DBOS gives a worker as many as another worker of the queue takes."""
+    monkeypatch.setattr("deepfake_service.examination.workflow._SLOT_WAIT_S", 0.1)
+    given_back, steps = list[str](), Steps()
+    workflow = ExaminationWorkflow(steps, lambda *_: None, Path(), 1, given_back.append)
 
-    class Slow(Steps):
-        def claim_job(self, job_id: str) -> None:
-            nonlocal running, most
-            with lock:
-                running += 1
-                most = max(most, running)
-            self.stopping.wait(0.05)
+    def claim_job(job_id: str) -> None:
+        if job_id == "first":
+            if stopping:
+                steps.stopping.set()
+            with pytest.raises(Stopping):
+                workflow.run("second")
 
-        def issue_evidence(self, job_id: str) -> None:
-            nonlocal running
-            with lock:
-                running -= 1
-                self.calls.append((job_id,))
-
-    steps = Slow()
-    workflow = ExaminationWorkflow(steps, lambda _name, _seconds: None, Path(), at_once=2)
-    with ThreadPoolExecutor(5) as pool:
-        list(pool.map(workflow.run, "abcde"))
-    assert most == 2
-    assert {job_id for (job_id,) in filter(lambda c: len(c[0]) == 1, steps.calls)} == set("abcde")
-
-
-def test_a_job_that_waits_for_a_slot_ends_when_the_worker_stops(stored: list[str]) -> None:
-    steps = Steps()
-    workflow = ExaminationWorkflow(steps, lambda _name, _seconds: None, Path(), at_once=1)
-    steps.stopping.set()
-    with workflow._slot(), pytest.raises(Stopping):
-        workflow.run("second")
-    assert steps.calls == []
+    steps.claim_job = claim_job  # type: ignore[method-assign]
+    workflow.run("first")
+    assert given_back == ([] if stopping else ["second"])
+    assert steps.calls[-1] == ("issue_evidence",)
+    workflow.run("third")
 
 
 class Suspects(Steps):
@@ -208,7 +196,7 @@ class Suspects(Steps):
 def workers(steps: Suspects, tmp_path: Path) -> list[ExaminationWorkflow]:
     """Return the workflows of two workers of one machine."""
     shared = tmp_path / "suspects.lock"
-    return [ExaminationWorkflow(steps, lambda _name, _seconds: None, shared, 2) for _ in range(2)]
+    return [ExaminationWorkflow(steps, lambda *_: None, shared, 2, print) for _ in range(2)]
 
 
 @pytest.mark.parametrize("second", [0, 1])
