@@ -16,6 +16,12 @@ from sqlalchemy.orm import Session, aliased
 
 from deepfake_service.audit.log import START, Action, entry_of
 from deepfake_service.evidence.bundle.custody import check_chain, compare
+from deepfake_service.evidence.bundle.documents import (
+    Custody,
+    CustodyAccount,
+    CustodyEntry,
+    OmittedEntries,
+)
 from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import (
@@ -152,7 +158,7 @@ def altered_jobs(session: Session, jobs: Sequence[Job]) -> dict[str, RecordAlter
 
 
 def _compare_records(
-    session: Session, job: Job, case: Case, reviews: Sequence[Review], chain: dict[str, Any]
+    session: Session, job: Job, case: Case, reviews: Sequence[Review], chain: Custody
 ) -> None:
     """Compare a job, its case and its reviews with a chain."""
     records = {
@@ -161,7 +167,7 @@ def _compare_records(
         "reviews": [_review_json(r, session.get_one(Account, r.account_id)) for r in reviews],
         "finding": job.finding,
     }
-    holds = [e["action"] for e in chain["entries"] if e["action"] in HOLDS]
+    holds = [e.action for e in chain.entries if e.action in HOLDS]
     try:
         compare(records, chain)
         if (case.held_at is not None) != (holds[-1:] == [Action.HOLD_SET]):
@@ -185,7 +191,7 @@ def contradictions(database: Database) -> Iterator[str]:
         last = batch[-1]
 
 
-def custody_of(session: Session, job: Job, media: Media, case: Case) -> dict[str, Any]:
+def custody_of(session: Session, job: Job, media: Media, case: Case) -> Custody:
     """Return the entries of the audit log about a job, its medium and its case.
 
     Of an action that is not ``BOUNDED``, only the newest are included; ``omitted`` describes the
@@ -208,7 +214,8 @@ def custody_of(session: Session, job: Job, media: Media, case: Case) -> dict[str
     beyond = select(others.c.number).where(others.c.place > MAX_OF_AN_ACTION)
     omitted = AuditEntry.number.in_(beyond)
     chain = _chain(session, job, _entries(session, concerning, ~omitted))
-    return {**chain, **_description_of(session, and_(concerning, omitted))}
+    described = _description_of(session, and_(concerning, omitted))
+    return chain.model_copy(update={"omitted": described})
 
 
 Entries = list[tuple[AuditEntry, str]]
@@ -222,36 +229,32 @@ def _entries(session: Session, *conditions: ColumnElement[bool]) -> Entries:
     return [(entry, previous or START) for entry, previous in session.execute(entries)]
 
 
-def _chain(session: Session, job: Job, entries: Entries) -> dict[str, Any]:
+def _chain(session: Session, job: Job, entries: Entries) -> Custody:
     for entry, _ in entries:
         if not is_authentic(session, entry):
             raise refuse(session, "audit", entry.number)
-    listed = [
-        {**entry_of(e).model_dump(), "hash": e.hash, "previous": previous}
-        for e, previous in entries
-    ]
+    listed = tuple(
+        CustodyEntry(**dict(entry_of(e)), hash=e.hash, previous=previous) for e, previous in entries
+    )
     try:
         check_chain(listed)
     except Failed as error:
         raise refuse(session, "jobs", job.id, str(error)) from error
     ids = sorted({e.account_id for e, _ in entries if e.account_id})
-    accounts = [session.get_one(Account, account_id) for account_id in ids]
-    return {
-        "accounts": {a.id: {"name": a.name, "kind": a.kind, "role": a.role} for a in accounts},
-        "entries": listed,
-    }
+    accounts = (session.get_one(Account, account_id) for account_id in ids)
+    stated = {a.id: CustodyAccount(name=a.name, kind=a.kind, role=str(a.role)) for a in accounts}
+    return Custody(accounts=stated, entries=listed)
 
 
-def _description_of(session: Session, omitted: ColumnElement[bool]) -> dict[str, Any]:
+def _description_of(session: Session, omitted: ColumnElement[bool]) -> OmittedEntries | None:
     actions, digest = Counter[str](), hashlib.sha256()
     left = select(AuditEntry.action, AuditEntry.hash).where(omitted).order_by(AuditEntry.number)
     for action, entry_hash in session.execute(left.execution_options(yield_per=CUSTODY_BATCH)):
         actions[action] += 1
         digest.update(f"{entry_hash}\n".encode())
     if not actions:
-        return {}
-    described = {"count": actions.total(), "actions": dict(sorted(actions.items()))}
-    return {"omitted": {**described, "sha256": digest.hexdigest()}}
+        return None
+    return OmittedEntries(count=actions.total(), actions=dict(actions), sha256=digest.hexdigest())
 
 
 def _is_one_of(actions: Sequence[Action]) -> ColumnElement[bool]:

@@ -192,7 +192,7 @@ class EvidenceStore:
                 "occurrences": _occurrences_of(session, media, key),
                 "reviews": custody.reviews_of(session, job, key),
                 "finding": job.finding,
-                "custody": custody.custody_of(session, job, media, case),
+                "custody": custody.custody_of(session, job, media, case).model_dump(),
             }
         return records, material, edition, key
 

@@ -298,7 +298,7 @@ class Reviews:
     def _finding_of(self, session: Session, job_id: str) -> Finding:
         made = select(Review).where(Review.job_id == job_id).order_by(Review.created_at, Review.id)
         latest = {review.account_id: review.decision for review in session.scalars(made)}
-        possible = findings_of([{"account": a, "decision": d} for a, d in latest.items()])
+        possible = findings_of(latest)
         if Finding.REJECTED in possible:
             awaits = Finding.AWAITING_SECOND in possible and self._is_contested(session, job_id)
             return Finding.AWAITING_SECOND if awaits else Finding.REJECTED

@@ -26,6 +26,7 @@ from deepfake_service import program_version
 from deepfake_service.evidence.bundle import dsse
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.artifacts import MODEL_CARD, Material
+from deepfake_service.evidence.bundle.documents import Custody, read
 from deepfake_service.evidence.bundle.dsse import Signers
 from deepfake_service.evidence.bundle.error_rates import error_rates
 from deepfake_service.evidence.bundle.perceptual_hashes import MIN_QUALITY
@@ -38,7 +39,7 @@ from deepfake_service.platform.texts.formatting import strength_of
 from deepfake_service.platform.texts.i18n import LANGUAGES, words
 from deepfake_service.platform.timestamps import TimestampFailed, request
 
-FORMAT, CUSTODY_FORMAT = "deepfake-service/verdict/1", "deepfake-service/custody/1"
+FORMAT = "deepfake-service/verdict/1"
 SOFTWARE = f"deepfake-service {program_version()}"
 STATEMENT, STAMP = "signatures/statement.dsse.json", "signatures/statement.tsr"
 STAMP_SIGNATURE = "signatures/statement.tsr.sig"
@@ -67,7 +68,7 @@ def build(records: dict[str, Any], material: Material, signers: Signers) -> byte
         raise EvidenceTooLarge
     payload = {
         VERDICT: verdict,
-        CUSTODY: rfc8785.dumps({"format": CUSTODY_FORMAT, **as_json(records["custody"])}),
+        CUSTODY: read(Custody, json.dumps(records["custody"]).encode(), CUSTODY).canonical(),
         HASHES: rfc8785.dumps(
             {
                 "format": "deepfake-service/hashes/1",

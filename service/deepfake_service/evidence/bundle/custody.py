@@ -13,6 +13,7 @@ from typing import Any
 
 import rfc8785
 
+from deepfake_service.evidence.bundle.documents import Custody, CustodyAccount, CustodyEntry
 from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.platform.texts.formatting import (
     BODY_GENERATED,
@@ -27,26 +28,25 @@ FLAGGED, UNFLAGGED = "minor.flagged", "minor.unflagged"
 AWAITING_SECOND = "awaiting_second"
 
 
-def check_chain(entries: Sequence[Mapping[str, Any]]) -> None:
+def check_chain(entries: Sequence[CustodyEntry]) -> None:
     """Check the hash of every entry of the audit log, and that it names its predecessor's;
     ``Failed`` if an entry was altered, or they are out of order."""
-    previous: Mapping[str, Any] | None = None
+    previous: CustodyEntry | None = None
     for entry in entries:
-        number = entry["number"]
-        content = {name: value for name, value in entry.items() if name != "hash"}
-        if entry["hash"] != hashlib.sha256(rfc8785.dumps(content)).hexdigest():
+        number, content = entry.number, entry.model_dump(exclude={"hash"})
+        if entry.hash != hashlib.sha256(rfc8785.dumps(content)).hexdigest():
             raise Failed(f"entry {number} of the chain of custody: its hash does not match")
         if previous is not None:
-            if number <= previous["number"]:
+            if number <= previous.number:
                 raise Failed(f"entry {number} of the chain of custody is out of order")
-            if number == previous["number"] + 1 and entry["previous"] != previous["hash"]:
+            if number == previous.number + 1 and entry.previous != previous.hash:
                 raise Failed(
                     f"entry {number} of the chain of custody: its predecessor's hash does not match"
                 )
         previous = entry
 
 
-def compare(document: Mapping[str, Any], custody: Mapping[str, Any]) -> None:
+def compare(document: Mapping[str, Any], custody: Custody) -> None:
     """Check that the chain of custody has what ``verdict.json`` says about people; ``Failed``,
     whose message says what differs.
 
@@ -56,67 +56,61 @@ def compare(document: Mapping[str, Any], custody: Mapping[str, Any]) -> None:
     3. The flag that a person shown may be a minor is what the last entry about it says.
     4. The requester is the account that submitted the media.
     """
-    accounts, entries = custody["accounts"], custody["entries"]
-    job, case = document["job"], document["case"]
-    about_job = [entry for entry in entries if entry["subject"] == job["id"]]
-    _compare_reviews(
-        document["reviews"], [e for e in about_job if e["action"] == REVIEWED], accounts
-    )
-    possible = findings_of(document["reviews"])
+    job, case, reviews = document["job"], document["case"], document["reviews"]
+    about_job = [entry for entry in custody.entries if entry.subject == job["id"]]
+    reviewed = [entry for entry in about_job if entry.action == REVIEWED]
+    _compare_reviews(reviews, reviewed, custody.accounts)
+    possible = findings_of({review["account"]: review["decision"] for review in reviews})
     if document["finding"] not in possible:
         raise Failed(f"the finding {document['finding']!r:.40} does not follow from the reviews")
     flags = [
-        entry["action"]
-        for entry in entries
-        if entry["subject"] == case["id"] and entry["action"] in (FLAGGED, UNFLAGGED)
+        entry.action
+        for entry in custody.entries
+        if entry.subject == case["id"] and entry.action in (FLAGGED, UNFLAGGED)
     ]
     if case["minor"] != (flags[-1:] == [FLAGGED]):
         raise Failed("the flag of a possible minor is not the one in the chain of custody")
     for entry in about_job:
-        if entry["action"] == SUBMITTED and entry["account"]:
-            account = accounts[entry["account"]]
-            if job["requester"] != f"{account['name']} ({account['kind']}, {account['role']})":
+        if entry.action == SUBMITTED and entry.account:
+            account = custody.accounts[entry.account]
+            if job["requester"] != f"{account.name} ({account.kind}, {account.role})":
                 raise Failed("the requester is not the account that submitted the media")
 
 
 def _compare_reviews(
     reviews: Sequence[Mapping[str, Any]],
-    entries: Sequence[Mapping[str, Any]],
-    accounts: Mapping[str, Mapping[str, Any]],
+    entries: Sequence[CustodyEntry],
+    accounts: Mapping[str, CustodyAccount],
 ) -> None:
     # By account and time: a clock that was set back may have changed the order of both.
-    stated = sorted(reviews, key=_account_and_time)
-    recorded = sorted(entries, key=_account_and_time)
+    stated = sorted(reviews, key=lambda review: (str(review["account"]), str(review["at"])))
+    recorded = sorted(entries, key=lambda entry: (str(entry.account), entry.at))
     if len(stated) != len(recorded):
         raise Failed(f"{len(stated)} reviews, but {len(recorded)} in the chain of custody")
     for review, entry in zip(stated, recorded, strict=True):
-        number = entry["number"]
-        if (review["account"], review["decision"]) != (entry["account"], entry["detail"]):
+        number = entry.number
+        if (review["account"], review["decision"]) != (entry.account, entry.detail):
             raise Failed(
                 f"entry {number} of the chain of custody and its review differ in decision or "
                 "reviewer"
             )
-        if review["at"] != entry["at"]:
+        if review["at"] != entry.at:
             raise Failed(f"entry {number} of the chain of custody and its review differ in time")
-        account = accounts.get(review["account"], {})
-        stated_as = {"name": review["name"], "kind": "person", "role": review["role"]}
-        if dict(account) != stated_as:
+        name, role = str(review["name"]), str(review["role"])
+        account = CustodyAccount(name=name, kind="person", role=role)
+        if accounts.get(review["account"]) != account:
             raise Failed(
                 f"entry {number} of the chain of custody: its account is not the stated reviewer"
             )
 
 
-def _account_and_time(item: Mapping[str, Any]) -> tuple[str, str]:
-    return str(item["account"]), str(item["at"])
-
-
-def findings_of(reviews: Sequence[Mapping[str, Any]]) -> frozenset[str | None]:
-    """Return the findings that can follow from reviews, oldest first. There are several if no
-    two people confirmed the same: which one holds depends on whether the service requires two, and
-    on who the reviewers are."""
-    if not reviews:
+def findings_of(latest: Mapping[str, str]) -> frozenset[str | None]:
+    """Return the findings that can follow from the latest decision of each account, by its id.
+    There are several if no two people confirmed the same: which one holds depends on whether the
+    service requires two, and on who the reviewers are."""
+    if not latest:
         return frozenset({None})
-    decisions = list({review["account"]: review["decision"] for review in reviews}.values())
+    decisions = list(latest.values())
     confirmed = [d for d in (CONFIRMED, BODY_GENERATED) if d in decisions]
     if REJECTED in decisions:
         # One rejection is enough: nothing is sent out against the opinion of a reviewer. Whether it

@@ -48,6 +48,7 @@ from deepfake_service.evidence.bundle import builder, custody, dsse
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.artifacts import crops_of
 from deepfake_service.evidence.bundle.capture_format import CaptureSteps
+from deepfake_service.evidence.bundle.documents import Custody, read
 from deepfake_service.evidence.bundle.error_rates import error_rates
 from deepfake_service.evidence.bundle.look_format import LookSteps
 from deepfake_service.evidence.bundle.readers import BundleReaders
@@ -255,8 +256,8 @@ class _Run:
         }
         present = {n for n in self._files if n.startswith(("data/crops/", "data/heatmaps/"))}
         same("pictures", sorted(present), sorted(listed))
-        log = json.loads(bag.bounded(self._files, builder.CUSTODY))
-        custody.check_chain(log["entries"])
+        log = read(Custody, bag.bounded(self._files, builder.CUSTODY), builder.CUSTODY)
+        custody.check_chain(log.entries)
         custody.compare(document, log)
         self._done.document = document
         finding = ""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from deepfake_service.evidence.bundle.builder import build
+from deepfake_service.evidence.bundle.builder import CUSTODY, build
 from deepfake_service.evidence.bundle.custody import (
     check_chain,
     compare,
     findings_of,
 )
+from deepfake_service.evidence.bundle.documents import Custody, read
 from deepfake_service.evidence.bundle.steps import ExitCode, Failed, Outcome
 from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
@@ -30,11 +32,15 @@ def records(decision: str = "confirmed") -> tuple[dict[str, Any], dict[str, Any]
     return document, custody
 
 
+def chain(custody: dict[str, Any]) -> Custody:
+    return read(Custody, json.dumps(custody).encode(), CUSTODY)
+
+
 def test_what_people_decided_is_accepted() -> None:
     for decision in ("confirmed", "rejected", "undecided"):
         document, custody = records(decision)
-        check_chain(custody["entries"])
-        compare(document, custody)
+        check_chain(chain(custody).entries)
+        compare(document, chain(custody))
 
 
 def _flag(document: dict[str, Any], custody: dict[str, Any]) -> None:
@@ -62,7 +68,7 @@ def test_a_decision_that_custody_does_not_have_is_caught(forgery: str) -> None:
     document, custody = records()
     FORGERIES[forgery](document, custody)
     with pytest.raises(Failed):
-        compare(document, custody)
+        compare(document, chain(custody))
 
 
 def test_a_requester_who_did_not_submit_is_caught() -> None:
@@ -70,15 +76,22 @@ def test_a_requester_who_did_not_submit_is_caught() -> None:
     entry = {**custody["entries"][0], "number": 2, "action": "media.submitted", "detail": None}
     custody["entries"].append(entry)
     document["job"]["requester"] = "Kim (person, analyst)"
-    compare(document, custody)
+    compare(document, chain(custody))
     document["job"]["requester"] = "Lee (person, analyst)"
     with pytest.raises(Failed):
-        compare(document, custody)
+        compare(document, chain(custody))
+
+
+def test_the_member_that_is_malformed_is_named() -> None:
+    _, custody = records()
+    custody["entries"][0]["number"] = "1"
+    with pytest.raises(Failed, match=r"data/custody.json: entries.0.number: .*integer"):
+        chain(custody)
 
 
 def test_findings_follow_from_the_last_decision_of_each_person() -> None:
     def found(*decisions: tuple[str, str]) -> set[str | None]:
-        return set(findings_of([{"account": a, "decision": d} for a, d in decisions]))
+        return set(findings_of(dict(decisions)))
 
     assert found() == {None}
     assert found(("a", "confirmed")) == {"confirmed", "awaiting_second"}

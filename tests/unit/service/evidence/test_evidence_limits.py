@@ -133,7 +133,7 @@ async def test_h9_reads_do_not_make_the_chain_of_custody_too_large(
         custody = custody_of(
             session, row, session.get_one(Media, row.media_id), session.get_one(Case, row.case_id)
         )
-    actions = [(e["action"], e["detail"]) for e in custody["entries"]]
+    actions = [(e.action, e.detail) for e in custody.entries]
     assert actions == [
         ("media.submitted", None), *(("evidence.read", n) for n in "678"),
     ]  # fmt: skip
@@ -188,7 +188,7 @@ async def test_h9_posts_of_other_files_are_not_in_the_chain_of_custody(service: 
         custody = custody_of(
             session, row, session.get_one(Media, row.media_id), session.get_one(Case, row.case_id)
         )
-    actions = [e["action"] for e in custody["entries"]]
+    actions = [e.action for e in custody.entries]
     assert actions == ["media.submitted", "occurrence.added"]
 
 
