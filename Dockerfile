@@ -31,6 +31,8 @@ RUN /opt/build/bin/pip wheel --no-cache-dir --no-build-isolation --no-deps --whe
 FROM tools AS cpu-environment
 RUN /opt/build/bin/pip wheel --no-cache-dir --no-build-isolation --require-hashes -r deploy/constraints/cpu.txt \
     --wheel-dir /wheels
+RUN /opt/build/bin/pip wheel --no-cache-dir --no-build-isolation --require-hashes -r deploy/constraints/capture.txt \
+    --wheel-dir /wheels
 COPY --from=project /wheels /wheels
 RUN python3 -m venv --without-pip /opt/deepfake \
  && /opt/build/bin/pip --python /opt/deepfake/bin/python install --no-cache-dir --no-compile \
@@ -38,6 +40,8 @@ RUN python3 -m venv --without-pip /opt/deepfake \
 
 FROM tools AS cuda-environment
 RUN /opt/build/bin/pip wheel --no-cache-dir --no-build-isolation --require-hashes -r deploy/constraints/cuda.txt \
+    --wheel-dir /wheels
+RUN /opt/build/bin/pip wheel --no-cache-dir --no-build-isolation --require-hashes -r deploy/constraints/capture.txt \
     --wheel-dir /wheels
 COPY --from=project /wheels /wheels
 RUN python3 -m venv --without-pip /opt/deepfake \
@@ -57,7 +61,8 @@ LABEL org.opencontainers.image.title="deepfake-service" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-ENV PATH=/opt/deepfake/bin:$PATH \
+# An operator's newer yt-dlp comes first.
+ENV PATH=/opt/yt-dlp:/opt/deepfake/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     DEEPFAKE_DATA_DIR=/data \

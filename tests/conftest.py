@@ -70,7 +70,7 @@ LONGEST_FIRST = (
     "unit/service/api/test_videos_api.py",
     "unit/service/evidence/test_evidence_tampering.py",
     "unit/service/evidence/test_evidence.py",
-    "unit/service/capture/test_recorder.py",
+    "unit/service/capture/test_page_client.py",
     "unit/service/web/test_long_pages.py",
     "parity/test_mtcnn_parity.py",
     "integration/test_robustness_media.py",

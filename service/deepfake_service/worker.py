@@ -19,7 +19,8 @@ from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.audit.records import open_database
 from deepfake_service.capture.browser import PageBrowser
-from deepfake_service.capture.fetches import AT_ONCE, Fetches, Way, fetch_pool
+from deepfake_service.capture.fetcher import find_program
+from deepfake_service.capture.fetches import AT_ONCE, Fetches, Way
 from deepfake_service.capture.imports import Imports
 from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.capture.registries import Registries
@@ -184,7 +185,7 @@ def _repeated(services: Services) -> list[Chore]:
 
 def _fetches(services: Services, decoder: Decoder, executor_id: str) -> Fetches:
     settings = services.settings
-    if not all(map(importlib.util.find_spec, ("yt_dlp", "whoisit"))):
+    if find_program() is None or importlib.util.find_spec("whoisit") is None:
         raise SettingsError(
             f"{PREFIX}CAPTURE_LINKS needs yt-dlp and whoisit. Install the extra capture-link of "
             "this package, as docs/captures.md says."
@@ -195,7 +196,6 @@ def _fetches(services: Services, decoder: Decoder, executor_id: str) -> Fetches:
         services.database,
         services.vault,
         services.disk,
-        fetch_pool(require=settings.sandbox == "require"),
         Way(vantage=settings.looks_from, registries=Registries(Pages()), browser=browser),
         executor_id=executor_id,
         kept_for=timedelta(days=settings.media_days_after_verdict),

@@ -32,7 +32,6 @@ INSIST = "tests.support.attacks:insist"
 DECODE = "tests.support.attacks:decode"
 LEAVE = "tests.support.attacks:leave"
 FIND = "tests.support.attacks:find"
-DIAL = "tests.support.attacks:dial"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -249,17 +248,3 @@ def decode(source: BinaryIO, _argument: bytes) -> bytes:
     """Decode every frame of ``source``, which harms nothing: to see what that imports."""
     with InProcessDecoder().open(source) as media:
         return str(len(list(media.frames(range(len(media.times)))))).encode()
-
-
-def dial(_source: BinaryIO, argument: bytes) -> bytes:
-    """Send the argument to whoever the parent connects this process to, and return the answer."""
-    from deepfake_models.sandbox import child
-
-    try:
-        with child.connection() as connection:
-            connection.settimeout(30.0)
-            connection.sendall(argument)
-            connection.shutdown(socket.SHUT_WR)
-            return connection.makefile("rb").read()
-    except OSError as error:
-        return f"failed: {type(error).__name__}".encode()

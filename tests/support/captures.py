@@ -10,7 +10,6 @@ from typing import Any
 import anyio.to_thread
 import httpx
 
-from deepfake_models.sandbox.pool import ProcessPool
 from deepfake_service.capture.browser import PageBrowser
 from deepfake_service.capture.fetches import Fetches, Way
 from deepfake_service.capture.imports import Imports
@@ -93,7 +92,6 @@ def fetch(operator: Operator | None = None, **post: str) -> Fetch:
 
 def fetches_of(
     service: Service,
-    pool: ProcessPool,
     platform: FakePlatform,
     name: str = "worker-1",
     registries: Registries | None = None,
@@ -103,7 +101,7 @@ def fetches_of(
     way = Way("KR", CallbackHosts.of("127.0.0.1"), platform.authority, registries, browser)
     vault = service.app.state.shared.services.vault
     disk = service.app.state.shared.services.disk
-    return Fetches(service.database, vault, disk, pool, way, executor_id=name, kept_for=WEEK)
+    return Fetches(service.database, vault, disk, way, executor_id=name, kept_for=WEEK)
 
 
 async def queue(service: Service, *urls: str, role: Role = Role.ANALYST, **fields: Any) -> Any:
@@ -114,7 +112,6 @@ async def queue(service: Service, *urls: str, role: Role = Role.ANALYST, **field
 
 async def captured(
     service: Service,
-    pool: ProcessPool,
     readers: CaptureReaders,
     platform: FakePlatform,
     *urls: str,
@@ -124,9 +121,7 @@ async def captured(
     """Queue links, do what the worker's chores do, and return the captures."""
     answer = await queue(service, *urls, **fields)
     assert answer.status_code == 202, answer.text
-    await anyio.to_thread.run_sync(
-        fetches_of(service, pool, platform, registries=registries).work_off
-    )
+    await anyio.to_thread.run_sync(fetches_of(service, platform, registries=registries).work_off)
     await work(service, readers)
     found = []
     for link in answer.json()["links"]:

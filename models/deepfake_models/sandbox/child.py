@@ -13,9 +13,8 @@ import os
 import pkgutil
 import resource
 import signal
-import socket
 import sys
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache
@@ -37,9 +36,6 @@ from deepfake_models.sandbox.confinement import Beginning, confine
 Task = Callable[[BinaryIO, bytes], bytes | Iterator[bytes] | Generator[bytes, None, bytes]]
 """Parses a source with an argument, and returns a result, or yields it in pieces of at most
 ``wire.MAX_PIECE_BYTES``; a generator may return more."""
-
-_gate: list[socket.socket] = []
-"""Where this process asks for connections, if it may."""
 
 ENCODINGS = (
     "ascii", "latin-1", "utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-16-le", "utf-32",
@@ -105,26 +101,8 @@ def load(options: wire.Options) -> dict[str, Task]:
     return {name: load_task(name) for name in options.tasks}
 
 
-def connection() -> socket.socket:
-    """Return one end of a new connection, whose other end the parent's gate gets.
-
-    Raises:
-        OSError: the parent serves none.
-    """
-    ours, theirs = socket.socketpair()
-    with theirs:
-        try:
-            if not _gate:
-                raise ConnectionRefusedError("this process gets no connections")
-            socket.send_fds(_gate[0], [b"c"], [theirs.fileno()])
-        except OSError:
-            ours.close()
-            raise
-    return ours
-
-
 def run(
-    descriptors: Sequence[int],
+    descriptor: int,
     beginning: Beginning,
     pid: int,
     options: wire.Options,
@@ -132,16 +110,13 @@ def run(
 ) -> None:
     """Confine this process and serve the parent, until it closes the connection.
 
-    ``descriptors`` are the socket that the parent holds the other end of, and that to its gate if
-    it has one; ``pid`` is the number of this process outside its namespace, and ``tasks`` what
-    ``load`` returned.
+    ``descriptor`` is the socket that the parent holds the other end of, ``pid`` the number of this
+    process outside its namespace, and ``tasks`` what ``load`` returned.
     """
-    descriptor, *gates = descriptors
-    _gate.extend(socket.socket(fileno=gate) for gate in gates)
     for name in dict.fromkeys(task.partition(":")[0] for task in tasks):
         if begin := getattr(sys.modules[name], "begin", None):
             begin()
-    found = confine(beginning, options.memory_bytes, options.cpu_s, connects=options.connects)
+    found = confine(beginning, options.memory_bytes, options.cpu_s)
     try:
         connection = Connection(descriptor)
         wire.send(connection, wire.Confined(pid=pid, missing=found.missing))

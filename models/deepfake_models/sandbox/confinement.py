@@ -59,9 +59,6 @@ FIRST_USER, USERS = 61_184, 4_336
 MAX_OPEN_FILES = 8
 """The standard streams and the socket, with room to spare."""
 
-MAX_CONNECTIONS = 64
-"""Sockets that a process has open which its parent gives connections."""
-
 MAX_THREADS = 64
 """Threads of the process, where they are counted apart from those of the service."""
 
@@ -139,14 +136,11 @@ def unshare(layers: Iterable[Layer]) -> bool:
     return bool(_libc.unshare(sum(NAMESPACES[layer] for layer in layers)) == 0)
 
 
-def confine(
-    beginning: Beginning, memory_bytes: int, cpu_s: int, *, connects: bool = False
-) -> Confinement:
+def confine(beginning: Beginning, memory_bytes: int, cpu_s: int) -> Confinement:
     """Give up every right that parsing does not need; nothing can be imported or opened afterwards.
 
     The process must have one thread, since others would keep their rights. It ends with its parent.
-    ``beginning`` is what ``enter_namespaces`` returned. With ``connects``, it may use sockets that
-    its parent gives it: see ``seccomp.py``.
+    ``beginning`` is what ``enter_namespaces`` returned.
     """
     require_one_thread()
     layers = set(beginning.namespaces)
@@ -166,10 +160,9 @@ def confine(
     if _restrict_files():
         layers.add(Layer.LANDLOCK)
     counted_apart = bool(layers & {Layer.OTHER_USER, Layer.USER_NAMESPACE})
-    files = MAX_OPEN_FILES + (2 * MAX_CONNECTIONS if connects else 0)
-    if _set_limits(memory_bytes, cpu_s, files, counted_apart=counted_apart):
+    if _set_limits(memory_bytes, cpu_s, counted_apart=counted_apart):
         layers.add(Layer.LIMITS)
-    if install_filter(_libc, connects=connects):
+    if install_filter(_libc):
         layers.add(Layer.SECCOMP)
     expected = set(Layer) if beginning.root else set(Layer) - {Layer.OTHER_USER}
     return Confinement(tuple(layer for layer in Layer if layer in expected - layers))
@@ -236,13 +229,13 @@ def drop_capabilities() -> None:
         _libc.syscall(number, header, bytes(24))
 
 
-def _set_limits(memory_bytes: int, cpu_s: int, files: int, *, counted_apart: bool) -> bool:
+def _set_limits(memory_bytes: int, cpu_s: int, *, counted_apart: bool) -> bool:
     limits = {
         resource.RLIMIT_AS: memory_bytes,
         resource.RLIMIT_CPU: cpu_s,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: 0,
-        resource.RLIMIT_NOFILE: files,
+        resource.RLIMIT_NOFILE: MAX_OPEN_FILES,
     }
     if counted_apart:
         # Otherwise the threads of the service count as well, and decoders could start none.

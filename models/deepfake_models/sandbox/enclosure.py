@@ -17,12 +17,14 @@ import resource
 import signal
 import socket
 import struct
+import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from deepfake_models.sandbox.confinement import (
     NAMESPACES,
+    Layer,
     change_user,
     drop_capabilities,
     end_with_parent,
@@ -58,7 +60,9 @@ class NotEnclosed(Exception):
         super().__init__(f"the kernel or the container refuses {part}")
 
 
-def enclose(shown: Iterable[str], writable: Mapping[str, int], data_bytes: int) -> None:
+def enclose(
+    shown: Iterable[str], writable: Mapping[str, int], data_bytes: int, *, proc: bool = True
+) -> None:
     """Return in a new process, the first one of the enclosure. The calling one waits for it, and
     ends as it does; if it is killed, or the thread that started it ends, everything within is.
 
@@ -66,12 +70,18 @@ def enclose(shown: Iterable[str], writable: Mapping[str, int], data_bytes: int) 
         shown: paths that the root directory has, as far as this machine has them.
         writable: folders in memory, and the bytes that each may hold.
         data_bytes: memory that each process within may reserve to write to.
+        proc: whether there is a ``/proc`` of the processes within, which most containers refuse.
 
     Raises:
         NotEnclosed: nothing is run then.
     """
     require_one_thread()
-    if os.geteuid() == 0 and not change_user():
+    is_root = os.geteuid() == 0
+    # Paths may lead through folders that are root's alone, as /root is.
+    is_furnished = is_root and unshare({Layer.MOUNT_NAMESPACE})
+    if is_furnished:
+        _furnish(shown, writable, proc=proc)
+    if is_root and not change_user():
         raise NotEnclosed("another user")
     end_with_parent()
     _leave_keyring()
@@ -91,10 +101,9 @@ def enclose(shown: Iterable[str], writable: Mapping[str, int], data_bytes: int) 
         os._exit(code if code >= 0 else 128 - code)  # of a signal, as shells say it
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        _furnish(shown, writable)
-    except OSError:  # also if "/" is to be shown
-        raise NotEnclosed("a root directory of its own") from None
+    if not is_furnished:
+        _furnish(shown, writable, proc=proc)
+    _enter_root(proc=proc)
     _connect_loopback()
     drop_capabilities()
     protect_memory()
@@ -118,30 +127,45 @@ def _leave_keyring() -> None:
         raise NotEnclosed("a keyring of its own")
 
 
-def _furnish(shown: Iterable[str], writable: Mapping[str, int]) -> None:
-    """Make a root directory of these, and enter it."""
+def _furnish(shown: Iterable[str], writable: Mapping[str, int], *, proc: bool) -> None:
+    """Make a root directory of these."""
     _mount("none", "/", "", _MS_REC | _MS_PRIVATE)
     _mount("tmpfs", _ROOT, "tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,mode=0755")
-    for folder, size in writable.items():
-        target = Path(f"{_ROOT}{folder}")
-        target.mkdir(parents=True)
+    try:
+        for folder, size in writable.items():
+            target = Path(f"{_ROOT}{folder}")
+            target.mkdir(parents=True)
+            flags = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
+            _mount("tmpfs", str(target), "tmpfs", flags, f"size={size},mode=0777")
+        for path in (*shown, *DEVICES):
+            if not os.path.lexists(path):
+                continue
+            target = Path(f"{_ROOT}{path}")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.mkdir(exist_ok=True) if Path(path).is_dir() else target.touch()
+            _mount(path, str(target), "", _MS_BIND | _MS_REC)
+            attributes = _ATTR_RDONLY | _ATTR_NOSUID | (path not in DEVICES) * _ATTR_NODEV
+            _restrict(str(target), attributes)
+        if proc:
+            Path(f"{_ROOT}/proc").mkdir()
+    except OSError:  # also if "/" is to be shown
+        raise NotEnclosed("a root directory of its own") from None
+
+
+def _enter_root(*, proc: bool) -> None:
+    # What root has mounted can be entered only from a mount of this user's.
+    _mount(_ROOT, _ROOT, "", _MS_BIND | _MS_REC)
+    if proc:
         flags = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
-        _mount("tmpfs", str(target), "tmpfs", flags, f"size={size},mode=0700")
-    for path in (*shown, *DEVICES):
-        if not os.path.lexists(path):
-            continue
-        target = Path(f"{_ROOT}{path}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.mkdir(exist_ok=True) if Path(path).is_dir() else target.touch()
-        _mount(path, str(target), "", _MS_BIND | _MS_REC)
-        _restrict(str(target), _ATTR_RDONLY | _ATTR_NOSUID | (path not in DEVICES) * _ATTR_NODEV)
-    Path(f"{_ROOT}/proc").mkdir()
-    _mount("proc", f"{_ROOT}/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, "subset=pid")
+        _mount("proc", f"{_ROOT}/proc", "proc", flags, "subset=pid")
     _restrict(_ROOT, _ATTR_RDONLY, recursive=False)
-    os.chdir(_ROOT)
-    if not pivot_root():
-        raise NotEnclosed("a root directory of its own")
-    os.chdir("/")
+    try:
+        os.chdir(_ROOT)
+        if not pivot_root():
+            raise NotEnclosed("a root directory of its own")
+        os.chdir("/")
+    except OSError:
+        raise NotEnclosed("a root directory of its own") from None
 
 
 def _mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
@@ -166,6 +190,19 @@ def _connect_loopback() -> None:
             fcntl.ioctl(any_socket, _SIOCSIFFLAGS, asked)
         except OSError:
             raise NotEnclosed("a loopback interface") from None
+
+
+def lead_out(listener: socket.socket, gate: socket.socket) -> None:
+    """Hand each connection that ``listener`` takes to the gate at the other end of ``gate``, which
+    reads from it what is wanted; return at once."""
+
+    def serve() -> None:
+        while True:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                socket.send_fds(gate, [b"c"], [connection.fileno()])
+
+    threading.Thread(target=serve, daemon=True).start()
 
 
 def memory_bytes() -> int:

@@ -8,14 +8,13 @@ no other item, nor another look at the same item, meets it.
 from __future__ import annotations
 
 import itertools
-import os
 import queue
 import socket
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import BinaryIO
@@ -178,7 +177,7 @@ class ProcessPool:
             return process
 
     def _asked_for(self) -> ConfinedProcess:
-        return ConfinedProcess(self._running_server(), connects=self._options.connects)
+        return ConfinedProcess(self._running_server())
 
     def _running_server(self) -> ForkServer:
         for server in list(self._servers):
@@ -239,25 +238,16 @@ class ConfinedProcess:
 
     _numbers = itertools.count()
 
-    def __init__(self, server: ForkServer, *, connects: bool = False) -> None:
+    def __init__(self, server: ForkServer) -> None:
         """Ask ``server`` for a process, without waiting for it; ``DecoderFailed`` if the server has
-        ended.
-
-        With ``connects``, it may ask for connections: see ``gate_socket``.
-        """
+        ended."""
         self._server = server
         self._number = next(self._numbers)
         self.broken = False
-        self._gate: Connection | None = None
         self._ready: wire.Confined | None = None
         ours, theirs = socket.socketpair()
-        with ours, theirs, ExitStack() as asking:
-            given = [theirs]
-            if connects:
-                gate, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-                self._gate = Connection(gate.detach())
-                given.append(asking.enter_context(other))
-            server.start(self._number, *given)
+        with ours, theirs:
+            server.start(self._number, theirs)
             self._socket = ours.dup()
             self.connection = Connection(ours.detach())
 
@@ -266,12 +256,6 @@ class ConfinedProcess:
         """The number of the process, once it is ready."""
         assert self._ready is not None
         return self._ready.pid
-
-    def gate_socket(self) -> socket.socket:
-        """Return a socket, to be closed, on which the process asks for connections if its pool lets
-        it: each message has one end of a pair of sockets (``child.connection``)."""
-        assert self._gate is not None
-        return socket.socket(fileno=os.dup(self._gate.fileno()))
 
     def alive(self) -> bool:
         """Return whether the process, which may have waited for long, can take an item."""
@@ -353,8 +337,6 @@ class ConfinedProcess:
         """End the process and close the connection: only for the thread that uses the process."""
         self.kill()
         self.connection.close()
-        if self._gate is not None:
-            self._gate.close()
 
 
 class Item:

@@ -73,8 +73,6 @@ class Options(Message):
     before the machine does."""
     cpu_s: Size = 24 * 3600
     """Processor seconds."""
-    connects: bool = False
-    """Whether its tasks may ask the parent for connections (``child.connection``)."""
 
 
 # Sent by the parent.

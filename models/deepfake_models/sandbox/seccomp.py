@@ -58,26 +58,6 @@ _NUMBERS = {
 """Calls that are allowed with any arguments: on memory, time, signals of the process itself, and
 the files that it has open, which are the socket to its parent and the null device."""
 
-_CONNECTED_NUMBERS = {
-    "recvfrom": (45, 207),
-    "sendto": (44, 206),
-    "sendmsg": (46, 211),
-    "shutdown": (48, 210),
-    "getsockopt": (55, 209),
-    "setsockopt": (54, 208),
-    "getsockname": (51, 204),
-    "getpeername": (52, 205),
-    "ioctl": (16, 29),
-    "fcntl": (72, 25),
-    "fstat": (5, 80),
-    "poll": (7, 73),  # ppoll on aarch64
-}
-"""What a process may call as well whose parent gives it connections: all on sockets that it has. It
-can make pairs of them, but none that could connect to anything."""
-
-_SOCKETPAIR, _AF_UNIX, _STREAM = (53, 199), 1, 0x8_0001
-"""The last is ``SOCK_STREAM | SOCK_CLOEXEC``, as Python asks for it. Datagrams could be sent to
-other sockets than the paired one."""
 _MMAP, _MPROTECT, _PRLIMIT = (9, 222), (10, 226), (302, 261)
 _CLONE, _CLONE3 = (56, 220), (435, 435)
 
@@ -108,14 +88,13 @@ class _Instruction:
         return struct.pack("=HBBI", self.code, self.if_true, self.if_false, self.value)
 
 
-def filter_program(machine: str | None = None, *, connects: bool = False) -> bytes | None:
+def filter_program(machine: str | None = None) -> bytes | None:
     """Return the BPF program for ``machine``, by default this one; ``None`` if it is not known.
 
     Any other call than those listed fails with ``EPERM``. ``mmap`` and ``mprotect`` may not make
     memory executable, ``prlimit64`` may act on the calling process only, and ``clone`` may start
     threads but no processes: libwebp and libde265 need them. Threads inherit the filter. A call
-    through another interface of the machine (32-bit, x32) kills the process. With ``connects``,
-    it may use sockets that it has, and pair Unix streams; ``socket`` and ``connect`` fail.
+    through another interface of the machine (32-bit, x32) kills the process.
     """
     machine = machine or platform.machine()
     if machine not in _AUDIT_ARCH or sys.byteorder != "little":
@@ -132,20 +111,10 @@ def filter_program(machine: str | None = None, *, connects: bool = False) -> byt
             _Instruction(_JUMP_GREATER_EQUAL, _X32_BIT, if_false=1),
             _Instruction(_RETURN, _KILL_PROCESS),
         ]
-    for numbers in (*_NUMBERS.values(), *(_CONNECTED_NUMBERS.values() if connects else ())):
+    for numbers in _NUMBERS.values():
         program += [
             _Instruction(_JUMP_EQUAL, numbers[column], if_false=1),
             _Instruction(_RETURN, _ALLOW),
-        ]
-    if connects:
-        program += [
-            _Instruction(_JUMP_EQUAL, _SOCKETPAIR[column], if_false=6),
-            _Instruction(_LOAD_WORD, _argument(0)),  # int domain
-            _Instruction(_JUMP_EQUAL, _AF_UNIX, if_false=3),
-            _Instruction(_LOAD_WORD, _argument(1)),  # int type
-            _Instruction(_JUMP_EQUAL, _STREAM, if_false=1),
-            _Instruction(_RETURN, _ALLOW),
-            _Instruction(_RETURN, _REFUSE),
         ]
     not_executable = _Instruction(_JUMP_SET, PROT_EXEC, if_true=1)
     program += _allowed_if(_MMAP[column], 2, not_executable)  # int prot
@@ -180,10 +149,10 @@ def _argument(number: int) -> int:
     return _FIRST_ARGUMENT + number * _ARGUMENT_BYTES
 
 
-def install_filter(libc: ctypes.CDLL, *, connects: bool) -> bool:
+def install_filter(libc: ctypes.CDLL) -> bool:
     """Apply the filter to the calling thread, which must have set ``no_new_privs``. Return whether
     the kernel accepted it."""
-    program = filter_program(connects=connects)
+    program = filter_program()
     if program is None:
         return False
     buffer = ctypes.create_string_buffer(program, len(program))

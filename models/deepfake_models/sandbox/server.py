@@ -6,8 +6,7 @@ the imports take. That process confines itself. Each one starts from the memory 
 never sees a byte of any item: what an item does to its process cannot reach the next one.
 
 The parent sends datagrams over the inherited socket ``FD``: ``start N`` with a socket, on which the
-process serves it, and ``end N``. A second socket with ``start``, if there is one, is that to the
-gate of the parent. ``OPTIONS`` is a ``protocol.Options`` in JSON.
+process serves it, and ``end N``. ``OPTIONS`` is a ``protocol.Options`` in JSON.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from io import FileIO
@@ -54,8 +53,8 @@ MAX_MESSAGE_BYTES = 64
 MAX_NUMBER_BYTES = 32
 """Of the number of a process, in decimal digits."""
 
-_Serve = Callable[[Sequence[int], Beginning, int], None]
-"""Confines the process and serves its sockets: ``child.run`` with its options and tasks."""
+_Serve = Callable[[int, Beginning, int], None]
+"""Confines the process and serves its socket: ``child.run`` with its options and tasks."""
 
 
 class ForkServer:
@@ -85,15 +84,14 @@ class ForkServer:
                 },
             )  # fmt: skip
 
-    def start(self, number: int, *connections: socket.socket) -> None:
-        """Ask for a process that serves the other ends of these, without waiting for it.
+    def start(self, number: int, connection: socket.socket) -> None:
+        """Ask for a process that serves the other end of ``connection``, without waiting for it.
 
-        ``number`` is its name in ``end``. If none can be started, they are closed.
+        ``number`` is its name in ``end``. If none can be started, the connection is closed.
         ``DecoderFailed`` if the server has ended.
         """
         try:
-            descriptors = [each.fileno() for each in connections]
-            socket.send_fds(self._control, [b"start %d" % number], descriptors)
+            socket.send_fds(self._control, [b"start %d" % number], [connection.fileno()])
         except OSError as error:
             self.close()
             raise DecoderFailed from error
@@ -162,13 +160,13 @@ class _Server:
             if not select.select([self._control], [], [], wait)[0]:
                 self._reap()
                 continue
-            message, descriptors, _, _ = socket.recv_fds(self._control, MAX_MESSAGE_BYTES, 2)
+            message, descriptors, _, _ = socket.recv_fds(self._control, MAX_MESSAGE_BYTES, 1)
             if not message:
                 break
             self._reap()
             order, number = message.split()
             if order == b"start":
-                self._start(int(number), descriptors)
+                self._start(int(number), *descriptors)
             else:
                 self._end(int(number))
         for started in list(self._processes):
@@ -177,14 +175,13 @@ class _Server:
             with suppress(ChildProcessError):
                 os.waitpid(pid, 0)
 
-    def _start(self, number: int, connections: Sequence[int]) -> None:
+    def _start(self, number: int, connection: int) -> None:
         with suppress(OSError):  # without a process, the closed socket tells the parent
-            self._processes[number] = self._fork(connections)
-        for connection in connections:
-            os.close(connection)
+            self._processes[number] = self._fork(connection)
+        os.close(connection)
 
-    def _fork(self, connections: Sequence[int]) -> int:
-        """Fork a process that serves these in namespaces of its own; return its number.
+    def _fork(self, connection: int) -> int:
+        """Fork a process that serves ``connection`` in namespaces of its own; return its number.
 
         Only a child is inside a new process namespace. So a first process enters the namespaces,
         forks the wanted one and ends, and this process adopts that one, which begins when it is
@@ -197,7 +194,7 @@ class _Server:
                 try:
                     for unused in (self._control, numbers, begin):
                         unused.close()
-                    self._become_first(connections, naming, waiting)
+                    self._become_first(connection, naming, waiting)
                 finally:
                     os._exit(0)
             naming.close()
@@ -208,7 +205,7 @@ class _Server:
             begin.write(number)
         return int(number)
 
-    def _become_first(self, connections: Sequence[int], naming: FileIO, waiting: FileIO) -> None:
+    def _become_first(self, connection: int, naming: FileIO, waiting: FileIO) -> None:
         beginning = enter_namespaces()
         if pid := os.fork():
             naming.write(b"%d" % pid)
@@ -220,7 +217,7 @@ class _Server:
             return
         # The server has adopted this process, so that it is the parent that is meant.
         end_with_parent()
-        self._serve(connections, beginning, int(number))
+        self._serve(connection, beginning, int(number))
 
     def _end(self, number: int) -> None:
         if number in self._processes:

@@ -10,11 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import socket
-import subprocess
-import sys
 import threading
-from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,7 +23,7 @@ from deepfake_models.errors import DecoderFailed, DeepfakeError
 from deepfake_models.media.interface import FailedFrame
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_service.capture.captures import UNPICTURED
-from deepfake_service.capture.gate import Gate
+from deepfake_service.capture.programs import OpenGate, Programs
 from deepfake_service.evidence.bundle.warc import head_of
 from deepfake_service.platform.errors import SettingsError
 from deepfake_service.platform.settings import PREFIX
@@ -76,17 +72,14 @@ class PageBrowser:
         self._program = program.resolve()
         self._decoder = decoder
         self._one = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._closed = False
+        self._programs = Programs()
 
     def close(self) -> None:
         """End the browser, if one runs. A picture that is being taken fails."""
-        self._closed = True
-        if (process := self._process) is not None:
-            process.kill()
+        self._programs.close()
 
     def take(
-        self, url: str, open_gate: Callable[[socket.socket], Gate], authorities: str = ""
+        self, url: str, open_gate: OpenGate, authorities: str = ""
     ) -> tuple[dict[str, Any], bytes]:
         """Take a picture of a page; return what the record says of it, with ``reason`` if there is
         none, and the WARC record of the picture, or nothing. ``DecoderFailed`` if the browser was
@@ -103,16 +96,24 @@ class PageBrowser:
             "seconds": SECONDS,
             "memory_bytes": MEMORY_BYTES,
         }
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs, self._one:
-            gate = open_gate(ours)
+        head = picture = b""
+        with (
+            self._one,
+            self._programs.run(
+                "deepfake_service.capture.renderer", open_gate, START_S + SECONDS
+            ) as running,
+        ):
+            gate = running.gate
             first = len(gate.log) + 1
-            with gate:
-                answer = self._answer(json.dumps(asked).encode(), theirs)
-        head, _, picture = answer.partition(b"\n")
+            try:
+                head = running.ask(json.dumps(asked).encode())
+                picture = b"".join(running.rest(MAX_BYTES))
+            except DecoderFailed:
+                if self._programs.is_closed:
+                    raise
         at = gate.clock().isoformat(timespec="microseconds").replace("+00:00", "Z")
         try:
-            told = _Told.model_validate_json(head[: 64 << 10])
+            told = _Told.model_validate_json(head)
         except ValidationError:
             told = _Told(reason="failed")
         passed = {"first_connection": first, "limit": gate.limit}
@@ -135,40 +136,6 @@ class PageBrowser:
             "Content-Type": "image/png",
         }
         return about, head_of("resource", fields, len(picture)) + picture + b"\r\n\r\n"
-
-    def _answer(self, asked: bytes, gate: socket.socket) -> bytes:
-        with subprocess.Popen(  # noqa: S603 - fixed command, own interpreter
-            [sys.executable, "-P", "-s", "-m", "deepfake_service.capture.renderer",
-             str(gate.fileno())],
-            pass_fds=[gate.fileno()],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            # What a browser prints may quote the page.
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            env={"PYTHONPATH": ":".join(filter(None, sys.path)), "PATH": "/usr/bin:/bin",
-                 "LC_ALL": "C.UTF-8"},
-        ) as process:  # fmt: skip
-            timer = threading.Timer(START_S + SECONDS, process.kill)
-            timer.start()
-            self._process = process
-            try:
-                if self._closed:
-                    raise DecoderFailed
-                assert process.stdin is not None
-                assert process.stdout is not None
-                process.stdin.write(asked)
-                process.stdin.close()
-                answer = process.stdout.read(MAX_BYTES)
-            except BrokenPipeError:
-                answer = b""
-            finally:
-                self._process = None
-                timer.cancel()
-                process.kill()
-        if self._closed:
-            raise DecoderFailed
-        return answer
 
     def _size(self, picture: bytes) -> tuple[int, int] | None:
         """Return the width and height of a picture, or nothing if it cannot be decoded."""

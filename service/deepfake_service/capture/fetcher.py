@@ -1,83 +1,137 @@
-"""The child that fetches one link, by ``link_fetch.py``.
+"""The program that fetches one link, by ``link_fetch.py``, in an enclosure.
 
-It runs in the sandbox without a network but the gate, and gives a WARC file in pieces and then a
-line of JSON on what it found. Its parent believes neither: the file is read like any other that is
-handed in, and the gate keeps a log of its own.
+``python -m deepfake_service.capture.fetcher GATE``: standard input has what is wanted as JSON,
+standard output gets a line of JSON on what was found, and then a WARC file. ``GATE`` is the socket
+on which it hands connections to the gate. Files are in memory that ends with the enclosure. The
+caller believes neither: the file is read like any other that is handed in, and the gate keeps a log
+of its own.
 """
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import json
 import os
-import pkgutil
+import resource
+import shutil
+import socket
 import ssl
-import threading
-from collections.abc import Generator
+import sys
+from collections.abc import Iterator
 from importlib.metadata import version
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import Annotated
 
-_tls: list[Any] = []
-_tools = {"openssl": ssl.OPENSSL_VERSION}
+import certifi
+from pydantic import BaseModel, ConfigDict, Field
 
+from deepfake_models.sandbox.enclosure import NotEnclosed, enclose, lead_out
+from deepfake_service.capture.link_fetch import FOLDER, LinkFetch, YtDlp
+from deepfake_service.capture.page_client import PageClient
+from deepfake_service.platform.pages import PLAIN_AGENT
 
-def prepare() -> None:
-    """Import yt-dlp with all its extractors, which takes seconds, before any process is forked."""
-    os.environ["YTDLP_NO_LAZY_EXTRACTORS"] = "1"
-    import yt_dlp
-    import yt_dlp.globals
-    from yt_dlp.networking._helper import make_ssl_context
+DATA_BYTES = 1 << 30
+"""What each process within may reserve to write to: a page, and a medium that is joined."""
+WRITABLE = {"/tmp": 256 << 20}  # noqa: S108 - within the enclosure
+"""What may be received for a link, and a video once more when it is joined."""
+CPU_S, MAX_PROCESSES, MAX_OPEN_FILES = 120, 16, 64
+SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/ssl/certs")
 
-    yt_dlp.globals.plugin_dirs.value = []
-    for package in ("yt_dlp.downloader", "yt_dlp.networking", "yt_dlp.utils", "yt_dlp.extractor"):
-        found = importlib.import_module(package)
-        for module in pkgutil.iter_modules(found.__path__, f"{package}."):
-            if not module.name.endswith("lazy_extractors"):
-                with contextlib.suppress(ImportError):  # of an optional library
-                    importlib.import_module(module.name)
-    for name in ("yt_dlp.aes", "yt_dlp.jsinterp", "yt_dlp.webvtt", "stringprep", "encodings.idna"):
-        importlib.import_module(name)
-    from deepfake_service.capture.link_fetch import OPTIONS, Silent
-    from deepfake_service.capture.recorder import named
-    from deepfake_service.post_pages import reading
-
-    with yt_dlp.YoutubeDL({**OPTIONS, "logger": Silent()}) as first:
-        first.get_info_extractor("Generic")
-    yt_dlp.aes.aes_cbc_decrypt_bytes(bytes(16), bytes(16), bytes(16))  # loads its library
-    named("https://ß.example/")  # loads its tables
-    reading.prepare()
-    _tls.append(make_ssl_context())
-    _tools.update({name: version(name) for name in ("yt-dlp", "requests", "urllib3")})
+Text = Annotated[str, Field(max_length=500)]
 
 
-def fetch_task(_source: BinaryIO, argument: bytes) -> Generator[bytes, None, bytes]:
-    """Fetch ``url`` of the argument; yield a WARC file, and return what was found as JSON."""
-    from deepfake_service.capture.link_fetch import Fetch
-    from deepfake_service.capture.recorder import Sink
+class Request(BaseModel):
+    """What is wanted: a link, or the version of yt-dlp alone."""
 
-    asked = json.loads(argument)
-    tls: ssl.SSLContext = _tls[0]
-    if asked["authorities"]:
-        tls.load_verify_locations(cadata=asked["authorities"])
-    sink = Sink(asked["max_bytes"], tls, f"yt-dlp {_tools['yt-dlp']}")
-    found: dict[str, Any] = {}
+    model_config = ConfigDict(frozen=True)
 
-    def run() -> None:
-        try:
-            found.update(Fetch(sink, asked["url"]).result())
-        except MemoryError:
-            found.update(reason="too_large")
-        except Exception:  # of 1,800 extractors
-            found.update(reason="failed")
-        finally:
-            sink.finish()
+    program: str
+    url: str | None
+    authorities: str = ""
+    """Certificates in PEM that are trusted beside the public ones, for tests."""
 
-    worker = threading.Thread(target=run, daemon=True)
-    worker.start()
-    while (piece := sink.pieces.get()) is not None:
-        yield piece
-    worker.join()
-    if sink.limit:
-        found["reason"] = "too_large"
-    return json.dumps({**found, "tools": _tools}).encode()
+
+class Found(BaseModel):
+    """What is said of a link, in bounds. Nothing rests on it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    reason: Annotated[str, Field(max_length=32)] | None = None
+    detail: Text = ""
+    host: Text = ""
+    """Of the page, after redirects."""
+    user_agent: Text = ""
+    post: Annotated[dict[Annotated[str, Field(max_length=32)], Text], Field(max_length=8)] = {}
+    tools: Annotated[dict[Annotated[str, Field(max_length=32)], Text], Field(max_length=8)] = {}
+
+
+def find_program() -> str | None:
+    """Return the path of yt-dlp: the first one on ``PATH``, or else beside this interpreter."""
+    path = os.pathsep.join([os.environ.get("PATH", ""), str(Path(sys.executable).parent)])
+    found = shutil.which("yt-dlp", path=path)
+    return found and str(Path(found).resolve())
+
+
+def shown_for(program: str) -> Iterator[str]:
+    """Yield what the program needs: the system's and this environment's libraries, and its own."""
+    own = Path(program).parent.parent
+    own = own if (own / "pyvenv.cfg").exists() else Path(program)
+    shown: list[Path] = []
+    for path in (*map(Path, (*SYSTEM, sys.base_prefix, sys.prefix)), own):
+        if not any(path.is_relative_to(each) for each in shown):
+            shown.append(path)
+            yield str(path)
+
+
+def main() -> None:
+    request = Request.model_validate_json(sys.stdin.buffer.read())
+    gate = socket.socket(fileno=int(sys.argv[1]))
+    gate.set_inheritable(False)
+    tls = ssl.create_default_context(cafile=certifi.where())
+    try:
+        enclose(shown_for(request.program), WRITABLE, DATA_BYTES, proc=False)
+    except NotEnclosed as error:
+        _answer(Found(reason="not_enclosed", detail=str(error)))
+        return
+    for number, value in (
+        (resource.RLIMIT_CPU, CPU_S),
+        (resource.RLIMIT_NPROC, MAX_PROCESSES),
+        (resource.RLIMIT_NOFILE, MAX_OPEN_FILES),
+    ):
+        resource.setrlimit(number, (value, value))
+    FOLDER.mkdir()
+    environment = {"HOME": "/tmp", "LC_ALL": "C.UTF-8",  # noqa: S108 - as above
+                   "PATH": f"{sys.prefix}/bin:/usr/local/bin:/usr/bin"}  # fmt: skip
+    if request.authorities:
+        tls.load_verify_locations(cadata=request.authorities)
+        trusted = Path("/tmp/authorities.pem")  # noqa: S108 - as above
+        trusted.write_text(request.authorities)
+        environment["SSL_CERT_FILE"] = str(trusted)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+    port = listener.getsockname()[1]
+    lead_out(listener, gate)
+    yt_dlp = YtDlp(request.program, f"socks5h://127.0.0.1:{port}", environment)
+    tools = {"yt-dlp": yt_dlp.version(), "h11": version("h11"), "openssl": ssl.OPENSSL_VERSION}
+    if request.url is None:
+        _answer(Found(tools=tools))
+        return
+    fetch = LinkFetch(PageClient(port, tls), yt_dlp, request.url)
+    try:
+        reason = fetch.run()
+    except MemoryError:
+        reason = "too_large"
+    except Exception:  # what has come must not be lost
+        reason = "failed"
+    found = Found(reason=reason, host=fetch.host[:500], user_agent=PLAIN_AGENT, post=fetch.post,
+                  tools=tools)  # fmt: skip
+    _answer(found)
+    for piece in fetch.records(tools["yt-dlp"]):
+        sys.stdout.buffer.write(piece)
+    sys.stdout.buffer.flush()
+
+
+def _answer(found: Found) -> None:
+    sys.stdout.buffer.write(found.model_dump_json().encode() + b"\n")
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()

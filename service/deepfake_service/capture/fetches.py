@@ -1,6 +1,6 @@
-"""The worker's part in capturing links: fetch one in a child without a network, through the gate.
+"""The worker's part in capturing links: have each fetched by ``fetcher.py``, through the gate.
 
-What the child gives is a WARC file, sealed as it arrives and then read like any other; what it says
+What that gives is a WARC file, sealed as it arrives and then read like any other; what it says
 about it is bounded and kept apart from what the gate saw. A worker that dies leaves its claim to
 another one, which begins again; what it stored belongs to no row, and is swept as an orphan.
 """
@@ -8,32 +8,30 @@ another one, which begins again; what it stored belongs to no row, and is swept 
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from io import BytesIO
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from sqlalchemy import ColumnElement, exists
 
-from deepfake_models.errors import DecoderFailed, DecoderTooSlow, MediaError, SandboxIncomplete
-from deepfake_models.sandbox.confinement import Confinement, Layer
-from deepfake_models.sandbox.pool import ConfinedProcess, ProcessPool, TaskBounds
-from deepfake_models.sandbox.protocol import Options
+from deepfake_models.errors import DecoderFailed, DecoderTooSlow, SandboxIncomplete
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.capture import gate as gates
 from deepfake_service.capture.browser import PageBrowser
 from deepfake_service.capture.claims import MAX_ATTEMPTS, Claims, Work
+from deepfake_service.capture.fetcher import Found, Request, find_program
 from deepfake_service.capture.gate import Gate
 from deepfake_service.capture.links import ENDS
+from deepfake_service.capture.programs import Programs, Running
 from deepfake_service.capture.registries import Operator, Registries
 from deepfake_service.capture.shapes import Fetch, NamedFile
 from deepfake_service.examination.submissions import Sealed, blob_of
 from deepfake_service.examination.webhook_deliveries import release_callbacks
-from deepfake_service.platform.clock import iso_time, utc_now
+from deepfake_service.platform.clock import Clock, iso_time, utc_now
 from deepfake_service.platform.db import Capture, Database, new_id
 from deepfake_service.platform.db.enums import CaptureState
 from deepfake_service.platform.disk_space import DiskSpace
@@ -45,12 +43,8 @@ from deepfake_service.platform.storage.envelope import new_key
 
 AT_ONCE = 2
 """Links that one worker fetches at the same time."""
-TASK = "deepfake_service.capture.fetcher:fetch_task"
-MEMORY_BYTES = 2 << 30
-"""Address space of a child: libraries take 0.5 GiB, a medium and its segments 0.2 GiB."""
-CPU_S = 120.0
-MARGIN_BYTES = 4 << 20
-"""What encryption and lost connections may add to what the child records."""
+MARGIN_S = 60.0
+"""For the program to begin and to hand over what came, beside the time that the gate gives it."""
 
 PICTURED = frozenset(
     {None, "login_required", "age_gate", "geo_blocked", "challenged", "shell", "no_media", "live",
@@ -59,21 +53,6 @@ PICTURED = frozenset(
 """The ends of links that have a page."""
 
 _log = logger("deepfake_service.links")
-
-Text = Annotated[str, Field(max_length=500)]
-
-
-class _Said(BaseModel):
-    """What the child says about a link, in bounds. Nothing rests on it."""
-
-    model_config = ConfigDict(extra="ignore", strict=True)
-
-    reason: Annotated[str, Field(max_length=32)] | None = None
-    host: Text = ""
-    """Of the page, after redirects."""
-    user_agent: Text = ""
-    post: Annotated[dict[Annotated[str, Field(max_length=32)], Text], Field(max_length=8)] = {}
-    tools: Annotated[dict[Annotated[str, Field(max_length=32)], Text], Field(max_length=8)] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +71,6 @@ class Way:
     """What takes pictures of pages."""
 
 
-def fetch_pool(*, require: bool) -> ProcessPool:
-    """Return the processes that fetch links; the first fetch starts them. Close with ``close()``.
-
-    ``require`` says whether each layer of the sandbox must be there.
-    """
-    options = Options(tasks=(TASK,), memory_bytes=MEMORY_BYTES, connects=True)
-    return ProcessPool(options, AT_ONCE, require=require)
-
-
 @dataclass
 class Fetches:
     """Fetches links that wait: ``AT_ONCE`` threads call ``work_off``."""
@@ -108,13 +78,13 @@ class Fetches:
     _database: Database
     _vault: Vault
     _disk: DiskSpace
-    _pool: ProcessPool
     _way: Way
     executor_id: str
     kept_for: timedelta
 
     def __post_init__(self) -> None:
         self._claims = Claims(self._database, self.executor_id)
+        self._programs = Programs()
         self._closed = self._waits = False
         self._lock = threading.Lock()
         self._running: set[str] = set()
@@ -125,9 +95,9 @@ class Fetches:
         return exists().where(Capture.state == CaptureState.QUEUED)
 
     def close(self) -> None:
-        """End the processes. What is being fetched is fetched again by the next worker."""
+        """End the programs. What is being fetched is fetched again by the next worker."""
         self._closed = True
-        self._pool.close()
+        self._programs.close()
         if self._way.browser is not None:
             self._way.browser.close()
 
@@ -170,17 +140,13 @@ class Fetches:
             return
         self._disk.require(gates.ROOM_BYTES)
         began, url = self._database.clock(), work.content.handed_in.post.source_url or ""
-        gate, missing, said, file, picture = None, [], _Said(), None, None
+        gate, said, file, picture = None, Found(), None, None
         try:
-            with (
-                self._pool.process() as process,
-                Gate(process.gate_socket(), self._database.clock, self._way.allowed) as gate,
-            ):
-                confinement = process.await_ready()
-                require_no_network(confinement)
-                missing = [str(layer) for layer in confinement.missing]
-                said, picture, file = self._fetched(url, process, gate)
-            reason = said.reason
+            with _running(self._programs, self._database.clock, self._way) as running:
+                gate = running.gate
+                said = _found(running, url, self._way)
+                reason = _reason(said, gate)
+                picture, file = self._stored(url, running, reason)
         except DecoderFailed as error:
             if self._closed:
                 self._claims.release(work.capture.id)
@@ -190,7 +156,7 @@ class Fetches:
                 _log.warning("link_failed", capture_id=work.capture.id)
                 return  # this worker takes up its claim again
             reason = "too_slow" if is_slow else "failed"
-        except (MediaError, ValidationError):
+        except ValidationError:
             reason = "failed"
         operator = self._operator(said, gate)
         fetch = Fetch.model_validate({
@@ -202,7 +168,7 @@ class Fetches:
             "tools": said.tools,
             "user_agent": said.user_agent,
             "post": said.post,
-            "confinement": {"missing": missing},
+            "confinement": {"missing": []},  # without all of it, nothing is run
             "limits": {
                 "bytes": gates.MAX_BYTES["received"], "seconds": gates.MAX_SECONDS,
                 "connections": gates.MAX_CONNECTIONS,
@@ -216,7 +182,7 @@ class Fetches:
         content = work.content.model_copy(update={"fetch": fetch})
         self._end(replace(work, content=content), reason, file)
 
-    def _operator(self, said: _Said, gate: Gate | None) -> Operator | None:
+    def _operator(self, said: Found, gate: Gate | None) -> Operator | None:
         """Return whose the page's host is: the child may name one of those that the gate saw."""
         seen = [line for line in gate.log if line["address"]] if gate else []
         if self._way.registries is None or not seen:
@@ -224,38 +190,26 @@ class Fetches:
         line = next((line for line in reversed(seen) if line["host"] == said.host), seen[0])
         return self._way.registries.of(line["host"], line["address"])
 
-    def _fetched(
-        self, url: str, process: ConfinedProcess, gate: Gate
-    ) -> tuple[_Said, dict[str, Any] | None, Sealed]:
-        """Store what the child gives, and the picture of the page; return what is said of both.
-
-        The reason is the one that holds, whatever the child says.
-        """
+    def _stored(
+        self, url: str, running: Running, reason: str | None
+    ) -> tuple[dict[str, Any] | None, Sealed]:
+        """Store what the program gives, and the picture of the page; return what is said of that,
+        and the file."""
         # Each attempt has a file of its own: one that was taken for dead must not overwrite.
         media_id, key = new_id(), new_key()
-        said: list[_Said] = []
         picture: list[dict[str, Any]] = []
 
-        def file() -> Iterator[bytes]:
-            held = b""
-            for piece in _pieces(process, url, self._way):  # the last one is what the child says
-                if held:
-                    yield held
-                held = piece
-            told = _Said.model_validate_json(held[: 64 << 10])
-            told.reason = _reason(told, gate)
-            said.append(told)
-            if self._way.browser is not None and told.reason in PICTURED:
-                about, record = self._way.browser.take(url, gate.another, self._way.authorities)
+        async def file() -> AsyncIterator[bytes]:
+            for piece in running.rest(gates.ROOM_BYTES):
+                yield piece
+            if self._way.browser is not None and reason in PICTURED:
+                gate, trusted = running.gate, self._way.authorities
+                about, record = self._way.browser.take(url, gate.another, trusted)
                 picture.append(about)
                 yield record
 
-        async def chunks() -> AsyncIterator[bytes]:
-            for piece in file():
-                yield piece
-
-        stored = asyncio.run(self._vault.store(blob_of(media_id), key, chunks()))
-        return said[0], picture[0] if picture else None, Sealed(media_id, key, stored)
+        stored = asyncio.run(self._vault.store(blob_of(media_id), key, file()))
+        return picture[0] if picture else None, Sealed(media_id, key, stored)
 
     def _end(self, work: Work, reason: str | None, file: Sealed | None) -> None:
         """Record what became of a link: with a file, it is read next; without one, or with an empty
@@ -286,36 +240,35 @@ class Fetches:
         _log.info("link_ended", capture_id=work.capture.id, reason=reason)
 
 
-def try_link(pool: ProcessPool, url: str) -> tuple[str, int, Gate]:
-    """Open a link without keeping anything; return its end, the bytes recorded, and the gate."""
-    with pool.process() as process, Gate(process.gate_socket(), utc_now) as gate:
-        require_no_network(process.await_ready())
-        size, last = 0, b""
-        for piece in _pieces(process, url, Way()):
-            size, last = size + len(last), piece
-    return _reason(_Said.model_validate_json(last), gate) or "captured", size, gate
+def try_link(url: str | None) -> tuple[Found, str, int, Gate]:
+    """Open a link without keeping anything; return what is said of it, its end, the bytes recorded,
+    and the gate. Without a link, only the tools are named."""
+    way = Way()
+    with _running(Programs(), utc_now, way) as running:
+        said = _found(running, url, way)
+        size = sum(map(len, running.rest(gates.ROOM_BYTES)))
+        return said, _reason(said, running.gate) or "captured", size, running.gate
 
 
-def _pieces(process: ConfinedProcess, url: str, way: Way) -> Iterator[bytes]:
-    """Let a process fetch a link; yield the pieces of the file, and last what it says."""
-    most = gates.MAX_BYTES["received"] - MARGIN_BYTES
-    asked = {"url": url, "max_bytes": most, "authorities": way.authorities}
-    bounds = TaskBounds(gates.MAX_SECONDS + 60.0, MEMORY_BYTES, CPU_S)
-    argument = json.dumps(asked).encode()
-    return process.pieces(TASK, BytesIO(), argument, bounds, gates.MAX_FILE_FACTOR * most)
+def _running(programs: Programs, clock: Clock, way: Way) -> AbstractContextManager[Running]:
+    return programs.run(
+        "deepfake_service.capture.fetcher",
+        lambda control: Gate(control, clock, way.allowed),
+        gates.MAX_SECONDS + MARGIN_S,
+    )
 
 
-def require_no_network(confinement: Confinement) -> None:
-    """Raise ``SandboxIncomplete`` if the kernel does not keep a child from the network: either of
-    two layers does."""
-    if {Layer.NETWORK_NAMESPACE, Layer.SECCOMP} <= set(confinement.missing):
-        raise SandboxIncomplete(
-            "Links are not opened: this kernel or container lets the process that fetches them "
-            "reach the network by itself. It must grant network namespaces or seccomp filters."
-        )
+def _found(running: Running, url: str | None, way: Way) -> Found:
+    """Return what a program says that is to fetch a link; its file follows. ``SandboxIncomplete``
+    if this machine refuses a part of the enclosure."""
+    request = Request(program=find_program() or "", url=url, authorities=way.authorities)
+    found = Found.model_validate_json(running.ask(request.model_dump_json().encode()))
+    if found.reason == "not_enclosed":
+        raise SandboxIncomplete(f"Links are not opened: {found.detail}.")
+    return found
 
 
-def _reason(said: _Said, gate: Gate) -> str | None:
+def _reason(said: Found, gate: Gate) -> str | None:
     """Return why there is no medium. What the gate saw counts more than what the child says."""
     if gate.limit is not None:
         return "too_slow" if gate.limit == "time" else "too_large"

@@ -1,212 +1,210 @@
-"""One link that is fetched, by yt-dlp: its page, and the pictures and videos of its post.
+"""One link that is fetched: its page, and the pictures and videos of its post.
 
-This runs in the sandbox, where ``fetcher.py`` imports it.
+The page and its pictures are fetched by ``page_client.py``, which records them as they were sent.
+The videos are fetched by yt-dlp, a program that an operator renews without this package: what is
+read of it are its exit code, the JSON that it is told to print, and its files. This runs in the
+enclosure of ``fetcher.py``.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
+import hashlib
 import re
-from dataclasses import replace
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from fractions import Fraction
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import av
-from yt_dlp.downloader.dash import DashSegmentsFD
-from yt_dlp.downloader.hls import HlsFD
-from yt_dlp.networking import Request
-from yt_dlp.networking.exceptions import CertificateVerifyError, HTTPError, RequestError
-from yt_dlp.utils import DownloadError, GeoRestrictedError, UnsupportedError
+from av.stream import Stream
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from deepfake_service.capture.recorder import Sink, named, now, recording
+from deepfake_service.capture.page_client import BLOCK, Exchange, PageClient, named, now, record
 from deepfake_service.evidence.bundle.artifacts import mime_of
-from deepfake_service.evidence.bundle.warc import head_fields
+from deepfake_service.evidence.bundle.warc import head_of
 from deepfake_service.platform.db.enums import LookResult
-from deepfake_service.platform.pages import KEPT, Answer, Failure, Page, text_of
+from deepfake_service.platform.pages import KEPT, PLAIN_AGENT, Answer, Failure, Page, text_of
 from deepfake_service.post_pages.reading import ShownPage, read_page
 from deepfake_service.post_pages.signs import DATA_NAMES, PostMemory, PostVisit, judge
 
-MAX_PAGE_BYTES = 4 << 20
-"""Of a page, unpacked. More of it is not read."""
 MAX_MEDIA = 10
 """Videos of one post."""
 SHELL_CHARS = 200
 """A page that shows less text than this, and no medium, is one that scripts would have filled."""
-OPTIONS: dict[str, Any] = {
-    "quiet": True, "no_warnings": True, "noprogress": True, "cachedir": False, "noplaylist": True,
-    "ignoreerrors": False, "default_search": "error", "extract_flat": "in_playlist",
-    "playlistend": MAX_MEDIA, "hls_prefer_native": True, "ffmpeg_location": "/nonexistent",
-    "external_downloader": {"default": "native"}, "fixup": "never", "retries": 1,
-    "extractor_retries": 0, "skip_unavailable_fragments": False,
-    "socket_timeout": 20, "js_runtimes": {}, "remote_components": [], "geo_bypass": False,
-    # What the site itself sends as one file is rather taken than what is put together here.
-    "format": "b/bv*+ba/bv*", "format_sort": ["res:1080"], "allowed_extractors": ["default"],
-}  # fmt: skip
+FOLDER = Path("/tmp/media")  # noqa: S108 - in the memory of the enclosure
 _AGE = re.compile(r"\bage\b|adult", re.IGNORECASE)
-_SAYINGS = tuple(
-    (re.compile(pattern, re.IGNORECASE), reason)
-    for pattern, reason in (
-        (r"\bbot\b|captcha|cloudflare|rate.?limit|too many requests|impersonat", "challenged"),
-        (r"your (country|region|location)|geo.?restrict", "geo_blocked"),
-        (_AGE.pattern, "age_gate"),
-        (r"\blive\b.*(not started|offline|begin)|premieres? in", "live"),
-        (r"log ?-?in|sign ?-?in|cookies|registered users|account|private|subscri|members",
-         "login_required"),
-        (r"removed|deleted|no longer|not exist|suspended|terminated|unavailable|not found", "gone"),
-    )
+_VIDEO = re.compile(r"<video\b|VideoObject|og:video|twitter:player", re.IGNORECASE)
+
+
+class Post(BaseModel):
+    """What yt-dlp prints of a post before it fetches what the post shows."""
+
+    model_config = ConfigDict(frozen=True, coerce_numbers_to_str=True)
+
+    title: str | None = None
+    uploader: str | None = None
+    uploader_id: str | None = None
+    extractor: str | None = None
+    timestamp: float | None = None
+    is_live: bool | None = None
+    live_status: str | None = None
+
+    @property
+    def is_sent_live(self) -> bool:
+        return bool(self.is_live) or self.live_status in ("is_live", "is_upcoming")
+
+    def named(self) -> dict[str, str]:
+        """Return what the site says of the post."""
+        said = {"title": self.title, "uploader": self.uploader, "uploader_id": self.uploader_id,
+                "extractor": self.extractor}  # fmt: skip
+        if self.timestamp and 0 < self.timestamp < 1 << 33:
+            said["uploaded_at"] = datetime.fromtimestamp(int(self.timestamp), UTC).isoformat()
+        return {name: value[:500] for name, value in said.items() if value}
+
+
+class Track(BaseModel):
+    """What yt-dlp prints of a file that it has fetched: a video, or its picture or sound."""
+
+    model_config = ConfigDict(frozen=True)
+
+    url: str
+    protocol: str
+    filepath: Path
+    vcodec: str | None = None
+    """``none`` if it is sound alone."""
+    playlist_index: int = 0
+
+
+OPTIONS = (
+    "--ignore-config", "--no-plugin-dirs", "--no-cache-dir", "--no-js-runtimes",
+    "--no-remote-components", "--ffmpeg-location", "/nonexistent", "--fixup", "never",
+    "--no-progress", "--no-mtime", "--no-playlist", "--flat-playlist",
+    "--playlist-items", f"1:{MAX_MEDIA}", "--use-extractors", "default", "--xff", "never",
+    "--default-search", "error", "--user-agent", PLAIN_AGENT,
+    "--socket-timeout", "20", "--retries", "1", "--fragment-retries", "1", "--extractor-retries",
+    "0", "--abort-on-unavailable-fragments", "--ignore-no-formats-error",
+    # What the site itself sends as one file is rather taken than what is put together here.
+    "--format", "b/(bv*,ba)", "--format-sort", "res:1080",
+    "--match-filters", "!is_live & live_status!=?is_live & live_status!=?is_upcoming",
+    "--paths", str(FOLDER), "--output", "%(playlist_index|0)s.%(format_id)s.%(ext)s",
+    "--no-simulate",
+    "--print", f"pre_process:post %(.{{{','.join(Post.model_fields)}}})j",
+    "--print", f"after_move:track %(.{{{','.join(Track.model_fields)}}})j",
+    "--print", "playlist:post %(.{title,uploader,uploader_id,extractor})j",
 )  # fmt: skip
-"""What yt-dlp's errors say, in this order: its extractors tell these apart by their words."""
+"""Of yt-dlp, all in its manual."""
 
 
-class Silent:
-    """What yt-dlp says: addresses and titles, which are for no log."""
+@dataclass(frozen=True, slots=True)
+class Medium:
+    """A picture or a video of a post, as a file."""
 
-    def debug(self, _text: str) -> None:
-        """Say nothing."""
+    url: str
+    at: str
+    path: Path
+    mime: str
+    is_as_sent: bool
+    """Whether the site sends it as one file."""
 
-    info = warning = error = stdout = stderr = debug
+    def record(self) -> Iterator[bytes]:
+        """Yield its record of WARC in pieces."""
+        with self.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            size = file.tell()
+            fields = {"WARC-Target-URI": self.url, "WARC-Date": self.at, "Content-Type": self.mime,
+                      "WARC-Block-Digest": f"sha256:{digest}"}  # fmt: skip
+            yield head_of("resource" if self.is_as_sent else "conversion", fields, size)
+            file.seek(0)
+            while piece := file.read(BLOCK):
+                yield piece
+        yield b"\r\n\r\n"
 
 
-class _Joining:
-    """yt-dlp's reader of a playlist, with segments joined in memory: its own writes files."""
+class YtDlp:
+    """The program that fetches videos."""
 
-    ydl: Any
+    def __init__(self, program: str, proxy: str, environment: dict[str, str]) -> None:
+        self._program, self._environment = program, environment
+        self._options: tuple[str, ...] = (*OPTIONS, "--proxy", proxy)
+        if "SSL_CERT_FILE" in environment:
+            self._options += ("--compat-options", "no-certifi")
 
-    def __init__(self, client: Any) -> None:
-        super().__init__(client, client.params)  # type: ignore[call-arg]
-        self.joined = bytearray()
+    def version(self) -> str:
+        """Return its version; empty if it does not run."""
+        return self._output("--version")[1].strip()[:100]
 
-    def _prepare_frag_download(self, ctx: dict[str, Any]) -> None:
-        ctx.setdefault("live", False)
-        ctx.update(fragment_index=0, tmpfilename="-")
-
-    def _start_frag_download(self, ctx: dict[str, Any], _info: Any) -> None:
-        ctx["started"] = 0
-
-    def _download_fragment(
-        self, ctx: dict[str, Any], frag_url: str, info_dict: Any, headers: Any = None,
-        request_data: Any = None,
-    ) -> bool:  # fmt: skip
-        asked = Request(frag_url, request_data, headers or info_dict.get("http_headers"))
-        try:
+    def fetch(self, url: str) -> tuple[bool, list[Post], list[Track]]:
+        """Fetch the videos of a post; return whether that succeeded, what the site says of them,
+        and the files."""
+        code, output = self._output(*self._options, "--", url)
+        posts, tracks = [], []
+        for line in output.splitlines():
+            kind, _, content = line.partition(" ")
             try:
-                ctx["segment"] = _body_of(self.ydl, asked)
-            except RequestError:  # one of hundreds may fail once
-                ctx["segment"] = _body_of(self.ydl, asked)
-        except RequestError as error:  # after its own attempts, yt-dlp forgets the cause
-            raise DownloadError(str(error)) from error
-        return True
+                if kind == "post":
+                    posts.append(Post.model_validate_json(content))
+                elif kind == "track":
+                    tracks.append(Track.model_validate_json(content))
+            except ValidationError:
+                code = code or 1
+        return code == 0, posts, tracks
 
-    def _read_fragment(self, ctx: dict[str, Any]) -> Any:
-        return ctx.pop("segment", None)
-
-    def _append_fragment(self, _ctx: Any, frag_content: bytes) -> None:
-        self.joined.extend(frag_content)
-
-    def _finish_frag_download(self, _ctx: Any, _info: Any) -> bool:
-        return True
-
-
-class _Hls(_Joining, HlsFD):  # type: ignore[misc]
-    """Joins the segments of an HLS playlist."""
+    def _output(self, *options: str) -> tuple[int, str]:
+        done = subprocess.run(  # noqa: S603 - the operator's program, and its own options
+            [self._program, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            # What it says quotes addresses and titles.
+            stderr=subprocess.DEVNULL, env=self._environment, encoding="utf-8", errors="replace",
+            check=False,
+        )  # fmt: skip
+        return done.returncode, done.stdout
 
 
-class _Dash(_Joining, DashSegmentsFD):  # type: ignore[misc]
-    """Joins the segments of a DASH manifest."""
-
-
-_WAYS: dict[str, Any] = {"m3u8": _Hls, "m3u8_native": _Hls, "http_dash_segments": _Dash}
-
-
-def _body_of(client: Any, asked: Request) -> bytes:
-    with contextlib.closing(client.urlopen(asked)) as answer:
-        return bytes(answer.read())
-
-
-class Fetch:
+class LinkFetch:
     """One link that is fetched."""
 
-    def __init__(self, sink: Sink, url: str) -> None:
-        self._sink, self._url = sink, url
-        self._client = recording(sink, **OPTIONS, logger=Silent())
+    def __init__(self, client: PageClient, program: YtDlp, url: str) -> None:
+        self._client, self._program, self._url = client, program, url
+        self.host = ""
+        """Of the page, after redirects."""
+        self.post: dict[str, str] = {}
+        self.media: list[Medium] = []
 
-    def result(self) -> dict[str, Any]:
+    def run(self) -> str | None:
         """Fetch the page, then what the post shows; return the reason why there is none of it."""
-        with self._client as client:
-            agent = client.params["http_headers"].get("User-Agent", "")
-            found: dict[str, Any] = {"reason": None, "user_agent": agent, "media": 0, "post": {}}
-            try:
-                self._url = named(self._url)
-            except ValueError:
-                return {**found, "reason": "no_such_name"}
-            failed, content = self._get(self._url)
-            # Of these answers: what is fetched from here on has others.
-            page = self._page(content, is_whole=failed is None)
-            if page.answers:
-                found["host"] = urlsplit(page.answers[-1].url).hostname or ""
-            reason = self._judged(page, failed)
-            if reason is None and not _is_medium(content):
-                reason = self._media(found)
-                if not found["media"]:
-                    found["media"] = self._pictures(page)
-                    if found["media"]:
-                        # A picture beside a video that did not come must not hide why. A page
-                        # that shows one is there, whatever became of its video.
-                        reason = {"no_media": None, "gone": "no_media"}.get(str(reason), reason)
-                    elif reason == "gone" and found["post"]:  # a file of a post that is there
-                        reason = "no_media"
-                    elif reason == "no_media" and "<script" in page.answers[-1].text.lower():
-                        is_shell = len(_shown(page.answers[-1]).text) < SHELL_CHARS
-                        reason = "shell" if is_shell else reason
-            found["reason"] = reason
-        return found
-
-    def _get(self, url: str, base: str = "") -> tuple[str | None, bytes]:
-        """Fetch an address; return why there is no answer, and the unpacked body."""
-        content = bytearray()
         try:
-            asked = Request(named(url, base))
+            self._url = named(self._url)
         except ValueError:
-            return "no_such_name", b""
-        try:
-            try:
-                answer = self._client.urlopen(asked)
-            except HTTPError as error:
-                if error.redirect_loop:
-                    return "unreachable", b""
-                answer = error.response
-            with contextlib.closing(answer):
-                while part := answer.read(1 << 16):
-                    # A medium is in the record, and is not needed here.
-                    content += part if len(content) < MAX_PAGE_BYTES else b""
-                    if len(content) >= MAX_PAGE_BYTES and not _is_medium(bytes(content[:512])):
-                        break
-        except CertificateVerifyError:
-            return "tls", b""
-        except RequestError:
-            if self._sink.limit:
-                return "too_large", b""
-            if self._sink.exchanges and not self._sink.failure:
-                return (None if content else "unreachable"), bytes(content)
-            return self._sink.failure or "unreachable", b""
-        return None, bytes(content)
-
-    def _page(self, content: bytes, *, is_whole: bool) -> Page:
-        answers: list[Answer] = []
-        for url, status, head, address in self._sink.exchanges:
-            fields = head_fields(head.partition(b"\n")[2])
-            kept = {name: fields[name][:2000] for name in KEPT if name in fields}
-            answers.append(Answer(url, status, kept, address))
+            return "no_such_name"
+        failed, answers = self._client.get(self._url)
+        page = _page(answers, is_whole=failed is None)
         if answers:
-            kind = answers[-1].headers.get("content-type", "")
-            answers[-1] = replace(answers[-1], text=text_of(content, kind, "identity"))
-        return Page(tuple(answers), None if is_whole else Failure.UNREACHABLE)
+            self.host = urlsplit(answers[-1].url).hostname or ""
+        shown = read_page(page.answers[-1].text, DATA_NAMES) if answers else None
+        reason = self._judged(page, shown, failed)
+        if reason is not None or shown is None or answers[-1].is_medium:
+            return reason
+        succeeded, posts, tracks = self._program.fetch(self._url)
+        self.post = posts[0].named() if posts else {}
+        self.media = list(_media(tracks))
+        if any(post.is_sent_live for post in posts):
+            return "live"
+        if self.media:
+            is_all = len(self.media) == len({track.playlist_index for track in tracks})
+            return None if succeeded and is_all else "no_media"
+        text = page.answers[-1].text
+        if self._pictures(shown, answers[-1].url):
+            # They must not hide that a video did not come.
+            return "no_media" if posts or _VIDEO.search(text) else None
+        is_shell = "<script" in text.lower() and len(shown.text) < SHELL_CHARS
+        return "shell" if is_shell else "no_media"
 
-    def _judged(self, page: Page, failed: str | None) -> str | None:
+    def _judged(self, page: Page, shown: ShownPage | None, failed: str | None) -> str | None:
         """Return what the page, or why there is none, says against there being a post."""
-        shown = _shown(page.answers[-1]) if page.answers else None
         visit = PostVisit(self._url, page, shown, PostMemory(), datetime.now(UTC), lambda: None)
         sight = judge(visit)
         if failed is not None:
@@ -224,142 +222,80 @@ class Fetch:
             LookResult.UNREACHABLE: "unreachable",
         }.get(sight.result)
 
-    def _media(self, found: dict[str, Any]) -> str | None:
-        """Fetch the videos of the post; return why there are none, or why not all."""
-        try:
-            info = self._client.extract_info(self._url, download=False) or {}
-            # A post with several videos has entries; those of a channel name other posts.
-            posts = [each for each in info.get("entries") or [info] if each
-                     and (each.get("url") or each.get("requested_formats"))
-                     and each.get("_type", "video") == "video"]  # fmt: skip
-            found["post"] = _post_of(posts[0] if posts else info)
-            if any(
-                post.get("is_live") or post.get("live_status") == "is_upcoming" for post in posts
-            ):
-                return "live"
-            for post in posts[:MAX_MEDIA]:
-                if not self._fetched(post):
-                    return "no_media"
-                found["media"] += 1
-        except MemoryError:
-            raise
-        except Exception as error:  # of 1,800 extractors: what else there is must not be lost
-            return self._reason_of(error)
-        return None if found["media"] else "no_media"
-
-    def _fetched(self, post: dict[str, Any]) -> bool:
-        """Fetch one video; return whether it is one, and its way of being sent is known."""
-        tracks = post.get("requested_formats") or [post]
-        if len(tracks) == 1 and tracks[0].get("protocol") in ("http", "https"):
-            return _is_medium(self._received(tracks[0])[:512])  # it is recorded as it was sent
-        self._sink.joins = True
-        try:
-            received = [self._track(track) for track in tracks]
-        finally:
-            self._sink.joins = False
-        if not all(received):
-            return False
-        video = _together(*received) if len(received) == 2 else received[0]
-        mime = "video/mp2t" if video[:1] == b"G" else "video/mp4"
-        fields = {"WARC-Target-URI": tracks[0]["url"], "WARC-Date": now(), "Content-Type": mime}
-        self._sink.record("conversion", fields, memoryview(video))
-        return True
-
-    def _track(self, track: dict[str, Any]) -> bytes:
-        """Fetch a video, or its picture or sound; return it, and nothing if it cannot be had."""
-        protocol = track.get("protocol") or ""
-        if protocol in ("http", "https"):
-            return self._received(track)
-        if protocol not in _WAYS:
-            return b""
-        downloader = _WAYS[protocol](self._client)
-        return bytes(downloader.joined) if downloader.real_download("-", track) else b""
-
-    def _received(self, track: dict[str, Any]) -> bytes:
-        return _body_of(self._client, Request(track["url"], headers=track.get("http_headers")))
-
-    def _pictures(self, page: Page) -> int:
+    def _pictures(self, shown: ShownPage, base: str) -> int:
         """Fetch the pictures that a page names as those of its post; return how many came."""
-        answer, count = page.answers[-1], 0
-        metas = _shown(answer).metas
-        named = (metas.get(name) for name in ("og:image", "twitter:image"))
-        for picture in dict.fromkeys(filter(None, named)):
-            failed, received = self._get(picture, answer.url)
-            count += failed is None and _is_medium(received)
+        metas = (shown.metas.get(name) for name in ("og:image", "twitter:image"))
+        count = 0
+        for picture in dict.fromkeys(filter(None, metas)):
+            failed, answers = self._client.get(picture, base)
+            count += failed is None and answers[-1].is_medium
         return count
 
-    def _reason_of(self, error: BaseException) -> str:
-        """Return why a video could not be fetched, by the first of the causes that tells."""
-        if self._sink.limit:
-            return "too_large"
-        if self._sink.failure:  # of a medium's address: the page itself has come
-            return "no_media"
-        status, texts = None, []
-        for cause in _causes(error):
-            if isinstance(cause, UnsupportedError):
-                return "no_media"
-            if isinstance(cause, GeoRestrictedError):
-                return "geo_blocked"
-            if isinstance(cause, HTTPError):
-                status = cause.status
-            texts.append(str(cause)[:2000])
-        said = " ".join(texts)
-        if status in (404, 410):
-            return "gone"
-        if status in (401, 403, 429):
-            return "login_required" if status == 401 else "challenged"
-        told = (reason for pattern, reason in _SAYINGS if pattern.search(said))
-        return next(told, "no_media")
+    def records(self, version: str) -> Iterator[bytes]:
+        """Yield what was received as a WARC file, in pieces; nothing if nothing was."""
+        if not self._client.exchanges:
+            return
+        lines = f"software: yt-dlp {version}\r\nformat: WARC File Format 1.1\r\n"
+        fields = {"WARC-Date": now(), "Content-Type": "application/warc-fields"}
+        yield from record("warcinfo", fields, lines.encode())
+        certificates = {each.certificate: each.at for each in self._client.exchanges}
+        for der, at in certificates.items():
+            if der:
+                digest = hashlib.sha256(der).hexdigest()
+                fields = {"WARC-Target-URI": f"urn:x-certificate:sha256:{digest}", "WARC-Date": at,
+                          "Content-Type": "application/pkix-cert"}  # fmt: skip
+                yield from record("resource", fields, der)
+        for exchange in self._client.exchanges:
+            yield from exchange.records()
+        for medium in self.media:
+            yield from medium.record()
 
 
-def _shown(answer: Answer) -> ShownPage:
-    return read_page(answer.text, DATA_NAMES)
+def _page(exchanges: list[Exchange], *, is_whole: bool) -> Page:
+    answers = []
+    for each in exchanges:
+        kept = {name: each.headers[name][:2000] for name in KEPT if name in each.headers}
+        answers.append(Answer(each.url, each.status, kept, each.address))
+    if answers:
+        kind = answers[-1].headers.get("content-type", "")
+        answers[-1] = replace(answers[-1], text=text_of(exchanges[-1].content, kind, "identity"))
+    return Page(tuple(answers), None if is_whole else Failure.UNREACHABLE)
 
 
-def _causes(error: BaseException) -> list[BaseException]:
-    """Return an error and what it comes from. yt-dlp keeps that in several places."""
-    found = [error]
-    for cause in found:
-        inner = (getattr(cause, "exc_info", None) or ())[1:2]
-        named = (getattr(cause, "cause", None), cause.__cause__, cause.__context__, *inner)
-        new = dict.fromkeys(e for e in named if isinstance(e, BaseException) and e not in found)
-        found += list(new)[: 20 - len(found)]
-    return found
+def _media(tracks: list[Track]) -> Iterator[Medium]:
+    """Yield the videos whose files these are. Picture and sound that were sent apart become one."""
+    for index, group in groupby(tracks, lambda track: track.playlist_index):
+        files = list(group)
+        path, is_as_sent = files[0].filepath, files[0].protocol in ("http", "https")
+        if len(files) == 2:
+            joined = FOLDER / f"{index}.joined"
+            path = _together(files[0].filepath, files[1].filepath, joined)
+            is_as_sent = False
+        with path.open("rb") as file:
+            mime = mime_of(file.read(512))
+        if mime is not None and files[0].vcodec != "none":
+            yield Medium(files[0].url, now(), path, mime, is_as_sent)
 
 
-def _is_medium(content: bytes) -> bool:
-    return mime_of(content[:512]) is not None
-
-
-def _together(video: bytes, sound: bytes) -> bytes:
+def _together(video: Path, sound: Path, joined: Path) -> Path:
     """Return picture and sound, which were sent apart, as one MP4 of the same packets: nothing is
     encoded again. The picture alone if they cannot be in one."""
-    out = io.BytesIO()
     try:
         with (
-            av.open(io.BytesIO(video)) as first,
-            av.open(io.BytesIO(sound)) as second,
-            av.open(out, "w", format="mp4") as target,
+            av.open(video) as first,
+            av.open(sound) as second,
+            av.open(joined, "w", format="mp4") as target,
         ):
-            packets: list[Any] = []
-            parts: Any = (first, first.streams.video[0]), (second, second.streams.audio[0])
+            parts = (first, first.streams.video[0]), (second, second.streams.audio[0])
+            packets: list[tuple[Fraction, av.Packet[Stream]]] = []
             for source, track in parts:
                 stream = target.add_stream_from_template(track)
                 for packet in source.demux(track):
                     if packet.dts is not None:
+                        packets.append((packet.dts * packet.time_base, packet))
                         packet.stream = stream
-                        packets.append(packet)
-            for packet in sorted(packets, key=lambda each: each.dts * each.time_base):
+            for _, packet in sorted(packets, key=itemgetter(0)):
                 target.mux(packet)
     except (av.FFmpegError, IndexError, ValueError):
         return video
-    return out.getvalue()
-
-
-def _post_of(info: dict[str, Any]) -> dict[str, str]:
-    """Return what the site says of the post."""
-    named = {name: info.get(name) for name in ("title", "uploader", "uploader_id", "extractor")}
-    at = info.get("timestamp")
-    if isinstance(at, int) and 0 < at < 1 << 33:
-        named["uploaded_at"] = datetime.fromtimestamp(at, UTC).isoformat()
-    return {name: str(value)[:500] for name, value in named.items() if value}
+    return joined

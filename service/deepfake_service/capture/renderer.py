@@ -10,7 +10,6 @@ page has taken over. This process reads it, and is within the same enclosure.
 from __future__ import annotations
 
 import base64
-import contextlib
 import fcntl
 import json
 import os
@@ -24,7 +23,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from deepfake_models.sandbox.enclosure import NotEnclosed, enclose, end_all, memory_bytes
+from deepfake_models.sandbox.enclosure import (
+    NotEnclosed,
+    enclose,
+    end_all,
+    lead_out,
+    memory_bytes,
+)
 
 LOAD, SCROLL, SETTLE = 1 / 3, 1 / 8, 1 / 12
 """Of the time that there is: for the page to load, to be scrolled through, and to load the rest."""
@@ -215,14 +220,6 @@ class Guard:
         end_all()
 
 
-def _hand_over(listener: socket.socket, gate: socket.socket) -> None:
-    """Give the browser's connections to the gate, which reads from them what is wanted."""
-    while True:
-        connection, _ = listener.accept()
-        with connection, contextlib.suppress(OSError):
-            socket.send_fds(gate, [b"c"], [connection.fileno()])
-
-
 def _answer(about: dict[str, Any], picture: bytes = b"") -> None:
     sys.stdout.buffer.write(json.dumps(about).encode() + b"\n" + picture)
     sys.stdout.buffer.flush()
@@ -241,7 +238,7 @@ def main() -> None:
     proxy = f"--proxy-server=socks5://127.0.0.1:{listener.getsockname()[1]}"
     browser = Browser(asked["program"], [*FLAGS, proxy, *asked["flags"]])
     guard = Guard(asked["seconds"], asked["memory_bytes"])
-    threading.Thread(target=_hand_over, args=(listener, gate), daemon=True).start()
+    lead_out(listener, gate)
     try:
         about, picture = picture_of(browser, asked["url"], asked["seconds"])
     except (Missing, KeyError, TypeError, ValueError) as error:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 from datetime import timedelta
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -52,24 +50,23 @@ def check(
 
 
 def _try_links(urls: list[str]) -> bool:
-    """Say what the sandbox lacks, and what came of each link; return whether all have media."""
-    from deepfake_service.capture.fetches import fetch_pool, require_no_network, try_link
+    """Say which yt-dlp fetches videos, and what came of each link; return whether all have
+    media."""
+    from deepfake_service.capture.fetcher import find_program
+    from deepfake_service.capture.fetches import try_link
 
-    if importlib.util.find_spec("yt_dlp") is None:
+    if find_program() is None:
         raise typer.BadParameter("Install yt-dlp: the extra capture-link of this package.")
-    works = True
-    with contextlib.closing(fetch_pool(require=False)) as pool:
-        confinement = pool.confinement()
-        missing = ", ".join(confinement.missing) or "none"
-        typer.echo(f"yt-dlp {version('yt-dlp')}; layers of the sandbox that are missing: {missing}")
-        require_no_network(confinement)
-        for url in urls:
-            end, size, gate = try_link(pool, url)
-            typer.echo(f"{clean(url)}: {end.replace('_', ' ')}; {size} bytes recorded")
-            for line in gate.log:
-                where = line["address"] or line["refused"]
-                typer.echo(f"  {line['host']}:{line['port']}: {where}, {line['received']} bytes")
-            works &= end == "captured"
+    said, *_ = try_link(None)
+    typer.echo(clean(f"yt-dlp {said.tools.get('yt-dlp') or 'does not run'}: {find_program()}"))
+    works = bool(said.tools.get("yt-dlp"))
+    for url in urls:
+        _, end, size, gate = try_link(url)
+        typer.echo(f"{clean(url)}: {end.replace('_', ' ')}; {size} bytes recorded")
+        for line in gate.log:
+            where = line["address"] or line["refused"]
+            typer.echo(f"  {line['host']}:{line['port']}: {where}, {line['received']} bytes")
+        works &= end == "captured"
     return works
 
 

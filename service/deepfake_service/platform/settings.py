@@ -160,9 +160,9 @@ class Settings(BaseSettings):
     Workers then look at the posts of notices that were sent, to see whether they are gone; the code
     is in the record of each look. Unset: nothing is sent to any platform, and only people look."""
     capture_links: bool = False
-    """Whether workers open links that are to be captured, in a process without a network but a gate
-    to public addresses. It needs the extra `capture-link` (yt-dlp). Off: captures are files that
-    people hand in."""
+    """Whether workers open links that are to be captured, in an enclosure without a network but a
+    gate to public addresses. It needs the extra `capture-link` (yt-dlp). Off: captures are files
+    that people hand in."""
     capture_browser: Path | None = None
     """Path of Chromium's headless shell, which takes pictures of the pages that links lead to. It
     runs their scripts, enclosed: in namespaces of its own, with a root directory that holds nothing

@@ -86,7 +86,7 @@ def test_a_misspelt_or_invalid_setting_would_be_found(
 def test_the_example_has_every_variable_and_no_other() -> None:
     texts = [path.read_text() for path in DEPLOY.glob("compose*.yaml")]
     assert {name for text in texts for name in variables(text)} - {
-        "DEEPFAKE_PUBLIC_URL", "DEEPFAKE_TRUSTED_PROXIES",
+        "DEEPFAKE_CAPTURE_LINKS", "DEEPFAKE_PUBLIC_URL", "DEEPFAKE_TRUSTED_PROXIES",
     } == {name for name in EXAMPLE if not name.startswith("DEEPFAKE_")}  # fmt: skip
     commented = re.findall(r"^# (DEEPFAKE_\w+)=", (DEPLOY / ".env.example").read_text(), re.M)
     assert {n.removeprefix("DEEPFAKE_").lower() for n in commented} <= set(Settings.model_fields)

@@ -47,7 +47,14 @@ def test_the_seccomp_profile_allows_namespaces_of_the_sandbox_only() -> None:
     assert not argument["value"] & flags
     (argument,) = rules["clone"]["args"]
     assert argument["value"] & flags == flags
-    for name in ("mount", "umount2", "pivot_root", "landlock_restrict_self", "seccomp"):
+    for name in (
+        "mount",
+        "mount_setattr",
+        "umount2",
+        "pivot_root",
+        "landlock_restrict_self",
+        "seccomp",
+    ):
         assert rules[name]["action"] == "SCMP_ACT_ALLOW"
 
 

@@ -22,11 +22,9 @@ from dbos import DBOS
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from deepfake_models.sandbox.pool import ProcessPool
 from deepfake_service.accounts.accounts import Accounts
 from deepfake_service.app import create_app
 from deepfake_service.audit.records import open_database
-from deepfake_service.capture.fetches import fetch_pool
 from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.container import Services
 from deepfake_service.examination.submissions import Submission
@@ -333,14 +331,6 @@ def readers() -> Iterator[CaptureReaders]:
     reading = CaptureReaders(require=False)
     yield reading
     reading.close()
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[ProcessPool]:
-    """Return the processes that fetch links."""
-    made = fetch_pool(require=False)
-    yield made
-    made.close()
 
 
 @pytest.fixture

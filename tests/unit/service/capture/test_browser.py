@@ -20,7 +20,6 @@ from deepfake_service.capture import browser as browsing
 from deepfake_service.capture import gate as gates
 from deepfake_service.capture.browser import USUAL_PATH, PageBrowser
 from deepfake_service.capture.captures import UNPICTURED
-from deepfake_service.capture.fetches import fetch_pool
 from deepfake_service.capture.gate import Gate
 from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.evidence.bundle import zip_format as bag
@@ -345,13 +344,13 @@ async def captured(
     start: Callable[..., Any], platform: FakePlatform, browser: PageBrowser, *urls: str
 ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Do what a worker's chores do with links; return each capture, and its ``capture.json``."""
-    pytest.importorskip("yt_dlp", reason="the extra capture-link is not installed")
-    pool, readers = fetch_pool(require=False), CaptureReaders(require=False)
+    pytest.importorskip("whoisit", reason="the extra capture-link is not installed")
+    readers = CaptureReaders(require=False)
     found = []
     try:
         async with start(capture_links=True) as service:
             analyst = headers(service, Role.ANALYST)
-            fetches = fetches_of(service, pool, platform, browser=browser)
+            fetches = fetches_of(service, platform, browser=browser)
             asked = {"case_reference": "R", "urls": [{"url": url} for url in urls]}
             answer = await service.client.post("/v1/links", json=asked, headers=analyst)
             await anyio.to_thread.run_sync(fetches.work_off)
@@ -363,7 +362,6 @@ async def captured(
                 member = bag.member(bundle.content, CAPTURE) if bundle.is_success else b"{}"
                 found.append((shown.json(), json.loads(member)))
     finally:
-        pool.close()
         readers.close()
     return found
 

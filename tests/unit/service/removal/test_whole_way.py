@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from deepfake_models.sandbox.pool import ProcessPool
 from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.platform.db.enums import Role, WatchState
 from deepfake_service.platform.pages import Pages
@@ -37,7 +36,6 @@ async def test_three_posts_on_their_way(
     start: Starter,
     platform: FakePlatform,
     pages: Pages,
-    pool: ProcessPool,
     readers: CaptureReaders,
 ) -> None:
     async with start(looks_from="KR", capture_links=True) as service:
@@ -47,7 +45,7 @@ async def test_three_posts_on_their_way(
             says_post(platform, path, video)
             for path, video in zip(paths, (copied, other, copied), strict=True)
         ]
-        captures = await captured(service, pool, readers, platform, *urls, role=Role.PIPELINE)
+        captures = await captured(service, readers, platform, *urls, role=Role.PIPELINE)
         assert [each["state"] for each in captures] == ["captured"] * 3
         case_id = captures[0]["case_id"]
         jobs = [each["media"][0]["job_id"] for each in captures]

@@ -1,37 +1,34 @@
 """What is fetched and recorded of servers that send odd things, byte for byte, through the gate.
 
-The fetcher runs in this process, which is quicker; confined, it does in ``test_links.py``.
+The client runs in this process, which is quicker, and beside no yt-dlp; enclosed, both do in
+``test_links.py``.
 """
 
 from __future__ import annotations
 
 import gzip
 import io
-import json
 import socket
 import ssl
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import brotli
 import pytest
 
-from deepfake_models.sandbox import child
-from deepfake_service.capture import fetcher
+from deepfake_models.sandbox.enclosure import lead_out
 from deepfake_service.capture.archives import body_of, read_file
-from deepfake_service.capture.fetcher import fetch_task
 from deepfake_service.capture.findings import Findings
 from deepfake_service.capture.gate import Gate
+from deepfake_service.capture.link_fetch import LinkFetch, Post, Track, YtDlp
+from deepfake_service.capture.page_client import PageClient
 from deepfake_service.evidence.bundle.warc import HEAD_END, Budget, records
 from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.networks import CallbackHosts
 from tests.support import archives
 from tests.support.fake_platform import Answer, FakePlatform, Handler, resolving, shows, status
-from tests.support.fake_posts import page_with, says_bytes
-
-pytest.importorskip("yt_dlp", reason="the extra capture-link is not installed")
+from tests.support.fake_posts import says_bytes
 
 TEXT = f"<title>Here</title><p>{'words ' * 60}</p>"
 HTML = TEXT.encode()
@@ -46,20 +43,31 @@ def platform(platform_folder: Path) -> Iterator[FakePlatform]:
     made.close()
 
 
+class NoVideos(YtDlp):
+    """Finds no video on any page."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def fetch(self, url: str) -> tuple[bool, list[Post], list[Track]]:
+        self.asked.append(url)
+        return False, [], []
+
+
 class Fetched:
-    """What came of one link: what was said of it, its file, and what the gate saw."""
+    """What came of one link: why there is no medium, its file, and what the gate saw."""
 
     def __init__(self, url: str) -> None:
         theirs, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        argument = {"url": url, "max_bytes": 8 << 20, "authorities": ""}
-        with pytest.MonkeyPatch.context() as patch, theirs:
-            patch.setattr(child, "_gate", [theirs])
-            patch.setattr(fetcher, "_tls", [ssl.create_default_context()])
-            patch.setitem(fetcher._tools, "yt-dlp", "of the test")
-            with Gate(ours, utc_now, CallbackHosts.of("127.0.0.1")) as gate:
-                content, said = _ended(fetch_task(io.BytesIO(), json.dumps(argument).encode()))
-        self.said: dict[str, Any] = json.loads(said)
-        self.file = io.BytesIO(content)
+        listener = socket.create_server(("127.0.0.1", 0))
+        with theirs, Gate(ours, utc_now, CallbackHosts.of("127.0.0.1")) as gate:
+            lead_out(listener, theirs)
+            client = PageClient(listener.getsockname()[1], ssl.create_default_context())
+            self.videos = NoVideos()
+            fetch = LinkFetch(client, self.videos, url)
+            self.reason = fetch.run()
+        self.host = fetch.host
+        self.file = io.BytesIO(b"".join(fetch.records("of the test")))
         self.hosts = [line["host"] for line in gate.log]
         self.answers = []
         """Address, head and body of each."""
@@ -72,16 +80,6 @@ class Fetched:
     def read(self) -> Findings:
         """Return what a reader finds in the file."""
         return read_file(self.file, 0)[0]
-
-
-def _ended(task: Generator[bytes, None, bytes]) -> tuple[bytes, bytes]:
-    """Return what a task yields, joined, and what it returns."""
-    content = b""
-    while True:
-        try:
-            content += next(task)
-        except StopIteration as end:
-            return content, end.value
 
 
 def _parted(block: bytes) -> tuple[bytes, bytes, bytes]:
@@ -135,7 +133,7 @@ WHOLE = {
 def test_an_answer_is_recorded_as_it_was_sent(platform: FakePlatform, sent: str) -> None:
     content = WHOLE[sent]
     fetched = Fetched(platform.says("/page", raw(content)))
-    assert fetched.said["reason"] == "no_media", fetched.said
+    assert fetched.reason == "no_media", fetched.answers
     recorded = b"".join(_parted(content)[:2]) + fetched.answers[0][2]
     assert content.startswith(recorded)
     left = content.removeprefix(recorded)
@@ -148,14 +146,11 @@ def test_an_answer_is_recorded_as_it_was_sent(platform: FakePlatform, sent: str)
 def test_a_post_whose_title_says_that_it_is_gone_is_fetched(
     platform: FakePlatform, title: str
 ) -> None:
-    video = archives.video()
-    platform.says("/v.mp4", says_bytes(video, "video/mp4"))
     own = "<link rel='canonical' href='https://video.example/p/98765'>"
     page = f"{own}<title>{title}</title><h1>{title}</h1><video src='/v.mp4'></video>"
-    fetched = Fetched(platform.says("/p/98765", shows(page)))
-    assert (fetched.said["reason"], fetched.said["media"]) == (None, 1), fetched.said
-    (medium,) = fetched.read.media
-    assert b"".join(body_of(fetched.file, medium)) == video
+    url = platform.says("/p/98765", shows(page))
+    fetched = Fetched(url)
+    assert (fetched.reason, fetched.videos.asked) == ("no_media", [url])
 
 
 def test_an_interim_answer_is_not_taken_for_the_answer(platform: FakePlatform) -> None:
@@ -187,7 +182,7 @@ def test_what_ends_early_is_recorded_as_far_as_it_came(
     platform: FakePlatform, content: bytes
 ) -> None:
     fetched = Fetched(platform.says("/page", raw(content)))
-    assert fetched.said["reason"] in ("no_media", "unreachable"), fetched.said
+    assert fetched.reason in ("no_media", "unreachable"), fetched.answers
     head, _, body = _parted(content)
     assert fetched.answers[0][1:] == (head, body)
 
@@ -216,8 +211,8 @@ def test_the_host_is_the_one_that_a_browser_goes_to(
     if way == "redirect":
         platform.says("/from", raw(FOUND + url.encode() + b"\r\n\r\n"))
     fetched = Fetched(url if way == "link" else platform.url("/from"))
-    assert fetched.said["reason"] == "no_media", fetched.said
-    assert fetched.hosts[-1] == fetched.said["host"] == host
+    assert fetched.reason == "no_media", fetched.answers
+    assert fetched.hosts[-1] == fetched.host == host
     assert (
         fetched.answers[1 if way == "redirect" else 0][0].partition(str(platform.port))[2] == path
     )
@@ -227,32 +222,17 @@ def test_a_redirect_whose_bytes_are_no_utf_8_is_followed(platform: FakePlatform)
     location = "/한글".encode("euc-kr")
     platform.says("/%C7%D1%B1%DB", shows(TEXT))
     fetched = Fetched(platform.says("/from", raw(FOUND + location + b"\r\n\r\n")))
-    assert fetched.said["reason"] == "no_media", fetched.said
+    assert fetched.reason == "no_media", fetched.answers
     assert platform.asked["/%C7%D1%B1%DB"] >= 1
 
 
 @pytest.mark.parametrize("host", ["..", "a..example", "ho%2Fst.example", "\u2100.example", "[::g]"])
 def test_a_host_that_is_none_is_said_to_be_none(platform: FakePlatform, host: str) -> None:
     direct = Fetched(f"http://{host}/")
-    assert (direct.said["reason"], direct.hosts) == ("no_such_name", [])
+    assert (direct.reason, direct.hosts) == ("no_such_name", [])
     led = Fetched(platform.says("/from", raw(FOUND + b"http://%s/\r\n\r\n" % host.encode())))
-    assert led.said["reason"] in ("no_such_name", "unreachable"), led.said
+    assert led.reason in ("no_such_name", "unreachable"), led.answers
     assert led.hosts == ["video.example"]
-
-
-def test_a_connection_that_was_closed_meanwhile_is_made_again(platform: FakePlatform) -> None:
-    def leads(handler: Handler) -> None:
-        handler.page("", 302, Location="/page")
-        handler.close_connection = False
-
-    def hangs_up(handler: Handler) -> None:
-        handler.close_connection = True
-        platform.says("/page", shows(TEXT))
-
-    platform.says("/page", hangs_up)
-    fetched = Fetched(platform.says("/from", leads))
-    assert fetched.said["reason"] == "no_media", fetched.said
-    assert [uri.rpartition("/")[2] for uri, _, _ in fetched.answers[:2]] == ["from", "page"]
 
 
 @pytest.mark.parametrize("code", [429, 503])
@@ -261,30 +241,34 @@ def test_a_server_that_says_when_to_come_again_has_answered(
 ) -> None:
     url = platform.says("/page", status(code, TEXT, Retry_After="1"))
     fetched = Fetched(url)
-    assert fetched.said["reason"] == ("challenged" if code == 429 else "unreachable")
+    assert fetched.reason == ("challenged" if code == 429 else "unreachable")
     assert platform.asked["/page"] == 1
     assert [body for _, _, body in fetched.answers] == [HTML]
 
 
 def test_an_odd_address_on_a_page_loses_nothing_else(platform: FakePlatform) -> None:
-    platform.says("/i.jpg", says_bytes(archives.picture(), "image/jpeg"))
-    images = "".join(f"<meta property='{name}' content='{url}'>" for name, url in (
-        ("og:image", "http://[odd"), ("twitter:image", "/i.jpg"),
-    ))  # fmt: skip
-    video = "<video src='http://[odd/v.mp4'></video>"
-    fetched = Fetched(platform.says("/page", shows(f"{images}{video}{TEXT}")))
-    assert fetched.said["reason"] is None, fetched.said
-    assert (fetched.said["media"], fetched.said["host"]) == (1, "video.example")
-    broken = Fetched(platform.says("/v", page_with("http://a..example/v.mp4")))
-    assert broken.said["reason"] in ("no_media", "no_such_name"), broken.said
-
-
-def test_a_picture_is_that_of_the_page_whatever_was_asked_for_after_it(
-    platform: FakePlatform,
-) -> None:
     platform.says("/p/i.jpg", says_bytes(archives.picture(), "image/jpeg"))
-    platform.says("/cdn/v.mp4", status(404, Content_Type="video/mp4"))
-    page = f"<meta property='og:image' content='i.jpg'><video src='/cdn/v.mp4'></video>{TEXT}"
-    fetched = Fetched(platform.says("/p/1", shows(page)))
-    assert (fetched.said["reason"], fetched.said["media"]) == ("no_media", 1), fetched.said
+    images = "".join(f"<meta property='{name}' content='{url}'>" for name, url in (
+        ("og:image", "http://[odd"), ("twitter:image", "i.jpg"),
+    ))  # fmt: skip
+    fetched = Fetched(platform.says("/p/1", shows(f"{images}{TEXT}")))
+    assert (fetched.reason, fetched.host) == (None, "video.example")
     assert fetched.answers[-1][0].endswith("/p/i.jpg")
+    video = "<video src='http://[odd/v.mp4'></video>"
+    fetched = Fetched(platform.says("/p/2", shows(f"{images}{video}{TEXT}")))
+    assert fetched.reason == "no_media", "the picture does not hide that a video did not come"
+    assert fetched.answers[-1][0].endswith("/p/i.jpg")
+
+
+def test_cookies_of_a_redirect_are_sent_back_to_its_site_alone(platform: FakePlatform) -> None:
+    def leads(handler: Handler) -> None:
+        handler.page("", 302, Location="/page", Set_Cookie="seen=1; Path=/")
+
+    platform.says(
+        "/page",
+        shows(
+            f"<meta property='og:image' content='{platform.url('/i.jpg', 'other.example')}'>{TEXT}"
+        ),
+    )
+    Fetched(platform.says("/from", leads))
+    assert [each.get("Cookie") for each in platform.headers] == [None, "seen=1", None]
