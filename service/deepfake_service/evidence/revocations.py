@@ -11,12 +11,16 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.audit.journal import protect
 from deepfake_service.audit.log import SERVICE, Action, append_entry
-from deepfake_service.evidence.bundle.trust_store import Revocations
+from deepfake_service.evidence.bundle.trust_store import Revocations, RevokedState
 from deepfake_service.evidence.signing_keys import SigningKeys
 from deepfake_service.platform.db import Database, Edition, RevokedEdition, current_time
 from deepfake_service.platform.db.enums import EditionState
 from deepfake_service.platform.errors import EditionUnknown
 
+_STATES: dict[EditionState, RevokedState] = {
+    EditionState.SUPERSEDED: "superseded",
+    EditionState.WITHDRAWN: "withdrawn",
+}
 MAX_AGE_S = 60.0
 """How long a signed list is reused, since anyone may ask for it without a key."""
 
@@ -53,7 +57,7 @@ class RevocationList:
             wanted = wanted.where(RevokedEdition.sha256 == sha256)
         with self._database.read() as session:
             editions = {
-                row.sha256: (str(row.state), row.at.isoformat(timespec="seconds"))
+                row.sha256: (_STATES[row.state], row.at.isoformat(timespec="seconds"))
                 for row in session.scalars(wanted)
             }
         keys = {

@@ -11,29 +11,28 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
-import rfc8785
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from pydantic import AfterValidator, Field
 
 from deepfake_models.errors import DeepfakeError
+from deepfake_service.evidence.bundle.documents import Document
 from deepfake_service.evidence.bundle.dsse import key_id, parsed_envelope, sign, signed_by
 from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.platform.errors import KeyUnreadable
 from deepfake_service.platform.outbound import AnswerLimits, UnusableAnswer, fetch_bounded
 
-FORMAT = "deepfake-service/revocations/1"
+FORMAT: Literal["deepfake-service/revocations/1"] = "deepfake-service/revocations/1"
 PAYLOAD_TYPE = "application/vnd.deepfake-service.revocations+json"
-SUPERSEDED, WITHDRAWN = "superseded", "withdrawn"
 VALID_FOR = timedelta(days=7)
 CLOCK_SKEW = timedelta(hours=1)
 """How far the clock of a verifier may be behind the issuer's."""
@@ -43,11 +42,42 @@ TIMEOUT_S = 30.0
 """Longest pause in an answer."""
 DEADLINE_S = 300.0
 """Longest duration of a whole answer: the largest list, at 2 Mbit/s."""
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class RevocationsUnusable(DeepfakeError):
     """The list of revocations cannot be used."""
+
+
+RevokedState = Literal["superseded", "withdrawn"]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Moment = Annotated[str, AfterValidator(lambda text: datetime.fromisoformat(text).isoformat())]
+"""A time in ISO 8601."""
+
+
+class RevokedEdition(Document):
+    """An edition that was replaced or withdrawn."""
+
+    sha256: Digest
+    state: RevokedState
+    at: Moment
+
+
+class IssuersKey(Document):
+    """A key of the issuer, and since when trust in it is withdrawn."""
+
+    id: Digest
+    revoked_at: Moment | None
+
+
+class RevocationsDocument(Document):
+    """What a list states."""
+
+    format: Literal["deepfake-service/revocations/1"]
+    issuer: str
+    issued_at: Moment
+    expires_at: Moment
+    editions: tuple[RevokedEdition, ...]
+    keys: tuple[IssuersKey, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +86,7 @@ class Revocations:
 
     issuer: str
     issued_at: datetime
-    editions: Mapping[str, tuple[str, str]]
+    editions: Mapping[str, tuple[RevokedState, str]]
     """The state of editions and since when (ISO 8601 in UTC), by the SHA-256 of the bundle."""
     keys: Mapping[str, str | None]
     """Since when trust in each of the issuer's keys is withdrawn, by its id; ``None`` if it is not.
@@ -68,24 +98,24 @@ class Revocations:
         if sha256 not in self.editions:
             return False, f"not on the issuer's list of {_iso(self.issued_at)}"
         state, at = self.editions[sha256]
-        if state == WITHDRAWN:
+        if state == "withdrawn":
             raise Failed(f"its issuer withdrew this edition on {at}")
         return True, f"its issuer replaced this edition by a newer one on {at}"
 
     def sign(self, key: Ed25519PrivateKey) -> bytes:
         """Return the list as a DSSE envelope in canonical JSON, signed with ``key``."""
-        content: dict[str, Any] = {
-            "format": FORMAT,
-            "issuer": self.issuer,
-            "issued_at": _iso(self.issued_at),
-            "expires_at": _iso(self.issued_at + VALID_FOR),
-            "editions": [
-                {"sha256": sha256, "state": state, "at": at}
+        content = RevocationsDocument(
+            format=FORMAT,
+            issuer=self.issuer,
+            issued_at=_iso(self.issued_at),
+            expires_at=_iso(self.issued_at + VALID_FOR),
+            editions=tuple(
+                RevokedEdition(sha256=sha256, state=state, at=at)
                 for sha256, (state, at) in sorted(self.editions.items())
-            ],
-            "keys": [{"id": i, "revoked_at": at} for i, at in sorted(self.keys.items())],
-        }
-        return sign(rfc8785.dumps(content), key, PAYLOAD_TYPE)
+            ),
+            keys=tuple(IssuersKey(id=i, revoked_at=at) for i, at in sorted(self.keys.items())),
+        )
+        return sign(content.canonical(), key, PAYLOAD_TYPE)
 
 
 def _iso(at: datetime) -> str:
@@ -100,17 +130,17 @@ def open_revocations(
     try:
         outer = json.loads(envelope)
         parsed = parsed_envelope(outer)
-        content = json.loads(parsed.payload)
+        content = RevocationsDocument.model_validate_json(parsed.payload)
         signers = [key_id(key) for key in trusted if signed_by(outer, key)]
-        if parsed.payload_type != PAYLOAD_TYPE or content["format"] != FORMAT:
+        if parsed.payload_type != PAYLOAD_TYPE:
             raise RevocationsUnusable("The file is not a list of revocations.")
         revocations = Revocations(
-            str(content["issuer"]),
-            datetime.fromisoformat(content["issued_at"]),
-            {_digest(e["sha256"]): _revocation(e) for e in content["editions"]},
-            {_digest(k["id"]): k["revoked_at"] and _time(k["revoked_at"]) for k in content["keys"]},
+            content.issuer,
+            datetime.fromisoformat(content.issued_at),
+            {edition.sha256: (edition.state, edition.at) for edition in content.editions},
+            {key.id: key.revoked_at for key in content.keys},
         )
-        expires_at = datetime.fromisoformat(content["expires_at"])
+        expires_at = datetime.fromisoformat(content.expires_at)
         is_expired, is_early = expires_at <= now, revocations.issued_at > now + CLOCK_SKEW
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RevocationsUnusable("The file is not a list of revocations.") from error
@@ -131,22 +161,6 @@ def open_revocations(
             "The list of revocations was issued in the future. Check this machine's clock."
         )
     return revocations
-
-
-def _digest(value: Any) -> str:
-    if not _DIGEST.fullmatch(value):
-        raise ValueError("not a digest")
-    return str(value)
-
-
-def _revocation(entry: Mapping[str, Any]) -> tuple[str, str]:
-    if entry["state"] not in (SUPERSEDED, WITHDRAWN):
-        raise ValueError("not a state of an edition")
-    return entry["state"], _time(entry["at"])
-
-
-def _time(text: str) -> str:
-    return datetime.fromisoformat(text).isoformat()
 
 
 def read_list(source: str) -> bytes:
@@ -189,9 +203,9 @@ class Trust:
 def public_keys(path: Path) -> list[Ed25519PublicKey]:
     """Read the Ed25519 public key in a PEM file, or those in a JWK Set (RFC 7517, RFC 8037);
     ``KeyUnreadable`` if the file cannot be read, or holds no such key."""
-    content, keys = _read(path).lstrip(), list[Any]()
-    unusable = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
-    with contextlib.suppress(*unusable, UnsupportedAlgorithm):
+    content, keys = _read(path).lstrip(), list[object]()
+    malformed = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+    with contextlib.suppress(*malformed, UnsupportedAlgorithm):
         if content.startswith(b"{"):
             found = json.loads(content)["keys"]
             xs = [jwk["x"] for jwk in found if jwk.get("crv") == "Ed25519"]
@@ -200,14 +214,14 @@ def public_keys(path: Path) -> list[Ed25519PublicKey]:
             # Only a file that begins with it: an evidence bundle contains its key as PEM, and must
             # not vouch for itself if a user gives the bundle as the key file.
             keys = [load_pem_public_key(content)]
-    keys = [key for key in keys if isinstance(key, Ed25519PublicKey)]
-    if not keys:
+    usable = [key for key in keys if isinstance(key, Ed25519PublicKey)]
+    if not usable:
         raise KeyUnreadable(
             f"{path.name} holds no Ed25519 key, with which evidence is signed. Give the file "
             "statement-*.pem that the issuer published, or its key set (/.well-known/jwks.json), "
             "not the bundle."
         )
-    return keys
+    return usable
 
 
 def pinned_keys(folder: Path | None) -> list[Ed25519PublicKey]:

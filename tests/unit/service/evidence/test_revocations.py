@@ -20,9 +20,7 @@ from deepfake_service.cli.app import app, main
 from deepfake_service.evidence.bundle.dsse import key_id, public_pem
 from deepfake_service.evidence.bundle.steps import ExitCode, Outcome
 from deepfake_service.evidence.bundle.trust_store import (
-    SUPERSEDED,
     VALID_FOR,
-    WITHDRAWN,
     Revocations,
     RevocationsUnusable,
     Trust,
@@ -75,7 +73,7 @@ def verified(listed: Revocations) -> tuple[ExitCode, dict[int, Outcome]]:
 
 
 def test_an_edition_that_is_not_listed_verifies() -> None:
-    other = {"f" * 64: (WITHDRAWN, AT.isoformat())}
+    other = {"f" * 64: ("withdrawn", AT.isoformat())}
     code, outcomes = verified(revocations(editions=other, keys={"e" * 64: AT.isoformat()}))
     assert code is ExitCode.VERIFIED
     assert outcomes[12] is Outcome.PASS
@@ -84,7 +82,7 @@ def test_an_edition_that_is_not_listed_verifies() -> None:
 def test_a_list_says_nothing_of_what_another_issuer_signed() -> None:
     thief = exhibits.signers("thief").statement
     theirs = Revocations(
-        "II", AT, {sha256_of_bundle(): (SUPERSEDED, AT.isoformat())}, {key_id(THIEF): None}
+        "II", AT, {sha256_of_bundle(): ("superseded", AT.isoformat())}, {key_id(THIEF): None}
     )
     listed = open_revocations(theirs.sign(thief), [OURS, THIEF], AT)
     done = verify(exhibits.bundle(), Trust((OURS, THIEF), revocations=listed))
@@ -94,14 +92,14 @@ def test_a_list_says_nothing_of_what_another_issuer_signed() -> None:
 
 def test_a_superseded_edition_does_not_verify_for_ever() -> None:
     """M8: edition 1, replaced after a review, was "verified", exit code 0."""
-    listed = {sha256_of_bundle(): (SUPERSEDED, AT.isoformat())}
+    listed = {sha256_of_bundle(): ("superseded", AT.isoformat())}
     code, outcomes = verified(revocations(editions=listed))
     assert code is ExitCode.SUPERSEDED
     assert outcomes[12] is Outcome.SUPERSEDED
 
 
 def test_a_withdrawn_edition_fails() -> None:
-    listed = {sha256_of_bundle(): (WITHDRAWN, AT.isoformat())}
+    listed = {sha256_of_bundle(): ("withdrawn", AT.isoformat())}
     assert verified(revocations(editions=listed))[0] is ExitCode.FAILED
 
 
@@ -118,7 +116,7 @@ def test_evidence_of_a_revoked_key_fails() -> None:
 
 
 def test_a_list_that_cannot_be_trusted_is_refused() -> None:
-    signed = revocations(editions={"f" * 64: (SUPERSEDED, AT.isoformat())}).sign(
+    signed = revocations(editions={"f" * 64: ("superseded", AT.isoformat())}).sign(
         exhibits.signers().statement
     )
     assert open_revocations(signed, [OURS], AT).editions
@@ -194,7 +192,7 @@ def test_replaced_and_withdrawn_editions_and_revoked_keys_are_listed(
         supersede(session, None)
         supersede(session, "1" * 64)
     listing = list_of(settings, database)
-    assert {s: r[0] for s, r in listing.current().editions.items()} == {"1" * 64: SUPERSEDED}
+    assert {s: r[0] for s, r in listing.current().editions.items()} == {"1" * 64: "superseded"}
     assert {key for key, at in listing.current().keys.items() if at} == {stolen}
     assert {key.id for key in keys.all()} == set(listing.current().keys)
     done = CliRunner().invoke(app, ["evidence", "withdraw", "2" * 64])
@@ -212,7 +210,7 @@ def test_replaced_and_withdrawn_editions_and_revoked_keys_are_listed(
     out.write_bytes(listing.signed())
     opened = open_revocations(read_list(str(out)), keys.published(), datetime.now(UTC))
     assert {s: r[0] for s, r in opened.editions.items()} == {
-        "1" * 64: SUPERSEDED, "2" * 64: WITHDRAWN,
+        "1" * 64: "superseded", "2" * 64: "withdrawn",
     }  # fmt: skip
     with pytest.raises(EditionUnknown):
         listing.withdraw("3" * 64)
@@ -273,7 +271,7 @@ def test_the_command_says_what_it_cannot_know(tmp_path: Path) -> None:
     assert done.exit_code == 0
     assert "Superseded or withdrawn: unknown" in done.stdout
     now = datetime.now(UTC).replace(microsecond=0)
-    superseded = {sha256_of_bundle(): (SUPERSEDED, now.isoformat())}
+    superseded = {sha256_of_bundle(): ("superseded", now.isoformat())}
     signer = exhibits.signers().statement
     listed.write_bytes(revocations(issued_at=now, editions=superseded).sign(signer))
     done = CliRunner().invoke(app, [*words, "--revocations", str(listed)])
