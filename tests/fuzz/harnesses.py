@@ -175,7 +175,7 @@ def _check_issued(readers: BundleReaders, data: bytes, genuine: list[bytes]) -> 
         if trust.keys and not issued:
             assert verification.exit_code is ExitCode.FAILED
         assert all(step.detail.isprintable() for step in verification.steps)
-        json.dumps(verification.to_json(), ensure_ascii=False, allow_nan=False).encode()
+        verification.published().model_dump_json().encode()
 
 
 def check_report(readers: BundleReaders, data: bytes) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy import func, select
 
 from deepfake_service.accounts.accounts import Accounts, Caller
 from deepfake_service.audit.records import open_database
+from deepfake_service.cases.cases import BlindIndex
 from deepfake_service.container import Services
 from deepfake_service.platform.db import Case, Look, Media, Notice, Occurrence, Watch, new_id
 from deepfake_service.platform.db.enums import NoticeState, Role, WatchState
@@ -27,11 +28,12 @@ from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.platform.pages import Pages
 from deepfake_service.platform.settings import Settings
-from deepfake_service.platform.storage import seal_json
+from deepfake_service.platform.storage import open_keys, seal_json
 from deepfake_service.post_pages.reading import PageReaders
 from deepfake_service.removal.lane import LookLane
 from deepfake_service.removal.page_looks import PostLooker
 from deepfake_service.removal.statistics import GroupBy
+from deepfake_service.removal.watches import Watches
 from tests.support.fake_platform import FakePlatform, post, resolving, status
 from tests.support.stand_ins import AdjustableClock, SmallDecoder, do_due
 
@@ -47,7 +49,7 @@ POST, NEVER = re.compile(r"/v/\d{8}"), status(404)
 
 
 @contextlib.contextmanager
-def installation(folder: Path, clock: AdjustableClock) -> Iterator[Services]:
+def installation(folder: Path, clock: AdjustableClock) -> Iterator[tuple[Services, Watches]]:
     settings = Settings(data_dir=folder / "var", looks_from="KR")
     with (
         contextlib.closing(open_database(settings, clock)) as database,
@@ -55,14 +57,19 @@ def installation(folder: Path, clock: AdjustableClock) -> Iterator[Services]:
             Services(settings, database, "0" * 64, SmallDecoder(), Metrics())
         ) as services,
     ):
-        yield services
+        yield services, Watches(BlindIndex(database, open_keys(settings)))
 
 
 def add_notice(
-    services: Services, account_id: str, urls: list[str], sent_at: datetime, due_in: timedelta
+    services: Services,
+    watches: Watches,
+    account_id: str,
+    urls: list[str],
+    sent_at: datetime,
+    due_in: timedelta,
 ) -> None:
     """Record a case, its posts, and a notice about them that was sent."""
-    vault, looks = services.vault, services.looks
+    vault = services.vault
     case_id, media_id = new_id(), new_id()
     key, wrapped = vault.new_case_key(case_id)
     with services.database.write() as session:
@@ -97,14 +104,14 @@ def add_notice(
         seal_json(key, notice, {"occurrence_ids": posts})
         session.add(notice)
         session.flush()
-        looks.begin(session, key, notice, posts, watched=True)
+        watches.follow_notice(session, key, notice, posts, removes=True)
 
 
 def test_ten_thousand_posts_are_looked_at_within_their_schedule(tmp_path: Path) -> None:
     clock = AdjustableClock()
     platform = FakePlatform(tmp_path, with_tls=False)
     platform.others = lambda handler: (post() if POST.fullmatch(handler.path) else NEVER)(handler)
-    with installation(tmp_path, clock) as services, resolving({}):
+    with installation(tmp_path, clock) as (services, watches), resolving({}):
         database = services.database
         accounts = Accounts(database)
         accounts.create("centre", "person", Role.ANALYST)
@@ -117,7 +124,7 @@ def test_ten_thousand_posts_are_looked_at_within_their_schedule(tmp_path: Path) 
             ]
             is_new = start % (50 * EACH) == 0
             sent_at = clock() if is_new else clock() - LONG_AGO
-            add_notice(services, account_id, urls, sent_at, timedelta(hours=48))
+            add_notice(services, watches, account_id, urls, sent_at, timedelta(hours=48))
         gone = {f"/v/{number:08}" for number in range(0, POSTS, 21)}
         platform.answers = dict.fromkeys(gone, status(410))
         spread_over_the_day(services, clock)
