@@ -20,6 +20,7 @@ from deepfake_service.platform.errors import (
     TooManyReviews,
 )
 from deepfake_service.platform.pagination import Filters, Order
+from deepfake_service.platform.texts.i18n import words
 from deepfake_service.review.reviews import OnHold
 from deepfake_service.review.shapes import HoldRequest, Item
 from deepfake_service.web.item_view import result_view
@@ -143,7 +144,8 @@ def post_review(job_id: Id, visit: Reviewer, fields: Form) -> Response:
     except (InvalidRequest, NotReviewable, TooManyReviews) as error:
         values = _item(visit, job_id)
         values |= {"typed": fields, "notice": fields.get("notice")}  # nothing typed is lost
-        faults = [f"{field}: {what}" for field, what in visit.explained(error.errors).items()]
+        names, wrong = words(visit.language), visit.explained(error.errors).items()
+        faults = [f"{names.of('fields', field)}: {what}" for field, what in wrong]
         values["problem"] = "; ".join(faults) or visit.translate(error.message)
         return visit.page("item.html", status=problem_of(error).status, **values)
     if finding in MANIPULATED and (kind := fields.get("notice")) in KINDS:

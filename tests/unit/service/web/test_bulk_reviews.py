@@ -142,3 +142,17 @@ async def test_the_copy_of_a_confirmed_case_names_it_and_is_confirmed_with_its_o
     await service.client.post(f"/items/{copy['id']}/review", data=form)
     with service.database.read() as session:
         assert session.get_one(Job, copy["id"]).finding == Finding.CONFIRMED
+
+
+async def test_korean_pages_name_fields_and_details_in_korean(service: Service) -> None:
+    jobs = await items(service, 1, ended=1)
+    service.client.headers["Accept-Language"] = "ko"
+    form = {"csrf": csrf_of((await service.client.get("/")).text), "job": jobs, "sure": "yes"}
+    refused = (await service.client.post("/reviews", data=form)).text
+    assert "<li>검토 결론: " in refused
+    assert "<li>사유: " in refused
+    await service.client.post("/reviews", data={**form, "decision": "confirmed", "reason": "봄"})
+    await service.sign_in(Role.ADMIN)
+    entry = (await service.client.get("/audit?action=case.reviewed")).text
+    assert "조작으로 확인됨" in entry[entry.index("<tbody>") :]
+    assert "confirmed" not in entry[entry.index("<tbody>") :]

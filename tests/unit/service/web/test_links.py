@@ -232,7 +232,7 @@ async def test_forms_and_addresses_that_are_not_utf8_are_refused_with_the_field(
             await service.client.get(f"/?{query}", headers=ENGLISH),
         ):
             assert answer.status_code == 400
-            assert "<code>case_reference</code>: not UTF-8" in answer.text
+            assert "<li>case reference: not UTF-8" in answer.text
         damaged = {**csrf, "links": "https://a.example/1", "case_reference": "\ufffd-17"}
         answer = await service.client.post("/links", data=damaged, headers=ENGLISH)
         assert (answer.status_code, "U+FFFD" in answer.text) == (422, True)
