@@ -86,7 +86,10 @@ def add_notice(
             seen = Occurrence(
                 id=new_id(), case_id=case_id, media_id=media_id, digest=new_id(), created_at=sent_at
             )
-            content = {"source_url": url, "platform": None, "screenshot": False}
+            nothing = ("platform", "account", "captured_at", "note", "case_reference", "capture",
+                       "capture_sha256")  # fmt: skip
+            content = {**dict.fromkeys(nothing), "source_url": url, "screenshot": False,
+                       "collector": account_id, "tool": "api"}  # fmt: skip
             seal_json(key, seen, content)
             session.add(seen)
             posts.append(seen.id)
@@ -172,8 +175,8 @@ def test_ten_thousand_posts_are_looked_at_within_their_schedule(tmp_path: Path) 
     assert WatchState.NOT_LOOKED not in states
     # A look an hour later confirms each removal, unless it was found in the last hours.
     assert 0.8 * len(gone) <= states[WatchState.GONE] <= len(gone)
-    assert found.total.counts["sent"] == POSTS
-    assert found.total.counts["removed"] == states[WatchState.GONE]
+    assert found.total.counts.sent == POSTS
+    assert found.total.counts.removed == states[WatchState.GONE]
 
 
 def spread_over_the_day(services: Services, clock: AdjustableClock) -> None:
