@@ -9,7 +9,7 @@ import pytest
 
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.scorer import Scorer
-from deepfake_service.evidence.bundle.artifacts import Gathering
+from deepfake_service.evidence.bundle.artifacts import Gatherer
 from deepfake_service.evidence.bundle.builder import build
 from deepfake_service.evidence.bundle.steps import ExitCode, Outcome
 from deepfake_service.evidence.bundle.trust_store import Trust
@@ -30,7 +30,7 @@ def test_evidence_of_the_shipped_model_verifies_down_to_the_original() -> None:
         times = [frame.time_s for frame in part.examined]
         about = {"mime": "video/mp4", "content_credentials": {"state": "absent"}}
         examined_at = datetime(2026, 1, 2, tzinfo=UTC)
-        gathering = Gathering(scorer, verdict, times, examined_at, about)
+        gathering = Gatherer(scorer, verdict, times, examined_at, about)
         gathering.take(opened)
     material = gathering.material()
     job = {**exhibits.dossier(media)["job"], "frames": FRAMES}

@@ -28,7 +28,7 @@ from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.media.image import HEAD_BYTES
 from deepfake_models.scorer import Scorer
 from deepfake_service.evidence.bundle import zip_format as bag
-from deepfake_service.evidence.bundle.artifacts import MODEL_MANIFEST, Gathering, Material, mime_of
+from deepfake_service.evidence.bundle.artifacts import MODEL_MANIFEST, Gatherer, Material, mime_of
 from deepfake_service.evidence.bundle.builder import build
 from deepfake_service.evidence.bundle.dsse import Signers
 from deepfake_service.evidence.bundle.look_format import Record, signed_look
@@ -70,11 +70,11 @@ def _material(media: bytes, frames: int | None, judge: Scorer) -> Material:
             parts = [judge.examine(opened, sampled)]
             verdict = judge.conclude(opened, sampled, parts)
             seen = [f.time_s for p in parts for f in p.examined]
-            gathering = Gathering(judge, verdict, seen, EXAMINED_AT, about)
-            gathering.take(opened)
-            return gathering.material()
+            gatherer = Gatherer(judge, verdict, seen, EXAMINED_AT, about)
+            gatherer.take(opened)
+            return gatherer.material()
     except MediaError as error:
-        return Gathering(judge, unable(error), [], EXAMINED_AT, about).material()
+        return Gatherer(judge, unable(error), [], EXAMINED_AT, about).material()
 
 
 KINDS = ("swap", "reenactment", "synthesis", "retouching")

@@ -39,7 +39,7 @@ from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.cases.case_lock import lock_with_case
 from deepfake_service.cases.cases import material_of, media_key
 from deepfake_service.cases.media_deletion import expire
-from deepfake_service.evidence.bundle.artifacts import Gathering, Material, mime_of
+from deepfake_service.evidence.bundle.artifacts import Gatherer, Material, mime_of
 from deepfake_service.evidence.bundle.perceptual_hashes import MediaHashes
 from deepfake_service.evidence.listings import Listed, end_listing, listed_result
 from deepfake_service.evidence.store import EvidenceStore
@@ -258,7 +258,7 @@ class Examination:
 
     def _gather(self, opened: _OpenedJob, verdict: Verdict, parts: Sequence[Part]) -> Material:
         """Gather the material of evidence; less of it where the media cannot be decoded."""
-        gathering = Gathering(
+        gatherer = Gatherer(
             self._scorer,
             verdict,
             sorted(frame.time_s for part in parts for frame in part.examined),
@@ -267,15 +267,15 @@ class Examination:
         )
         if verdict.media is not None:
             try:
-                self._with_media(opened, gathering.take)
+                self._with_media(opened, gatherer.take)
             except MediaError as error:
                 # The verdict is valid even if its pictures cannot be decoded a second time.
                 _log.warning("material_missing", job_id=opened.job.id, failure=describe(error))
-                gathering.end(error)
-        return gathering.material()
+                gatherer.end(error)
+        return gatherer.material()
 
     def _read(self, opened: _OpenedJob) -> dict[str, object]:
-        """Return ``Gathering.about``.
+        """Return ``Gatherer.about``.
 
         Credentials that crash their reader are not read again: the verdict does not depend on them.
         """

@@ -106,7 +106,7 @@ class Material:
 
 
 @dataclass
-class Gathering:
+class Gatherer:
     """Gathers material over as many openings of the media as it takes.
 
     What was taken in one of them is not lost where the decoder fails after it: hashing the frames
