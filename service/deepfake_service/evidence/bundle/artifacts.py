@@ -30,6 +30,7 @@ from deepfake_models.faces.crops import cut_views, outside, squares
 from deepfake_models.media.image import picture_format
 from deepfake_models.media.interface import FailedFrame, OpenMedia
 from deepfake_models.scorer import Scorer
+from deepfake_service.evidence.bundle.documents import Reliability, read
 from deepfake_service.evidence.bundle.perceptual_hashes import hash_media
 from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.evidence.bundle.zip_format import sha256, zipped
@@ -76,10 +77,9 @@ class Material:
         return sha256(self.files[MODEL_MANIFEST])
 
     @property
-    def reliability(self) -> dict[str, Any]:
+    def reliability(self) -> Reliability:
         """The model's measured error rates."""
-        content: dict[str, Any] = json.loads(self.files[MODEL_RATES])
-        return content
+        return read(Reliability, self.files[MODEL_RATES], MODEL_RATES)
 
     def face(self, number: int) -> bytes:
         """Return a face as people see it (``as_seen``); ``KeyError`` if there is none with this

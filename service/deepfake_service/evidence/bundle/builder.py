@@ -242,7 +242,7 @@ def verdict_document(records: dict[str, Any], material: Material) -> dict[str, A
             ],
             "method": method_of(spec, material.model_sha256, examination["software"]),
             **({"sandbox": examination["sandbox"]} if "sandbox" in examination else {}),
-            "error_rates": error_rates(record, people, spec, material.reliability),
+            "error_rates": error_rates(record, people, spec, material.reliability).model_dump(),
             "limits": [
                 text.format(terms=spec.terms) for text in words("en").list("limits")
             ],

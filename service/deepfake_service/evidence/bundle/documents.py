@@ -82,3 +82,106 @@ class Custody(Document):
     """By their ids."""
     entries: tuple[CustodyEntry, ...]
     omitted: Absent[OmittedEntries] = None
+
+
+class Rate(Document):
+    """A measured share, 0 to 1, with its 95% interval, which is clustered by group."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    samples: int
+    groups: int
+    indicative: Absent[bool] = None
+    """Whether it rests on fewer groups than the model bundle's ``min_groups``."""
+
+
+class OverallRates(Document):
+    """The rates of a whole level."""
+
+    false_positive_rate: Rate | None = None
+    true_positive_rate: Rate | None = None
+
+
+class WidthRates(Document):
+    """The rates of faces whose width in pixels is in a range."""
+
+    face_px: tuple[float, float | None]
+    false_positive_rate: Rate
+    true_positive_rate: Rate
+
+
+class MeasuredLevel(Document):
+    """What ``reliability.json`` has of one level."""
+
+    overall: OverallRates = OverallRates()
+    by_face_width: tuple[WidthRates, ...] = ()
+
+
+class Reliability(Document):
+    """What evidence states of a model's ``reliability.json``."""
+
+    level_face: MeasuredLevel = MeasuredLevel()
+    level_track: MeasuredLevel = MeasuredLevel()
+    level_item: MeasuredLevel = MeasuredLevel()
+    level_picture: MeasuredLevel = MeasuredLevel()
+
+
+Range = tuple[float | None, float | None]
+
+
+class Condition(Document):
+    """The bin that a face is in, by its width in pixels and its sharpness."""
+
+    face_px: Range
+    sharpness: Absent[Range] = None
+
+
+class PersonRates(Document):
+    """The rates measured on faces like those of a person."""
+
+    track: int
+    face_px: float
+    sharpness: float
+    blockiness: float
+    false_positive_rate: Absent[Rate] = None
+    true_positive_rate: Absent[Rate] = None
+    by: str | None = None
+    bin: Condition | None = None
+
+
+class ThresholdRates(Document):
+    """The rates that are stated with the thresholds of the decision."""
+
+    false_positive_rate: float
+    false_positive_rate_upper: float
+    true_positive_rate: float
+    miss_rate: float
+
+
+class DecisionRates(Document):
+    """The rates of the decision."""
+
+    of: Absent[str] = None
+    unseen: str
+    false_positive_rate: Rate | None
+    true_positive_rate: Rate | None
+    stated_with_thresholds: ThresholdRates
+
+
+class SampleSize(Document):
+    """What a calibration was fitted on."""
+
+    samples: int
+    groups: int
+
+
+class ErrorRates(Document):
+    """The error rates of an edition: see ``error_rates``."""
+
+    level: str
+    likely_manipulated_from: float
+    no_manipulation_found_below: float
+    calibration: SampleSize
+    decision: DecisionRates
+    people: tuple[PersonRates, ...]

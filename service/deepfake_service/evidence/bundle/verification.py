@@ -48,7 +48,7 @@ from deepfake_service.evidence.bundle import builder, custody, dsse
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.artifacts import crops_of
 from deepfake_service.evidence.bundle.capture_format import CaptureSteps
-from deepfake_service.evidence.bundle.documents import Custody, read
+from deepfake_service.evidence.bundle.documents import Custody, Reliability, read
 from deepfake_service.evidence.bundle.error_rates import error_rates
 from deepfake_service.evidence.bundle.look_format import LookSteps
 from deepfake_service.evidence.bundle.readers import BundleReaders
@@ -280,7 +280,8 @@ class _Run:
         judged = judge_exact(record, spec)
         shown = judged or record
         people = [t.track for t in shown.tracks if t.log_likelihood_ratio is not None]
-        measured = as_json(error_rates(shown, people, spec, json.loads(rates)))
+        reliability = read(Reliability, rates, builder.MODEL_RATES)
+        measured = error_rates(shown, people, spec, reliability).model_dump(mode="json")
         same("error rates", measured, document["error_rates"])
         result = document["result"]
         if judged is None:

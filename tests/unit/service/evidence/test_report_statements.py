@@ -12,7 +12,9 @@ import pytest
 from deepfake_models.bundle.bundle import ConditionsSpec
 from deepfake_models.bundle.results import Face, VerdictCode
 from deepfake_models.decision.serialization import judge_exact, load_exact
+from deepfake_service.evidence.bundle.artifacts import MODEL_RATES
 from deepfake_service.evidence.bundle.builder import VERDICT, verdict_document
+from deepfake_service.evidence.bundle.documents import Reliability, read
 from deepfake_service.evidence.bundle.error_rates import error_rates
 from deepfake_service.evidence.report.reading import Reading
 from deepfake_service.evidence.report.summary import reasons_of_people, summary_of
@@ -199,6 +201,10 @@ def test_a_moment_is_not_a_span() -> None:
         assert person["moments"] == moments
 
 
+def reliability(content: dict[str, Any]) -> Reliability:
+    return read(Reliability, json.dumps(content).encode(), MODEL_RATES)
+
+
 def test_rates_are_those_of_whole_videos_where_they_were_measured() -> None:
     gathered = exhibits.material(exhibits.video())
     rate = {"value": 0.01, "low": 0.0, "high": 0.03, "samples": 400, "groups": 90,
@@ -209,15 +215,18 @@ def test_rates_are_those_of_whole_videos_where_they_were_measured() -> None:
     people = [t.track for t in verdict.tracks]
 
     def said(measured: dict[str, Any]) -> str:
-        rates = json.loads(json.dumps(error_rates(verdict, people, gathered.spec, measured)))
+        rates = error_rates(verdict, people, gathered.spec, reliability(measured)).model_dump(
+            mode="json"
+        )
         document = {**json.loads(files_of_bundle()[VERDICT]), "error_rates": rates}
         line: str = summary_of(Reading(document, words("en")))["rates"][0]
         return line
 
-    videos = {**gathered.reliability, "level_item": {"overall": overall}}
+    model = json.loads(gathered.files[MODEL_RATES])
+    videos = {**model, "level_item": {"overall": overall}}
     assert "400 authentic videos from 90 independent people or sources" in said(videos)
     # Bundles from before whole videos were measured have tracks alone.
-    tracks = {k: v for k, v in gathered.reliability.items() if k != "level_item"}
+    tracks = {k: v for k, v in model.items() if k != "level_item"}
     assert "single-person recordings" in said(tracks)
 
 
@@ -230,8 +239,8 @@ def test_rates_are_those_of_whole_pictures_where_they_were_measured() -> None:
     nothing = {name: {**rate, "value": None} for name in overall}
 
     def decision(**measured: Any) -> dict[str, Any]:
-        rates = {**gathered.reliability, **measured}
-        return error_rates(verdict, [0], gathered.spec, rates)["decision"]  # type: ignore[no-any-return]
+        rates = reliability({**json.loads(gathered.files[MODEL_RATES]), **measured})
+        return error_rates(verdict, [0], gathered.spec, rates).decision.model_dump()
 
     whole = decision(level_picture={"overall": overall})
     assert (whole["of"], whole["true_positive_rate"]) == ("picture", rate)
@@ -256,10 +265,10 @@ def test_a_strangers_record_of_many_people_is_not_searched_for_each_of_them() ->
     crowd = Counted(replace(face, track=number) for number in range(1000))
     record = replace(verdict, faces=crowd)
     measured = gathered.spec, gathered.reliability
-    people = error_rates(record, range(1000), *measured)["people"]
+    people = error_rates(record, range(1000), *measured).people
     assert Counted.passes == 1
-    (alone,) = error_rates(replace(record, faces=(face,)), [face.track], *measured)["people"]
-    assert people == [{**alone, "track": number} for number in range(1000)]
+    (alone,) = error_rates(replace(record, faces=(face,)), [face.track], *measured).people
+    assert list(people) == [alone.model_copy(update={"track": n}) for n in range(1000)]
 
 
 def test_a_rate_is_indicative_below_the_bundles_own_number_of_groups() -> None:
@@ -268,14 +277,14 @@ def test_a_rate_is_indicative_below_the_bundles_own_number_of_groups() -> None:
     assert verdict is not None
     rate = {"value": 0.1, "low": 0.0, "high": 0.2, "samples": 40, "groups": 12}
     widths = [{"face_px": [0, None], "false_positive_rate": rate, "true_positive_rate": rate}]
-    measured = {**gathered.reliability, "level_face": {"by_face_width": widths}}
+    measured = reliability({"level_face": {"by_face_width": widths}})
 
     def marked(min_groups: int) -> bool:
         conditions = ConditionsSpec(min_groups=min_groups)
         spec = gathered.spec.model_copy(update={"conditions": conditions})
-        (person,) = error_rates(verdict, [0], spec, measured)["people"]
-        indicative: bool = person["false_positive_rate"]["indicative"]
-        return indicative
+        (person,) = error_rates(verdict, [0], spec, measured).people
+        assert person.false_positive_rate
+        return bool(person.false_positive_rate.indicative)
 
     assert [marked(n) for n in (12, 13)] == [False, True]
 
