@@ -43,24 +43,12 @@ from deepfake_service.http.submission_form import CaseReference, OccurrenceForm,
 from deepfake_service.http.uploads import SCREENSHOT, read_with_screenshot, streams_body
 from deepfake_service.platform.answers import Published
 from deepfake_service.retention.deletion import NOBODY
-from deepfake_service.review.shapes import HoldRequest, PlainCase, PlainJob
+from deepfake_service.review.shapes import HoldRequest, PlainCase, WholeCase
 
 router = api_router("cases")
 
 _PICTURE = {**BINARY, "description": "A PNG, JPEG or WebP picture."}
 _BODY = upload_body("OccurrenceUpload", OccurrenceForm, {SCREENSHOT: _PICTURE}, required=False)
-
-
-class CaseOut(PlainCase):
-    """A case: what was submitted under one reference, and where it was seen."""
-
-    occurrences: list[Post] = Field(description="The newest ones, at most 100.")
-    occurrences_next: str | None
-    """Cursor of `GET /v1/cases/{case_id}/occurrences` for older occurrences; null if there are
-    none."""
-    jobs: list[PlainJob] = Field(description="The newest ones, at most 100.")
-    jobs_next: str | None
-    """Cursor of `GET /v1/jobs?case_id=` for older jobs; null if there are none."""
 
 
 class OccurrencesOut(Published):
@@ -98,16 +86,16 @@ def list_cases(call: Reader, page: PageDep, query: CaseQuery) -> CasesOut:
     "/cases",
     summary="Open a case",
     status_code=201,
-    responses={200: {"model": CaseOut, "description": "The case that already existed."}},
+    responses={200: {"model": WholeCase, "description": "The case that already existed."}},
 )
-def open_case(response: Response, case: CaseIn, call: Reader) -> CaseOut:
+def open_case(response: Response, case: CaseIn, call: Reader) -> WholeCase:
     """Open a case to which media can be submitted. If this account already has a case with the
     reference, return that case."""
     case_id, created = call.services.cases.open(call.caller, case.case_reference)
     if not created:
         response.status_code = 200
     response.headers["Location"] = f"/v1/cases/{case_id}"
-    return CaseOut.model_validate(call.services.queries.case(call.caller, case_id))
+    return call.services.queries.case(call.caller, case_id)
 
 
 @router.get("/cases/{case_id}/occurrences", summary="List occurrences")
@@ -170,10 +158,10 @@ def get_screenshot(case_id: CaseId, occurrence_id: OccurrenceId, call: Reader) -
 
 
 @router.get("/cases/{case_id}", summary="Read a case")
-def get_case(case_id: CaseId, call: Reader) -> CaseOut:
+def get_case(case_id: CaseId, call: Reader) -> WholeCase:
     """Return a case with its newest jobs and occurrences, in the order in which they were added.
     Audited."""
-    return CaseOut.model_validate(call.services.queries.case(call.caller, case_id))
+    return call.services.queries.case(call.caller, case_id)
 
 
 @router.delete("/cases/{case_id}", summary="Delete a case", status_code=204)

@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -67,7 +66,7 @@ class ItemPage:
     """Until when captures keep the file; ``None`` if none does."""
     alone: bool
     """Whether it is the only item of its case."""
-    document: dict[str, Any] | None = None
+    document: dict[str, object] | None = None
     """The ``verdict.json`` of the newest edition of its evidence."""
     missing: ServiceError | None = None
     """Why there is none, although the job has succeeded."""

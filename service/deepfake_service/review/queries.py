@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar
 
 from sqlalchemy import Row, Select, func, select
 from sqlalchemy.orm import Session
@@ -45,6 +45,7 @@ from deepfake_service.review.shapes import (
     PlainJob,
     Progress,
     ScoredJob,
+    WholeCase,
 )
 
 FEWEST_FRAMES, SHORTEST_S = 8, 3.0
@@ -257,22 +258,22 @@ class Queries:
         items = {item.id: item for item in found}
         return [items[job_id] for job_id in dict.fromkeys(ids) if job_id in items]
 
-    def case(self, caller: Caller, case_id: str) -> dict[str, Any]:
+    def case(self, caller: Caller, case_id: str) -> WholeCase:
         """Return a case with its newest occurrences and jobs, and audit that it was read.
 
         Of each there are at most ``CASE_PAGE``, in the order in which they were added. The cursors
         ``occurrences_next`` and ``jobs_next`` continue with older ones.
         """
-        content = self.brief(caller, case_id)
+        case = self.brief(caller, case_id)
         seen = self.occurrences(caller, case_id, limit=CASE_PAGE)
         jobs = self.jobs(caller, Filters(case_id=case_id), self.plain, limit=CASE_PAGE)
-        return {
-            **dict(content),
-            "occurrences": seen.rows[::-1],
-            "occurrences_next": seen.next,
-            "jobs": jobs.rows[::-1],
-            "jobs_next": jobs.next,
-        }
+        return WholeCase(
+            **dict(case),
+            occurrences=seen.rows[::-1],
+            occurrences_next=seen.next,
+            jobs=jobs.rows[::-1],
+            jobs_next=jobs.next,
+        )
 
     def results(
         self, caller: Caller, filters: Filters, *, limit: int

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from deepfake_models.bundle.results import ReasonCode, VerdictCode, input_at_fault
+from deepfake_service.cases.posts import Post
 from deepfake_service.evidence.listings import ListEntry
 from deepfake_service.platform.answers import (
     ItemId,
@@ -122,6 +123,18 @@ class PlainCase(Published):
     minor: bool = Field(description="Whether a person shown may be a minor.")
     reviewed_at: Time | None
     """When its last item was reviewed; null if an item has not been."""
+
+
+class WholeCase(PlainCase):
+    """A case: what was submitted under one reference, and where it was seen."""
+
+    occurrences: list[Post] = Field(description="The newest ones, at most 100.")
+    occurrences_next: str | None
+    """Cursor of `GET /v1/cases/{case_id}/occurrences` for older occurrences; null if there are
+    none."""
+    jobs: list[PlainJob] = Field(description="The newest ones, at most 100.")
+    jobs_next: str | None
+    """Cursor of `GET /v1/jobs?case_id=` for older jobs; null if there are none."""
 
 
 class Item(PlainJob):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import Depends, Path, Query, Request, Response
@@ -223,7 +223,7 @@ async def _guest(request: Request) -> Guest:
     return Guest(request)
 
 
-def _visits(roles: frozenset[Role], cost: int = 0) -> Any:
+def _visits(roles: frozenset[Role], cost: int = 0) -> object:
     """Return a dependency that gives the visit of an account with one of these roles."""
     return admits(roles, in_browser=True, cost=cost, made=Visit)
 
@@ -302,7 +302,7 @@ PublicForm = Annotated[dict[str, str], Depends(_public_form)]
 class PageRoute(APIRoute):
     """A route that renders errors as pages and redirects to sign-in if there is no session."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> Callable[[Request], Coroutine[object, object, Response]]:
         handler = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
