@@ -3,7 +3,7 @@
 ``python deploy/release.py build`` writes the wheels and source distributions of the service and of
 its client to ``dist``. Run it with the packages of deploy/constraints/release.txt.
 ``python deploy/release.py try`` installs the wheels from there and scores a picture and a video. It
-needs nothing else of this project, so it can run where nobody trusts what is installed.
+needs nothing else of this project, so it can run where what is installed is not trusted.
 """
 
 from __future__ import annotations
