@@ -286,7 +286,8 @@ def test_a_korean_notice_has_no_english_in_it(kind: str, minor: bool) -> None:
 @pytest.mark.parametrize("catalogue", ["report", "notice"])
 def test_korean_documents_are_written_in_the_plain_style(catalogue: str) -> None:
     for message in load(catalogue):
-        assert not POLITE.search(str(message.string)), message.string
+        if not str(message.context).startswith("done."):  # what the console says was done
+            assert not POLITE.search(str(message.string)), message.string
 
 
 @pytest.mark.parametrize("minor", [False, True])
