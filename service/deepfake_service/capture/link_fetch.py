@@ -155,12 +155,15 @@ class YtDlp:
         return code == 0, posts, tracks
 
     def _output(self, *options: str) -> tuple[int, str]:
-        done = subprocess.run(  # noqa: S603 - the operator's program, and its own options
-            [self._program, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            # What it says quotes addresses and titles.
-            stderr=subprocess.DEVNULL, env=self._environment, encoding="utf-8", errors="replace",
-            check=False,
-        )  # fmt: skip
+        try:
+            done = subprocess.run(  # noqa: S603 - the operator's program, and its own options
+                [self._program, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                # What it says quotes addresses and titles.
+                stderr=subprocess.DEVNULL, env=self._environment, encoding="utf-8",
+                errors="replace", check=False,
+            )  # fmt: skip
+        except OSError:  # its interpreter is not within the enclosure
+            return 127, ""
         return done.returncode, done.stdout
 
 

@@ -381,6 +381,8 @@ def test_the_yt_dlp_that_an_operator_puts_on_the_path_counts_at_once(
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     after, *_ = try_link(None)
     assert before.tools["yt-dlp"] < after.tools["yt-dlp"] == "9999.12.31", "and no file is there"
+    program.write_text("#!/nowhere/python\n")
+    assert try_link(None)[0].tools["yt-dlp"] == "", "deepfake check says that it does not run"
 
 
 def fetchers() -> list[int]:
