@@ -129,6 +129,7 @@ def _leave_keyring() -> None:
 
 def _furnish(shown: Iterable[str], writable: Mapping[str, int], *, proc: bool) -> None:
     """Make a root directory of these."""
+    os.umask(0o022)  # the user within must be able to enter what root makes
     _mount("none", "/", "", _MS_REC | _MS_PRIVATE)
     _mount("tmpfs", _ROOT, "tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,mode=0755")
     try:
