@@ -117,10 +117,10 @@ async def _accept(call: Call, submission: Submission, sealed: Sealed, response: 
     accepted = await submissions.accept(call.caller, submission, sealed)
     if not accepted.created:
         response.status_code = 200
-    return await _told(call, accepted.job_id, response)
+    return await _job_answer(call, accepted.job_id, response)
 
 
-async def _told(call: Call, job_id: str, response: Response) -> JobOut:
+async def _job_answer(call: Call, job_id: str, response: Response) -> JobOut:
     response.headers["Location"] = f"/v1/jobs/{job_id}"
     return await anyio.to_thread.run_sync(job_out, call, job_id)
 
@@ -275,7 +275,7 @@ async def submit_upload(
     upload = await anyio.to_thread.run_sync(uploads.find, call.caller, token)
     if upload.job_id is not None:
         response.status_code = 200
-        return await _told(call, upload.job_id, response)
+        return await _job_answer(call, upload.job_id, response)
     call.services.disk.require(upload.length)
     with uploads.completing(upload):
         sealed = await call.services.submissions.seal(uploads.content(upload))

@@ -104,7 +104,7 @@ RISING = (Tab.WAITING, Tab.ON_HOLD, Tab.NOTICE)
 
 @dataclass(frozen=True, slots=True)
 class QueueRequest:
-    """A page of the queue that is asked for."""
+    """A page of the queue to read."""
 
     tab: Tab = Tab.REVIEW
     filters: Filters = field(default_factory=Filters)

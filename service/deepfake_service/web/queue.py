@@ -85,8 +85,8 @@ class QueueQuery(BaseModel):
             since=now - timedelta(days=int(self.days)) if self.days else None,
         )
 
-    def asked(self, visit: Visit) -> QueueRequest:
-        """Return the page of the queue that this asks for.
+    def request(self, visit: Visit) -> QueueRequest:
+        """Return the page of the queue that the parameters name.
 
         A text that is the whole reference of a case is found by the blind index, however old the
         case is. Parts of references and names are looked for by opening what the caller may see.
@@ -126,8 +126,8 @@ def _references(visit: Visit, text: str) -> tuple[str, ...]:
 def get_queue(visit: Reader, query: Annotated[QueueQuery, Query()]) -> Response:
     """Show a page of the queue, worst first, below the overdue notices."""
     state, services, caller = visit.state, visit.services, visit.caller
-    asked = query.asked(visit)
-    found = services.triage.page(caller, asked)
+    request = query.request(visit)
+    found = services.triage.page(caller, request)
     cases: Sequence[PlainCase] = ()
     if query.q and not found.rows:
         of_reference = Filters(references=_references(visit, query.q))
@@ -141,7 +141,7 @@ def get_queue(visit: Reader, query: Annotated[QueueQuery, Query()]) -> Response:
         cases=cases,
         next=found.next,
         query=query,
-        tab=asked.tab,
+        tab=request.tab,
         scanned=triage.SCANNED,
         # The links of the tabs keep the filters, and not the text that is searched for.
         tabs=services.triage.counts(caller, query.filters(visit)),
@@ -166,14 +166,14 @@ def get_thumbnail(job_id: Id, visit: Reader) -> Response:
 def get_csv(visit: Downloader, query: Annotated[QueueQuery, Query()]) -> Response:
     """Return all results that match the filters and the search, of all tabs, as CSV (RFC 4180)."""
     caller, queries = visit.caller, visit.services.queries
-    asked = query.asked(visit)
+    request = query.request(visit)
 
     def lines() -> Iterator[str]:
         yield BYTE_ORDER_MARK + csv_line(COLUMNS)
-        for job, scored, is_altered in queries.results(caller, asked.filters, limit=MAX_ROWS):
+        for job, scored, is_altered in queries.results(caller, request.filters, limit=MAX_ROWS):
             reference, entry = job.case.case_reference, job.entry
-            if not mentions(asked.text, (reference, entry.name), job.sha256, job.id):
-                yield ""  # nobody searches on for a reader who has left, or whose key has ended
+            if not mentions(request.text, (reference, entry.name), job.sha256, job.id):
+                yield ""  # no one searches on for a reader who has left, or whose key has ended
                 continue
             finding = DISAGREEMENT if job.reviewers_disagree else job.finding
             cells = (
