@@ -79,7 +79,9 @@ class ClassTokens(nn.Module):
         self, x: torch.Tensor, run: Callable[[Any, torch.Tensor, bool], torch.Tensor]
     ) -> torch.Tensor:
         vit = self.vit
-        x = vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(x))))
+        # timm has no public name for this step. Tests compare the tokens with its own.
+        placed = vit._pos_embed(vit.patch_embed(x))  # noqa: SLF001
+        x = vit.norm_pre(vit.patch_drop(placed))
         tokens = []
         last = len(vit.blocks) - 1
         for number, block in enumerate(vit.blocks):

@@ -141,7 +141,9 @@ def _block(block: Any, x: torch.Tensor) -> torch.Tensor:
     query, key, value = (
         rows(attention.qkv, block.norm1(x)).reshape(split).permute(3, 0, 1, 4, 2, 5).unbind(0)
     )
-    weights = (query * attention.scale) @ key.transpose(-2, -1) + attention._get_rel_pos_bias()
+    # timm has no public name for it. Tests compare the moments with its own forward pass.
+    bias = attention._get_rel_pos_bias()  # noqa: SLF001
+    weights = (query * attention.scale) @ key.transpose(-2, -1) + bias
     if block.attn_mask is not None:  # the windows of a shifted block
         weights = weights + block.attn_mask[:, None]
     attended = (weights.softmax(dim=-1) @ value).transpose(2, 3).reshape(-1, length, channels)

@@ -43,7 +43,8 @@ class Words:
 
     def stored(self, english: str) -> str:
         """Translate a sentence that an examination stored in English, if it is a known one."""
-        keys = {text: key for key, text in words("en")._texts.items() if key.startswith("stored.")}
+        english_texts = words("en")._texts  # noqa: SLF001 - of this class
+        keys = {text: key for key, text in english_texts.items() if key.startswith("stored.")}
         return self._texts[keys[english]] if english in keys else english
 
     def list(self, group: str) -> list[str]:
