@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from dbos import DBOS, DBOSConfig
-from sqlalchemy import ColumnElement, delete, exists
+from sqlalchemy import ColumnElement, delete, exists, func, select
 
 from deepfake_service.examination import workers
 from deepfake_service.examination.queue import APPLICATION, QUEUE, JobQueue, PlainJson, job_version
@@ -109,11 +109,14 @@ class Runner:
         DBOS(config=config)
         self._workflow.register()
         DBOS.launch()
-        # DBOS has one limit for the workers of a queue, as the one that started last wrote it. The
-        # workflow keeps that of this worker.
+        # DBOS has one limit for all workers of a queue, as the one that started last wrote it: that
+        # of the worker with most slots. The workflow keeps the limit of this one.
+        with self._database.read() as session:
+            alive = Lease.expires_at > self._database.clock()
+            most = session.scalar(select(func.max(Lease.slots)).where(alive))
         DBOS.register_queue(
             QUEUE,
-            worker_concurrency=self._at_once,
+            worker_concurrency=max(self._at_once, most or 0),
             polling_interval_sec=POLL_S,
             on_conflict="always_update",
         )

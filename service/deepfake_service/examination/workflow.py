@@ -27,7 +27,7 @@ from deepfake_service.platform.logs import describe, logger
 _RETRIES: StepOptions = {"retries_allowed": True, "max_attempts": 3, "interval_seconds": 0.5}
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
-_SLOT_WAIT_S = 1.0
+_SLOT_WAIT_S = 0.2
 """How long a job that a worker has no slot for waits there before it is queued again."""
 
 P = ParamSpec("P")
