@@ -120,7 +120,7 @@ def named(url: str, base: str = "") -> str:
     """Return an address whose host is that which browsers would go to (WHATWG URL, section 3.5).
 
     Python would go to another one, or to none, for characters beyond ASCII before an ``@``, letters
-    such as "ß" and backslashes. What is before an ``@`` is left out: nobody is signed in.
+    such as "ß" and backslashes. What is before an ``@`` is left out: it is signed in nowhere.
     ``ValueError`` if it has no host.
     """
     before = _BEFORE_QUERY.match(url)

@@ -62,7 +62,7 @@ class Programs:
         self.is_closed = False
 
     def close(self) -> None:
-        """End the programs that run. Whoever waits for one gets ``DecoderFailed``."""
+        """End the programs that run. Callers that wait for one get ``DecoderFailed``."""
         self.is_closed = True
         for process in list(self._running):
             process.kill()

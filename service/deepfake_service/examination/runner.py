@@ -111,9 +111,8 @@ class Runner:
         DBOS.launch()
         # DBOS has one limit for all workers of a queue, as the one that started last wrote it: that
         # of the worker with most slots. The workflow keeps the limit of this one.
-        with self._database.read() as session:
-            alive = Lease.expires_at > self._database.clock()
-            most = session.scalar(select(func.max(Lease.slots)).where(alive))
+        with self._database.read() as session:  # the leases of the dead are deleted in a minute
+            most = session.scalar(select(func.max(Lease.slots)))
         DBOS.register_queue(
             QUEUE,
             worker_concurrency=max(self._at_once, most or 0),

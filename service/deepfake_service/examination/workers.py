@@ -6,7 +6,7 @@ and renews a lease, and the others queue again what it leaves:
 
 1. Jobs of a worker that died are queued again for workers of the same version, that is, with the
    same workflow and the same model bundle (``job_version``).
-2. Jobs of a version that no living worker has belong to nobody.
+2. Jobs of a version that no living worker has belong to no one.
 
    a. If they have not begun, this worker takes them over after ``UNCLAIMED_AFTER_S`` seconds, and
       examines them with its own bundle.
