@@ -22,6 +22,7 @@ from deepfake_service.api import (
     evidence,
     frames,
     jobs,
+    media,
     notices,
     operations,
     removal,
@@ -58,7 +59,7 @@ DESCRIPTION = (
     "measurement with published error rates; it is not proof."
 )
 API = (
-    frames, videos, jobs, cases, captures, evidence, reviews, notices, removal, audit,
+    frames, videos, jobs, cases, captures, evidence, media, reviews, notices, removal, audit,
     operations, docs,
 )  # fmt: skip
 PAGES = (
@@ -74,6 +75,7 @@ TAGS = {
     "cases": "Cases, where their media were seen, and the media themselves.",
     "captures": "Pages that other tools or people recorded.",
     "evidence": "Signed evidence, its verification, and reviews.",
+    "media": "Frames of media that are kept, for people to look at.",
     "notices": "Notices to platforms and authorities.",
     "removal": "Looks at the posts of notices that were sent, and what became of them.",
     "audit": "Who did what.",

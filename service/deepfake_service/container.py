@@ -48,6 +48,7 @@ from deepfake_service.retention.restoration import merge_journal
 from deepfake_service.retention.sweeps import Sweeps
 from deepfake_service.review.exports import EXPORT_FOLDER, Exports
 from deepfake_service.review.item_page import ItemPages
+from deepfake_service.review.media_viewer import MediaViewer
 from deepfake_service.review.queries import Queries
 from deepfake_service.review.reviews import ReviewEffects, Reviews
 from deepfake_service.review.triage import Triage
@@ -76,7 +77,7 @@ class Services:
             settings: where everything is, and how long it is retained.
             database: stays open.
             bundle_sha256: the identity of the model bundle that new jobs are examined with.
-            decoder: decodes the screenshots that notices enclose.
+            decoder: decodes the screenshots that notices enclose, and media that people look at.
             metrics: count the jobs that end.
 
         Raises:
@@ -143,6 +144,7 @@ class Services:
             evidence=self.evidence_store,
             reviews=self.reviews,
         )
+        self.media_viewer = MediaViewer(database, vault, queries, decoder)
         self.submissions = Submissions(
             database, vault, queue, self.minor_flags, self.cases, bundle_sha256
         )

@@ -1,0 +1,43 @@
+"""What people look at in kept media: frames, contact sheets, changes over time."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query, Response
+
+from deepfake_service.http.answers import file_route
+from deepfake_service.http.auth import DocumentReader
+from deepfake_service.http.routing import api_router
+from deepfake_service.http.schemas import JobId
+from deepfake_service.review.media_viewer import Changes, FaceSheet
+from deepfake_service.review.views import View
+
+router = api_router("media", prefix="")
+
+Moment = Annotated[float, Query(ge=0, le=86_400, description="Seconds from the first frame.")]
+
+
+@file_route(router, "/v1/jobs/{job_id}/frame.png", "Get a frame", "image/png")
+def get_frame(
+    job_id: JobId, call: DocumentReader, at: Moment = 0.0, view: View | None = None
+) -> Response:
+    """Return the frame that is shown at a moment at its own pixels, or a view of it, as long as the
+    file is kept. Views amplify what is hard to see; none of them measures anything. Audited as
+    playing the file is."""
+    content = call.services.media_viewer.frame(call.caller, job_id, at, view)
+    return Response(content, media_type="image/png")
+
+
+@router.get("/v1/jobs/{job_id}/sheet", summary="Get a contact sheet")
+def get_sheet(job_id: JobId, call: DocumentReader, around: Moment | None = None) -> FaceSheet:
+    """Return all examined faces in order of time, those without a value too; with `around`, the
+    faces of every frame around that moment. Audited as playing the file is."""
+    return call.services.media_viewer.sheet(call.caller, job_id, around)
+
+
+@router.get("/v1/jobs/{job_id}/changes", summary="Get changes over time")
+def get_changes(job_id: JobId, call: DocumentReader, from_s: Moment = 0.0) -> Changes:
+    """Return how much faces change from frame to frame once motion is taken out, part by part. It
+    says where to look and nothing else. Audited as playing the file is."""
+    return call.services.media_viewer.changes(call.caller, job_id, from_s)
