@@ -29,6 +29,7 @@ from deepfake_service.platform import errors
 from deepfake_service.platform.db.sqlite import UNAVAILABLE
 from deepfake_service.platform.disk_space import SHORT
 from deepfake_service.platform.errors import ServiceError
+from deepfake_service.platform.storage.blobs import STORE_MISSING
 from deepfake_service.platform.texts.characters import HiddenCharacter
 from deepfake_service.platform.texts.fields import (
     INPUT_MESSAGES,
@@ -67,6 +68,7 @@ COMPOSED = frozenset(
         NO_URL,
         NOT_CLOSED,
         NOT_UTF8,
+        STORE_MISSING,
         MINOR_NEEDS,
         CLAIMS_MANIPULATION,
         "tick this box: only the person making the notice can state this",
@@ -94,7 +96,8 @@ def _kinds() -> list[type[ServiceError]]:
 
 def error_messages() -> set[str]:
     """Return the titles and the default messages of all errors that a page can show."""
-    shown = [problem_of(kind()) for kind in _kinds()]
+    shown = [problem_of(kind()) for kind in _kinds() if kind not in (errors.Conflict, errors.Gone)]
+    shown += [problem_of(errors.Conflict(code=code)) for code in errors.Code]
     messages = {problem.told("en")[0] for problem in shown}
     told = (p.told("en")[1] for p in shown if p.status not in INTERNAL)
     return messages | set(told)

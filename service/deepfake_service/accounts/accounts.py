@@ -45,12 +45,12 @@ from deepfake_service.platform.db import (
 )
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import (
-    AccountExists,
-    AccountUnknown,
+    Code,
+    Conflict,
     DatabaseUnavailable,
     Forbidden,
-    LastAdministrator,
     NotAuthenticated,
+    NotFound,
     SecondFactorRequired,
 )
 
@@ -110,7 +110,7 @@ class Accounts:
         *,
         live: bool | None = None,
     ) -> Account:
-        """Create an account without a key; ``AccountExists`` if another one has this name. Its jobs
+        """Create an account without a key; ``Conflict`` if another one has this name. Its jobs
         may have the priority ``live`` if that is set, by default if it belongs to a person."""
         try:
             with self._database.write() as session:
@@ -119,7 +119,9 @@ class Accounts:
                     account.live = live
                 return account
         except IntegrityError as error:
-            raise AccountExists(f"An account named {name!r} already exists.") from error
+            raise Conflict(
+                f"An account named {name!r} already exists.", code=Code.ACCOUNT_EXISTS
+            ) from error
 
     def all(self) -> Sequence[Account]:
         """List all accounts by name."""
@@ -127,16 +129,16 @@ class Accounts:
             return session.scalars(select(Account).order_by(Account.name)).all()
 
     def named(self, name: str) -> Account:
-        """Return the account with this name; ``AccountUnknown`` if there is none."""
+        """Return the account with this name; ``NotFound`` if there is none."""
         with self._database.read() as session:
             account = session.scalars(select(Account).where(Account.name == name)).first()
         if account is None:
-            raise AccountUnknown(f"There is no account named {name!r}.")
+            raise NotFound(f"There is no account named {name!r}.", code=Code.ACCOUNT_UNKNOWN)
         return account
 
     def disable(self, name: str) -> None:
         """Disable an account and its keys immediately. Its submissions remain.
-        ``LastAdministrator`` if no other account has an administrator's key."""
+        ``Conflict`` if no other account has an administrator's key."""
         account = self.named(name)
         with self._database.write() as session:
             exclude_others(self._database, session)
@@ -148,7 +150,7 @@ class Accounts:
         self, name: str, *, expires_at: datetime | None = None, actor: Actor = SERVICE
     ) -> NewKey:
         """Create a key of 256 random bits for the account ``name``, and store its hash;
-        ``AccountUnknown`` if there is no such account, ``InvalidRequest`` if ``expires_at`` is
+        ``NotFound`` if there is no such account, ``InvalidRequest`` if ``expires_at`` is
         past."""
         account = self.named(name)
         with self._database.write() as session:
@@ -159,7 +161,7 @@ class Accounts:
 
     def keys(self, name: str | None = None) -> Sequence[tuple[Key, Account]]:
         """List keys with their accounts, oldest first: all of them, or those of one account;
-        ``AccountUnknown`` if there is none of this name."""
+        ``NotFound`` if there is none of this name."""
         statement = select(Key, Account).join(Account, Key.account_id == Account.id)
         if name is not None:
             statement = statement.where(Account.id == self.named(name).id)
@@ -168,8 +170,8 @@ class Accounts:
             return [(key, account) for key, account in rows]
 
     def revoke(self, key_id: str, actor: Actor = SERVICE) -> None:
-        """Revoke a key immediately; ``KeyUnknown`` if there is no valid key with this id,
-        ``LastAdministrator`` if it is the only valid key of an administrator."""
+        """Revoke a key immediately; ``NotFound`` if there is no valid key with this id,
+        ``Conflict`` if it is the only valid key of an administrator."""
         with self._database.write() as session:
             exclude_others(self._database, session)
             key = valid_key(session, key_id)
@@ -178,7 +180,7 @@ class Accounts:
             append_entry(session, actor, Action.KEY_REVOKED, key.id)
 
     def end(self, key_id: str, expires_at: datetime | None, actor: Actor = SERVICE) -> None:
-        """Let a key expire at ``expires_at``, or never. Audited. ``KeyUnknown`` if there is no
+        """Let a key expire at ``expires_at``, or never. Audited. ``NotFound`` if there is no
         valid key with this id, ``InvalidRequest`` if the time is past."""
         with self._database.write() as session:
             key = valid_key(session, key_id)
@@ -351,8 +353,8 @@ def has_administrator(session: Session) -> bool:
 
 
 def require_administrator(session: Session, changed: Account) -> None:
-    """Raise ``LastAdministrator`` if a change to an account or its keys leaves no administrator who
+    """Raise ``Conflict`` if a change to an account or its keys leaves no administrator who
     can sign in. The error rolls back the transaction of the change, which began with
     ``exclude_others``."""
     if changed.role is Role.ADMIN and not has_administrator(session):
-        raise LastAdministrator
+        raise Conflict(code=Code.LAST_ADMINISTRATOR)

@@ -20,7 +20,7 @@ from deepfake_service.accounts.keys import (
 )
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
 from deepfake_service.platform.db import Account, Database, Invitation, current_time
-from deepfake_service.platform.errors import InvitationInvalid
+from deepfake_service.platform.errors import Code, Gone
 
 VALID_FOR = timedelta(hours=72)
 
@@ -37,7 +37,7 @@ class Invitations:
         """Return the token of a new invitation for the account ``name``.
 
         It replaces the account's earlier invitation. Only its hash is stored. The key will expire
-        at ``key_expires_at``, or never. ``AccountUnknown`` if there is no such account,
+        at ``key_expires_at``, or never. ``NotFound`` if there is no such account,
         ``InvalidRequest`` if the end of the key is past.
         """
         account = Accounts(self._database).named(name)
@@ -59,14 +59,14 @@ class Invitations:
         return token
 
     def find(self, token: str) -> tuple[Invitation, Account]:
-        """Return an invitation, and the account that it is for; ``InvitationInvalid`` if it has
+        """Return an invitation, and the account that it is for; ``Gone`` if it has
         expired, was used or replaced, or its account is disabled."""
         with self._database.read() as session:
             return _valid(session, token)
 
     def redeem(self, token: str) -> NewKey:
         """Create a key for the account of an invitation, which is then used up;
-        ``InvitationInvalid``: see ``find``."""
+        ``Gone``: see ``find``."""
         with self._database.write() as session:
             invitation, account = _valid(session, token, for_update=True)
             session.delete(invitation)
@@ -77,17 +77,17 @@ class Invitations:
 
 def _valid(session: Session, token: str, *, for_update: bool = False) -> tuple[Invitation, Account]:
     if len(token) > MAX_KEY_CHARS:
-        raise InvitationInvalid
+        raise Gone(code=Code.INVITATION_INVALID)
     found = select(Invitation).where(
         Invitation.id == key_hash(token), Invitation.expires_at > current_time(session)
     )
     invitation = session.scalars(found.with_for_update() if for_update else found).first()
     if invitation is None:
-        raise InvitationInvalid
+        raise Gone(code=Code.INVITATION_INVALID)
     now = current_time(session)
     if invitation.key_expires_at is not None and invitation.key_expires_at <= now:
-        raise InvitationInvalid
+        raise Gone(code=Code.INVITATION_INVALID)
     account = session.get_one(Account, invitation.account_id)
     if account.disabled_at is not None:
-        raise InvitationInvalid
+        raise Gone(code=Code.INVITATION_INVALID)
     return invitation, account

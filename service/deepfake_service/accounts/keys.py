@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.audit.log import Action, Actor, append_entry
 from deepfake_service.platform.db import Key, current_time
-from deepfake_service.platform.errors import InvalidRequest, KeyUnknown
+from deepfake_service.platform.errors import Code, InvalidRequest, NotFound
 
 SECRET_BYTES = 32
 MAX_KEY_CHARS = 1024
@@ -45,11 +45,11 @@ def is_valid(key: Key, now: datetime) -> bool:
 
 
 def valid_key(session: Session, key_id: str) -> Key:
-    """Return a key that is neither revoked nor expired; ``KeyUnknown`` if there is none with this
+    """Return a key that is neither revoked nor expired; ``NotFound`` if there is none with this
     id."""
     key = session.get(Key, key_id)
     if key is None or not is_valid(key, current_time(session)):
-        raise KeyUnknown(f"There is no valid key {key_id!r}.")
+        raise NotFound(f"There is no valid key {key_id!r}.", code=Code.KEY_UNKNOWN)
     return key
 
 

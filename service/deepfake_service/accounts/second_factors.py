@@ -23,11 +23,12 @@ from deepfake_service.platform.db import (
     current_time,
 )
 from deepfake_service.platform.errors import (
+    Code,
     CodeRejected,
     DecryptionFailed,
     Forbidden,
     NotAuthenticated,
-    TooManyCodes,
+    TooManyRequests,
 )
 from deepfake_service.platform.storage import context_of, installation_secret
 from deepfake_service.platform.storage.envelope import KeyWrapper, seal, unseal
@@ -137,7 +138,7 @@ class SecondFactors:
 
     def check(self, caller: Caller, code: str) -> None:
         """Use up the caller's current code; ``CodeRejected`` if ``code`` is another one,
-        ``TooManyCodes`` if too many codes of the account were wrong."""
+        ``TooManyRequests`` if too many codes of the account were wrong."""
         key = self._key()
         with self._database.write() as session:
             factor = _locked(session, caller.account_id)
@@ -146,8 +147,8 @@ class SecondFactors:
             raise CodeRejected
 
     def begin_sign_in(self, caller: Caller) -> str:
-        """Return the value of the cookie of a browser whose code is still missing; ``TooManyCodes``
-        if too many codes of the account were wrong."""
+        """Return the value of the cookie of a browser whose code is still missing;
+        ``TooManyRequests`` if too many codes of the account were wrong."""
         secret = self._key()
         with self._database.read() as session:
             now = current_time(session)
@@ -160,7 +161,7 @@ class SecondFactors:
     def finish_sign_in(self, token: str, code: str) -> tuple[Caller, str]:
         """Sign a browser in, and return the caller and the value of its cookie.
         ``NotAuthenticated`` if the sign-in has expired; ``CodeRejected``, with the ``key_id`` of
-        the key, if the code is wrong or used; ``TooManyCodes`` if too many were wrong."""
+        the key, if the code is wrong or used; ``TooManyRequests`` if too many were wrong."""
         secret = self._key()
         try:
             pending = unseal(secret, bytes.fromhex(token), _PENDING).decode()
@@ -207,11 +208,12 @@ def _secret(key: bytes, factor: SecondFactor) -> str:
 
 def _require_no_pause(factor: SecondFactor, now: datetime) -> None:
     if factor.paused_until is not None and factor.paused_until > now:
-        raise TooManyCodes(math.ceil((factor.paused_until - now).total_seconds()))
+        wait_s = math.ceil((factor.paused_until - now).total_seconds())
+        raise TooManyRequests(code=Code.TOO_MANY_CODES, retry_after_s=wait_s)
 
 
 def _tried(session: Session, actor: Actor, key: bytes, factor: SecondFactor, code: str) -> bool:
-    """Return whether a code is right, and count it if it is wrong; ``TooManyCodes`` if too many
+    """Return whether a code is right, and count it if it is wrong; ``TooManyRequests`` if too many
     were wrong."""
     now = current_time(session)
     _require_no_pause(factor, now)

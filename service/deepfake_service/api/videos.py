@@ -41,11 +41,12 @@ from deepfake_service.http.uploads import (
 from deepfake_service.platform import outbound
 from deepfake_service.platform.errors import (
     CallbackRefused,
+    Code,
+    Conflict,
     RequestTooLarge,
     ServiceError,
     UnsupportedContentType,
     UnsupportedTus,
-    UploadConflict,
     invalid_field,
 )
 from deepfake_service.platform.networks import CallbackHosts
@@ -236,8 +237,9 @@ async def append_to_upload(
     uploads = call.services.uploads
     upload = await anyio.to_thread.run_sync(uploads.find, call.caller, token)
     if upload_offset != upload.offset:
-        raise UploadConflict(
-            f"The upload is at offset {upload.offset}. Send what follows, from there."
+        raise Conflict(
+            f"The upload is at offset {upload.offset}. Send what follows, from there.",
+            code=Code.UPLOAD_CONFLICT,
         )
     body = receive_file(call, upload.length - upload.offset)
     offset = await uploads.append(upload, body)

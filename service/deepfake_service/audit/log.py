@@ -30,7 +30,7 @@ from deepfake_service.audit.journal import DELETIONS, protect
 from deepfake_service.platform.answers import ItemId, Published, Time
 from deepfake_service.platform.db import AuditEntry, current_time
 from deepfake_service.platform.db.row_authentication import is_authentic
-from deepfake_service.platform.errors import AuditBroken, InvalidCheckpoint
+from deepfake_service.platform.errors import AuditBroken, InvalidRequest
 
 START = "0" * 64
 """The hash that the first entry covers in place of an earlier one."""
@@ -280,17 +280,17 @@ class Checkpoint:
     @classmethod
     def opened(cls, document: str | bytes, key: Ed25519PublicKey) -> Checkpoint:
         """Read a signed checkpoint. Only ``key`` is trusted, not the key in the document.
-        ``InvalidCheckpoint`` if it is malformed, or was not signed by ``key``."""
+        ``InvalidRequest`` if it is malformed, or was not signed by ``key``."""
         try:
             content = json.loads(document)
             point = cls(int(content["number"]), str(content["hash"]), str(content["at"]))
             signature = base64.b64decode(content["signature"], validate=True)
         except (ValueError, KeyError, TypeError, binascii.Error) as error:
-            raise InvalidCheckpoint("The file is not a checkpoint of an audit log.") from error
+            raise InvalidRequest("The file is not a checkpoint of an audit log.") from error
         try:
             key.verify(signature, point.payload())
         except InvalidSignature as error:
-            raise InvalidCheckpoint(
+            raise InvalidRequest(
                 "The checkpoint was not signed by this service. It was altered, or it belongs to "
                 "another installation."
             ) from error

@@ -13,7 +13,7 @@ from deepfake_service.platform.db import AuditEntry, Database, Secret
 from deepfake_service.platform.db.columns import Authenticated
 from deepfake_service.platform.db.database import has_tables
 from deepfake_service.platform.db.row_authentication import COLUMNS, RowAuthenticator
-from deepfake_service.platform.errors import DatabaseError, RowUnknown, SettingsError
+from deepfake_service.platform.errors import DatabaseError, NotFound, SettingsError
 from deepfake_service.platform.files import private_folder
 from deepfake_service.platform.settings import RECORDS_FILE, Settings
 from deepfake_service.platform.storage import installation_secret, open_keys
@@ -115,16 +115,16 @@ def altered_rows(database: Database) -> Iterator[tuple[str, str]]:
 
 def accept_row(database: Database, table: str, row_id: str) -> None:
     """Give an altered row the code of its present content, after a person has checked it. Audited.
-    ``RowUnknown`` if there is no such table or row."""
+    ``NotFound`` if there is no such table or row."""
     models = {model.__tablename__: model for model in COLUMNS if model is not AuditEntry}
     if table not in models or database.authenticator is None:
-        raise RowUnknown(f"There is no table {table!r} whose rows have codes.")
+        raise NotFound(f"There is no table {table!r} whose rows have codes.")
     rows, columns = _table_of(models[table]), COLUMNS[models[table]]
     with database.write() as session:
         query = select(*(rows.c[name] for name in columns)).where(rows.c.id == row_id)
         row = session.execute(query.with_for_update()).mappings().one_or_none()
         if row is None:
-            raise RowUnknown(f"The table {table} has no row {row_id!r}.")
+            raise NotFound(f"The table {table} has no row {row_id!r}.")
         code = database.authenticator.code(table, dict(row))
         session.connection().execute(update(rows).where(rows.c.id == row_id).values(mac=code))
         append_entry(session, SERVICE, Action.ROW_ACCEPTED, row_id[:26], table)

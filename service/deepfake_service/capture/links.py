@@ -23,9 +23,10 @@ from deepfake_service.platform.answers import ItemId, Published
 from deepfake_service.platform.db import Capture, Database, current_time, new_id
 from deepfake_service.platform.db.enums import CaptureState
 from deepfake_service.platform.errors import (
+    Code,
+    Conflict,
     FieldError,
     InvalidRequest,
-    LinksNotOpened,
     invalid_field,
 )
 from deepfake_service.platform.webhooks import Callback
@@ -179,10 +180,10 @@ class Links:
         """Let workers capture the posts at these links, for the open case with this id or for one
         with this reference of the account's. A link that already waits in the case is not fetched
         twice. The end of each, and those of the jobs of what is found, are told to ``callback``.
-        ``LinksNotOpened`` if this service opens none; ``InvalidRequest`` if the case may show a
+        ``Conflict`` if this service opens none; ``InvalidRequest`` if the case may show a
         minor."""
         if not self.enabled:
-            raise LinksNotOpened
+            raise Conflict(code=Code.LINKS_NOT_OPENED)
         with self._database.write() as session:
             self._database.one_at_a_time(session, caller.account_id)
             case, key = self._cases.chosen(session, caller, *where)

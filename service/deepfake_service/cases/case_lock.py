@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.platform.db import Capture, Case, Job, Media, Occurrence
 from deepfake_service.platform.db.enums import JobState
-from deepfake_service.platform.errors import CaseHeld, NotFound
+from deepfake_service.platform.errors import Code, Conflict, NotFound
 
 OfCase = TypeVar("OfCase", Capture, Job, Media, Occurrence)
 
@@ -37,12 +37,12 @@ def lock_open_case(session: Session, case_id: str) -> Case:
 
 def lock_deletable(session: Session, case_id: str) -> Case:
     """Lock a case from which something is about to be deleted; ``NotFound`` if there is no such
-    case any longer, ``CaseHeld`` if the case is under a legal hold."""
+    case any longer, ``Conflict`` if the case is under a legal hold."""
     case = lock_case(session, case_id)
     if case is None:
         raise NotFound
     if case.held_at is not None:
-        raise CaseHeld
+        raise Conflict(code=Code.CASE_HELD)
     return case
 
 

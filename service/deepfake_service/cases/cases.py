@@ -30,11 +30,12 @@ from deepfake_service.platform.db import (
     new_id,
 )
 from deepfake_service.platform.errors import (
+    Code,
+    Conflict,
     DatabaseUnavailable,
     ImageryWithheld,
     InvalidRequest,
     NotFound,
-    TooManyOccurrences,
     invalid_field,
 )
 from deepfake_service.platform.storage import (
@@ -206,7 +207,7 @@ class Cases:
             The new or the known occurrence, or ``None`` if this one is empty.
 
         Raises:
-            TooManyOccurrences: the medium has ``MAX_OCCURRENCES`` already.
+            Conflict: the medium has ``MAX_OCCURRENCES`` already.
         """
         of_medium = select(Occurrence).where(Occurrence.media_id == media.id)
         is_first = session.scalars(of_medium.limit(1)).first() is None
@@ -227,7 +228,7 @@ class Cases:
             return RecordedPost(known.id, is_new=False)
         counted = select(func.count(Occurrence.id)).where(Occurrence.media_id == media.id)
         if (session.scalar(counted) or 0) >= MAX_OCCURRENCES:
-            raise TooManyOccurrences
+            raise Conflict(code=Code.TOO_MANY_OCCURRENCES)
         occurrence = Occurrence(
             id=screenshot.occurrence_id if screenshot else new_id(),
             case_id=media.case_id,
@@ -259,7 +260,7 @@ class Cases:
 
         ``media_id`` may be ``None`` if the case has one medium only. ``InvalidRequest`` if the
         medium does not belong to the case, or none is named and the case has several, or the
-        occurrence is empty; ``TooManyOccurrences`` as
+        occurrence is empty; ``Conflict`` as
         ``record_post``.
         """
         # Stored before the transaction, so that a slow store does not block other writers.

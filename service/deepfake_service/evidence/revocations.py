@@ -15,7 +15,7 @@ from deepfake_service.evidence.bundle.trust_store import Revocations, RevokedSta
 from deepfake_service.evidence.signing_keys import SigningKeys
 from deepfake_service.platform.db import Database, Edition, RevokedEdition, current_time
 from deepfake_service.platform.db.enums import EditionState
-from deepfake_service.platform.errors import EditionUnknown
+from deepfake_service.platform.errors import Code, NotFound
 
 _STATES: dict[EditionState, RevokedState] = {
     EditionState.SUPERSEDED: "superseded",
@@ -76,11 +76,11 @@ class RevocationList:
 
     def withdraw(self, sha256: str) -> None:
         """Withdraw an edition: the service does not answer for it any more. Audited.
-        ``EditionUnknown`` if this service has no such edition."""
+        ``NotFound`` if this service has no such edition."""
         with self._database.write() as session:
             edition = session.scalars(select(Edition).where(Edition.sha256 == sha256)).first()
             if edition is None:
-                raise EditionUnknown
+                raise NotFound(code=Code.EDITION_UNKNOWN)
             row = session.get(RevokedEdition, sha256)
             if row is None:
                 row = RevokedEdition(sha256=sha256)

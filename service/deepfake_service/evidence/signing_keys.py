@@ -29,7 +29,7 @@ from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
 from deepfake_service.evidence.bundle.dsse import Signers, key_id, public_pem
 from deepfake_service.platform.answers import Published, Sha256
 from deepfake_service.platform.db import Database, Secret, SigningKey, current_time
-from deepfake_service.platform.errors import KeyUnknown, SettingsError
+from deepfake_service.platform.errors import Code, NotFound, SettingsError
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import context_of
 from deepfake_service.platform.storage.envelope import KeyWrapper
@@ -109,7 +109,7 @@ class SigningKeys:
         """Withdraw trust from everything that a key signed, for instance after a compromise.
 
         ``key_id`` is the key's id or a unique prefix of it. All current keys are retired.
-        ``KeyUnknown`` if no key, or more than one, has this id.
+        ``NotFound`` if no key, or more than one, has this id.
         """
         with self._database.write() as session:
             self._database.one_at_a_time(session, _LOCK)
@@ -117,9 +117,10 @@ class SigningKeys:
                 select(SigningKey).where(SigningKey.id.startswith(key_id, autoescape=True))
             ).all()
             if len(matches) != 1 or len(key_id) < MIN_KEY_ID_CHARS:
-                raise KeyUnknown(
+                raise NotFound(
                     f"There is no signing key {key_id!r}. List them with `deepfake keys signing "
-                    "list`."
+                    "list`.",
+                    code=Code.KEY_UNKNOWN,
                 )
             (revoked,) = matches
             revoked.revoked_at = current_time(session)

@@ -42,10 +42,11 @@ from deepfake_service.platform.db import (
 )
 from deepfake_service.platform.db.enums import UNFINISHED, JobState
 from deepfake_service.platform.errors import (
-    EvidenceBusy,
+    Code,
     EvidenceMissing,
     ImageryWithheld,
     NotFound,
+    Overloaded,
 )
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.storage import BlobMissing, Vault, open_json
@@ -71,7 +72,7 @@ class EvidenceStore:
             was deleted.
         ImageryWithheld: it shows faces, and a person shown may be a minor.
         RecordAltered: the records differ from the audit log.
-        EvidenceBusy, EvidenceTooLarge: see ``issue``.
+        Overloaded, EvidenceTooLarge: see ``issue``.
     """
 
     _database: Database
@@ -93,7 +94,7 @@ class EvidenceStore:
 
         Raises:
             NotFound: there is no such job. EvidenceMissing: nothing was gathered for it.
-            EvidenceBusy: others issue editions of the same job, or decide on it, at this moment.
+            Overloaded: others issue editions of the same job, or decide on it, at this moment.
             EvidenceTooLarge: a verifier could not read the edition.
             RecordAltered: the records differ from the audit log.
         """
@@ -122,7 +123,7 @@ class EvidenceStore:
                 # Another process used this number, or the job was decided on.
                 _log.warning("edition_again", job_id=job_id, failure=describe(error))
         # Not EvidenceMissing: callers take that as final.
-        raise EvidenceBusy
+        raise Overloaded(code=Code.EVIDENCE_BUSY)
 
     def issue_if_due(self, caller: Caller, job_id: str, number: int | None = None) -> None:
         """Issue an edition if there is none, or if the newest lacks the last decision or flag.

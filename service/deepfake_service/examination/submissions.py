@@ -36,12 +36,7 @@ from deepfake_service.platform.db.enums import (
     Priority,
     RetentionPolicy,
 )
-from deepfake_service.platform.errors import (
-    DatabaseUnavailable,
-    NotFound,
-    ServiceError,
-    TooManyCallbacks,
-)
+from deepfake_service.platform.errors import Conflict, DatabaseUnavailable, NotFound, ServiceError
 from deepfake_service.platform.storage import Stored, Vault, context_of
 from deepfake_service.platform.storage.envelope import new_key, seal
 from deepfake_service.platform.webhooks import Callback
@@ -153,8 +148,8 @@ class Submissions:
 
         The existing job is returned if the same account requested the same for equal content in the
         same case. A new sighting is recorded in either case. Equal content in another case is an
-        item of its own. The medium is deleted if no new job needs it. ``TooManyOccurrences`` or
-        ``TooManyCallbacks`` if the existing job or its medium has as many as it can have;
+        item of its own. The medium is deleted if no new job needs it. ``Conflict`` or
+        ``Conflict`` if the existing job or its medium has as many as it can have;
         ``NotFound`` if the capture that it was taken out of was deleted.
         """
         try:
@@ -196,7 +191,7 @@ class Submissions:
             if submission.callback is not None:
                 add_callback(session, key, job, submission.callback)
             if submission.origin is not None:
-                with contextlib.suppress(TooManyCallbacks):  # a job that had as many before
+                with contextlib.suppress(Conflict):  # a job that had as many before
                     for callback in callbacks_of(session, key, submission.origin.capture):
                         add_callback(session, key, job, callback)
             self._cases.record_post(session, caller, media, sighting)

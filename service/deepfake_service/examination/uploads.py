@@ -27,11 +27,12 @@ from deepfake_service.platform.db import Database, Upload, UploadPart, new_id
 from deepfake_service.platform.db.columns import ID_CHARS
 from deepfake_service.platform.errors import (
     ClientGone,
+    Code,
+    Conflict,
+    Gone,
     NotFound,
     RequestTooLarge,
-    TooManyAtOnce,
-    UploadConflict,
-    UploadExpired,
+    TooManyRequests,
     UploadTimeout,
 )
 from deepfake_service.platform.storage import Vault
@@ -74,7 +75,7 @@ class Uploads:
 
     def create(self, caller: Caller, length: int) -> tuple[str, Progress]:
         """Begin an upload of ``length`` bytes; return its token, from which its key is derived.
-        ``TooManyAtOnce`` if the account has too many that are not complete."""
+        ``TooManyRequests`` if the account has too many that are not complete."""
         key = secrets.token_bytes(KEY_BYTES)
         with self._database.write() as session:
             self._database.one_at_a_time(session, caller.account_id)
@@ -85,9 +86,10 @@ class Uploads:
                 Upload.expires_at > now,
             )
             if (session.scalar(open_ones) or 0) >= OPEN_PER_ACCOUNT:
-                raise TooManyAtOnce(
+                raise TooManyRequests(
                     f"{OPEN_PER_ACCOUNT} uploads of this account were begun and not submitted. "
-                    "Submit or delete one first."
+                    "Submit or delete one first.",
+                    code=Code.TOO_MANY_AT_ONCE,
                 )
             upload = Upload(
                 id=_id_of(key),
@@ -103,7 +105,7 @@ class Uploads:
 
     def find(self, caller: Caller, token: str) -> Progress:
         """Return how far an upload is; ``NotFound`` if the account has no such upload,
-        ``UploadExpired`` if its parts were deleted."""
+        ``Gone`` if its parts were deleted."""
         try:
             key = base64.b64decode(token + "=", altchars=b"-_", validate=True)
         except ValueError:
@@ -118,7 +120,7 @@ class Uploads:
                 .order_by(UploadPart.start)
             ).all()
         if upload.job_id is None and upload.expires_at <= self._database.clock():
-            raise UploadExpired
+            raise Gone(code=Code.UPLOAD_EXPIRED)
         offset = parts[-1].start + parts[-1].size if parts else 0
         return Progress(
             upload.id,
@@ -134,7 +136,7 @@ class Uploads:
         """Store what follows, up to the length of the upload, and return the new offset.
 
         What arrived before ``chunks`` raised ``ClientGone`` or ``UploadTimeout`` is kept.
-        ``UploadConflict`` if another request has stored what follows, or the upload was deleted;
+        ``Conflict`` if another request has stored what follows, or the upload was deleted;
         ``RequestTooLarge`` if it has too many parts.
         """
         offset, count, pending = upload.offset, len(upload.parts), bytearray()
@@ -174,17 +176,18 @@ class Uploads:
                 session.add(row)
         except IntegrityError as error:
             self._vault.blobs.delete(blob)
-            raise UploadConflict from error
+            raise Conflict(code=Code.UPLOAD_CONFLICT) from error
 
     async def content(self, upload: Progress) -> AsyncIterator[bytes]:
-        """Yield the bytes of a complete upload; ``UploadConflict`` if bytes are missing,
-        ``UploadExpired`` if it was deleted meanwhile."""
+        """Yield the bytes of a complete upload; ``Conflict`` if bytes are missing,
+        ``Gone`` if it was deleted meanwhile."""
         if upload.offset < upload.length:
-            raise UploadConflict(
-                f"{upload.offset} of {upload.length} bytes have arrived. Send the others first."
+            raise Conflict(
+                f"{upload.offset} of {upload.length} bytes have arrived. Send the others first.",
+                code=Code.UPLOAD_CONFLICT,
             )
         for blob in upload.parts:
-            with missing_as(UploadExpired, upload_id=upload.id):
+            with missing_as(Gone(code=Code.UPLOAD_EXPIRED), upload_id=upload.id):
                 part = await anyio.to_thread.run_sync(self._vault.read, blob, upload.key)
             # Small pieces, so that the event loop answers other requests between them.
             for at in range(0, len(part), CHUNK_BYTES):
@@ -193,10 +196,13 @@ class Uploads:
     @contextlib.contextmanager
     def completing(self, upload: Progress) -> Iterator[None]:
         """Let no other request of this process read the whole upload while the context lasts. A
-        client that lost patience would otherwise make it slower. ``TooManyAtOnce`` if another
+        client that lost patience would otherwise make it slower. ``TooManyRequests`` if another
         request is reading it."""
         if upload.id in self._completing:
-            raise TooManyAtOnce("This upload is being submitted. Try again when that has ended.")
+            raise TooManyRequests(
+                "This upload is being submitted. Try again when that has ended.",
+                code=Code.TOO_MANY_AT_ONCE,
+            )
         self._completing.add(upload.id)
         try:
             yield

@@ -39,8 +39,9 @@ from deepfake_service.platform.db.enums import (
 from deepfake_service.platform.errors import (
     CallbackRefused,
     CallbackUnresolved,
+    Code,
+    Conflict,
     DecryptionFailed,
-    TooManyCallbacks,
 )
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.metrics import Metrics
@@ -147,12 +148,12 @@ def webhooks_of(
 
 def add_callback(session: Session, key: bytes, owner: Job | Capture, callback: Callback) -> None:
     """Have the end of a job or capture told to a URL, at once if it has ended. A URL that it has is
-    not called again; ``TooManyCallbacks`` if it has as many as it can have."""
+    not called again; ``Conflict`` if it has as many as it can have."""
     deliveries = session.scalars(select(Delivery).where(_of(owner.id))).all()
     if callback.url in {each.url for each in _callbacks(key, deliveries)}:
         return  # a repeated request leads to one webhook only
     if len(deliveries) >= MAX_CALLBACKS:
-        raise TooManyCallbacks
+        raise Conflict(code=Code.TOO_MANY_CALLBACKS)
     delivery_id, now = new_id(), current_time(session)
     has_ended = owner.state in (*ENDED, CaptureState.CAPTURED, CaptureState.REFUSED)
     session.add(

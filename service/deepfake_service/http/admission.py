@@ -19,12 +19,7 @@ from starlette.requests import HTTPConnection
 
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.platform.db import Database
-from deepfake_service.platform.errors import (
-    Overloaded,
-    TooManyAtOnce,
-    TooManyFailedSignIns,
-    TooManyRequests,
-)
+from deepfake_service.platform.errors import Code, Overloaded, TooManyRequests
 from deepfake_service.platform.logs import logger
 from deepfake_service.platform.networks import networks_of
 from deepfake_service.platform.settings import Settings
@@ -46,13 +41,13 @@ otherwise wait longer than their clients do."""
 class RateLimit:
     """Limits requests by a key, such as an account, in a moving window, such as ``600/minute``."""
 
-    def __init__(self, rate: str, refusal: type[TooManyRequests] = TooManyRequests) -> None:
+    def __init__(self, rate: str, code: Code | None = None) -> None:
         self._rate = limits.parse(rate)
-        self._refusal = refusal
+        self._code = code
         self._window = limits.strategies.MovingWindowRateLimiter(limits.storage.MemoryStorage())
 
     def hit(self, key: str) -> None:
-        """Count a request; above the rate, raise the ``refusal`` with the seconds to wait."""
+        """Count a request; above the rate, raise ``TooManyRequests``."""
         if not self._window.hit(self._rate, key):
             raise self._refused(key)
 
@@ -63,7 +58,8 @@ class RateLimit:
 
     def _refused(self, key: str) -> TooManyRequests:
         reset = self._window.get_window_stats(self._rate, key).reset_time
-        return self._refusal(max(1, math.ceil(reset - time.time())))
+        wait_s = max(1, math.ceil(reset - time.time()))
+        return TooManyRequests(code=self._code, retry_after_s=wait_s)
 
 
 class AccountBudget:
@@ -75,10 +71,10 @@ class AccountBudget:
 
     @contextlib.contextmanager
     def enter(self, account_id: str, cost: int = 1) -> Iterator[None]:
-        """Count a request of an account while the context lasts; ``TooManyAtOnce`` if the account's
+        """Count a request of an account while the context lasts; ``TooManyRequests`` if its
         requests would cost more than ``BUDGET`` together."""
         if self.spent[account_id] + cost > BUDGET:
-            raise TooManyAtOnce
+            raise TooManyRequests(code=Code.TOO_MANY_AT_ONCE)
         self.spent[account_id] += cost
         try:
             yield
@@ -141,19 +137,19 @@ class FailedSignIns:
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
-        self._rate = RateLimit(FAILED_SIGN_INS, TooManyFailedSignIns)
+        self._rate = RateLimit(FAILED_SIGN_INS, Code.TOO_MANY_FAILED_SIGN_INS)
         self._audited = RateLimit(AUDITED)
         self._proxies = networks_of(settings.trusted_proxies)
         self._lock = threading.Lock()
         self._unrecorded = 0
 
     def check(self, request: HTTPConnection) -> None:
-        """Raise ``TooManyFailedSignIns`` if too many sign-ins from this address have failed."""
+        """Raise ``TooManyRequests`` if too many sign-ins from this address have failed."""
         self._rate.check(client_network(request, self._proxies))
 
     def record(self, request: HTTPConnection, key: str, reason: str = "key") -> None:
         """Record that a sign-in failed, for the ``reason`` ``key`` or ``code``;
-        ``TooManyFailedSignIns`` if too many from this address have. Of the text that was sent as
+        ``TooManyRequests`` if too many from this address have. Of the text that was sent as
         ``key``, only the id is recorded, if it has the form of a key. Writes to the database: call
         it in a thread.
         """
@@ -167,7 +163,7 @@ class FailedSignIns:
         except TooManyRequests as error:
             with self._lock:
                 self._unrecorded += 1
-            if isinstance(error, TooManyFailedSignIns):
+            if error.code is not None:
                 raise
             return
         with self._lock:

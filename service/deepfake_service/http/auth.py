@@ -222,7 +222,7 @@ def admits(
         submits: whether the request counts against the rate of submissions, or against that of all
             others (else ``TooManyRequests``).
         cost: counts against the account's budget of concurrent requests until the request is
-            answered (else ``TooManyAtOnce``).
+            answered (else ``TooManyRequests``).
         made: makes the call, or that of a page.
 
     It has the attribute ``roles``, so that the roles of a route can be listed.

@@ -58,34 +58,26 @@ _STATUS: dict[int, tuple[type[ServiceError], ...]] = {
         errors.Forbidden, errors.SecondFactorRequired, errors.CodeRejected,
         errors.CrossSiteRequest, errors.ImageryWithheld,
     ),
-    404: (errors.NotFound, errors.AccountUnknown, errors.EditionUnknown, errors.KeyUnknown),
+    404: (errors.NotFound,),
     405: (errors.MethodNotAllowed,),
     408: (errors.UploadTimeout,),
     409: (
-        errors.AccountExists, errors.BeingDeleted, errors.CaseHeld, errors.EvidenceMissing,
-        errors.EvidenceTooLarge, errors.LastAdministrator,
-        errors.LinksNotOpened, errors.LooksSwitchedOff, errors.NoticeRefused,
-        errors.NotReviewable, errors.NotWatched,
-        errors.RecordAltered, errors.ReviewMissing,
-        errors.TooManyCallbacks, errors.TooManyOccurrences, errors.TooManyReviews,
-        errors.UploadConflict,
+        errors.Conflict, errors.EvidenceMissing, errors.EvidenceTooLarge, errors.NoticeRefused,
+        errors.NotReviewable, errors.RecordAltered,
     ),
-    410: (errors.InvitationInvalid, errors.UploadExpired),
+    410: (errors.Gone,),
     412: (errors.UnsupportedTus,),
     413: (errors.RequestTooLarge,),
     415: (errors.UnsupportedContentType,),
-    422: (errors.InvalidRequest, errors.CallbackRefused, errors.InvalidCheckpoint),
-    429: (
-        errors.TooManyRequests, errors.TooManyAtOnce, errors.TooManyFailedSignIns,
-        errors.TooManyCodes,
-    ),
+    422: (errors.InvalidRequest, errors.CallbackRefused),
+    429: (errors.TooManyRequests,),
     # nginx's unregistered status: no client reads it, but dashboards can tell a client that left
     # from a fault of the service.
     499: (errors.ClientGone,),
     503: (
         errors.CallbackUnresolved, errors.DatabaseDamaged, errors.DatabaseUnavailable,
-        errors.DiskFull, errors.EvidenceBusy, errors.KeyUnreadable, errors.NotReady,
-        errors.Overloaded, errors.StorageUnavailable,
+        errors.DiskFull, errors.KeyUnreadable, errors.NotReady, errors.Overloaded,
+        errors.StorageUnavailable,
     ),
 }  # fmt: skip
 """Errors that clients are told about. A class that is not here has the entry of its parent."""
@@ -96,9 +88,12 @@ _LISTED = {
 }
 
 
-def status_and_code(kind: type[Exception]) -> tuple[int, str]:
-    """Return the HTTP status of an error, and its stable code, which is the name of the class."""
-    return next((_LISTED[c] for c in kind.__mro__ if c in _LISTED), _INTERNAL)
+def status_and_code(error: Exception) -> tuple[int, str]:
+    """Return the HTTP status of an error, and its stable code, which is its own or else the name of
+    the class."""
+    status, code = next((_LISTED[c] for c in type(error).__mro__ if c in _LISTED), _INTERNAL)
+    own = error.code if isinstance(error, ServiceError) else None
+    return status, own.name.lower() if own else code
 
 
 _log = logger("deepfake_service.platform.errors")
@@ -118,8 +113,9 @@ class Problem:
         translations: of a detail without one, the default message of its kind is told."""
         say, detail = translations(language).gettext, self.error.message
         if language != "en" and say(detail) == detail:
-            kinds = type(self.error).__mro__
-            detail = next((kind().message for kind in kinds if kind in _LISTED), detail)
+            kinds, code = type(self.error).__mro__, self.error.code
+            of_class = next((kind().message for kind in kinds if kind in _LISTED), detail)
+            detail = code.value if code else of_class
         return say(self.code.replace("_", " ").capitalize()), say(detail)
 
     def body(self, instance: str, language: str = "en") -> dict[str, object]:
@@ -148,7 +144,7 @@ def problem_of(error: Exception) -> Problem:
     Clients see the message of a ``ServiceError`` below 500, or of one that asks them to come back
     later. The text of any other error may contain submitted data and is replaced.
     """
-    status, code = status_and_code(type(error))
+    status, code = status_and_code(error)
     if isinstance(error, ServiceError) and (status < 500 or status == 503):
         headers = {}
         if status == 401:
@@ -173,7 +169,7 @@ class BodyRefused(HTTPException):
     """An error about a body that FastAPI reads: it passes on no other kind of exception."""
 
     def __init__(self, error: ServiceError) -> None:
-        super().__init__(status_and_code(type(error))[0])
+        super().__init__(status_and_code(error)[0])
         self.error = error
 
 

@@ -19,7 +19,7 @@ from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Edition, Job, Media
 from deepfake_service.platform.db.enums import MANIPULATED, Finding, JobState
 from deepfake_service.platform.db.row_authentication import refuse
-from deepfake_service.platform.errors import NoticeRefused, ReviewMissing
+from deepfake_service.platform.errors import Code, NoticeRefused
 from deepfake_service.platform.storage import BlobMissing, Vault, open_json
 from deepfake_service.platform.texts.formatting import found_by
 
@@ -76,7 +76,7 @@ def confirmed_job(session: Session, case: Case, media_id: str) -> Job:
     not be reported on the basis of another.
 
     Raises:
-        ReviewMissing: nobody has found that yet, or a second person has to. NoticeRefused:
+        NoticeRefused: nobody has found that yet, or a second person has to. NoticeRefused:
             reviewers are against it, or there is no verdict. RecordAltered: a finding differs from
             the audit log.
     """
@@ -96,12 +96,14 @@ def confirmed_job(session: Session, case: Case, media_id: str) -> Job:
         )
     against = {job.finding for job in jobs if job.finding in AGAINST}
     if against == {Finding.AWAITING_SECOND}:
-        raise ReviewMissing("A second reviewer has not confirmed the finding yet.")
+        raise NoticeRefused(
+            "A second reviewer has not confirmed the finding yet.", code=Code.REVIEW_MISSING
+        )
     if against:
         raise NoticeRefused("The review did not confirm manipulation.")
     found = next((j for j in jobs if j.finding in MANIPULATED), None)
     if found is None:
-        raise ReviewMissing
+        raise NoticeRefused(code=Code.REVIEW_MISSING)
     if found.evidence_expired_at is None and is_outdated(session, found.id):
         raise NoticeRefused(
             "The evidence does not contain the last decision yet. Request the evidence, "

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from deepfake_models.errors import DeepfakeError
 
@@ -29,12 +30,53 @@ class FieldError:
         return translate(self.template).format_map(self.values)
 
 
+class Code(Enum):
+    """What tells errors of one class apart: by its name clients, by its value people."""
+
+    ACCOUNT_EXISTS = "An account with this name already exists."
+    ACCOUNT_UNKNOWN = "There is no account with this name."
+    BEING_DELETED = "Something in this case is being deleted. Set the hold once that is complete."
+    CASE_HELD = "This case is under a legal hold. Lift the hold before you delete anything in it."
+    EDITION_UNKNOWN = "This service has issued no evidence with this SHA-256."
+    EVIDENCE_BUSY = "The evidence is being created. Try again later."
+    INVITATION_INVALID = "This invitation expired, was used or was replaced. Ask for a new one."
+    KEY_UNKNOWN = "There is no key with this id."
+    LAST_ADMINISTRATOR = "No other administrator has a valid key. Create a key for one first."
+    LINKS_NOT_OPENED = "This service opens no links. Capture the page, and hand in the file."
+    LOOKS_SWITCHED_OFF = "This service asks no platforms. Look yourself, and record what you saw."
+    NOT_WATCHED = "Looks are at posts of sent notices with a URL, unless they may show a minor."
+    REVIEW_MISSING = "No one has reviewed the file yet. A notice rests on a finding: review it."
+    TOO_MANY_AT_ONCE = "This account is at its limit of concurrent requests. Wait for one to end."
+    TOO_MANY_CALLBACKS = "This job has five callback URLs already. Send none, and ask for the job."
+    TOO_MANY_CODES = "Too many codes of this account were wrong. Wait, or ask an administrator."
+    TOO_MANY_FAILED_SIGN_INS = "Too many sign-ins from this address have failed. Try again later."
+    TOO_MANY_OCCURRENCES = "This file has as many posts as evidence can list. Use another case."
+    TOO_MANY_REVIEWS = "This account can make no more decisions on this examination."
+    UPLOAD_CONFLICT = "The upload is at another offset. Read it with HEAD, and continue from there."
+    UPLOAD_EXPIRED = "The upload was not completed within a day and was deleted. Begin another one."
+
+
 class ServiceError(DeepfakeError):
     """The service could not do what was asked."""
 
-    def __init__(self, message: str | None = None, *, errors: Sequence[FieldError] = ()) -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        code: Code | None = None,
+        errors: Sequence[FieldError] = (),
+    ) -> None:
+        super().__init__(message or (code and code.value))
+        self.code = code
         self.errors = tuple(errors)
+
+
+class Conflict(ServiceError):
+    """The state of what the request is about does not permit it."""
+
+
+class Gone(ServiceError):
+    """What the request is about has ended."""
 
 
 # -- requests -------------------------------------------------------------------------------------
@@ -83,14 +125,6 @@ class ClientGone(ServiceError):
     """The client closed the connection before it received an answer."""
 
 
-class UploadConflict(ServiceError):
-    """The upload is at another offset. Read it with HEAD, and continue from there."""
-
-
-class UploadExpired(ServiceError):
-    """The upload was not completed within a day and was deleted. Begin another one."""
-
-
 class UnsupportedTus(ServiceError):
     """This service speaks tus 1.0.0 only. Send "Tus-Resumable: 1.0.0"."""
 
@@ -126,10 +160,6 @@ class CodeRejected(ServiceError):
         self.key_id = key_id
 
 
-class InvitationInvalid(ServiceError):
-    """This invitation expired, was used, or was replaced. Ask your administrator for a new one."""
-
-
 class Forbidden(ServiceError):
     """The role of this account does not permit this action. Ask an administrator."""
 
@@ -142,46 +172,17 @@ class NotFound(ServiceError):
     """Not found, or not visible to this account."""
 
 
-class AccountExists(ServiceError):
-    """An account with this name already exists."""
-
-
-class AccountUnknown(ServiceError):
-    """There is no account with this name."""
-
-
-class KeyUnknown(ServiceError):
-    """There is no key with this id."""
-
-
-class LastAdministrator(ServiceError):
-    """No other administrator has a valid key. Create a key for one first."""
-
-
 # -- load and availability ------------------------------------------------------------------------
 
 
 class TooManyRequests(ServiceError):
     """This account exceeds its rate limit. Try again later."""
 
-    def __init__(self, retry_after_s: int = 60, message: str | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str | None = None, *, code: Code | None = None, retry_after_s: int = 5
+    ) -> None:
+        super().__init__(message, code=code)
         self.retry_after_s = retry_after_s
-
-
-class TooManyAtOnce(TooManyRequests):
-    """This account has reached its limit of concurrent requests. Try again when one has ended."""
-
-    def __init__(self, message: str | None = None) -> None:
-        super().__init__(5, message)
-
-
-class TooManyFailedSignIns(TooManyRequests):
-    """Too many sign-ins from this address have failed. Try again later."""
-
-
-class TooManyCodes(TooManyRequests):
-    """Too many codes for this account were wrong. Try again later, or ask an administrator."""
 
 
 class Overloaded(ServiceError):
@@ -207,48 +208,12 @@ class DatabaseUnavailable(ServiceError):
 # -- cases ----------------------------------------------------------------------------------------
 
 
-class CaseHeld(ServiceError):
-    """This case is under a legal hold. Lift the hold before you delete anything in it."""
-
-
-class BeingDeleted(ServiceError):
-    """Something in this case is being deleted. Set the legal hold once the deletion is complete."""
-
-
-class TooManyOccurrences(ServiceError):
-    """This file already has as many posts as evidence can list. Record others in another case."""
-
-
-class TooManyCallbacks(ServiceError):
-    """This job already has five callback URLs. Send the request without one and ask for the job."""
-
-
-class TooManyReviews(ServiceError):
-    """This account has reached the maximum number of decisions on this examination."""
-
-
 class NotReviewable(ServiceError):
     """This examination cannot be reviewed."""
 
 
 class NoticeRefused(ServiceError):
     """No confirmed finding supports this notice."""
-
-
-class ReviewMissing(NoticeRefused):
-    """No person has reviewed the file yet. A notice rests on a finding: review the file first."""
-
-
-class LooksSwitchedOff(ServiceError):
-    """This service sends no requests to platforms. Look yourself, and record what you saw."""
-
-
-class LinksNotOpened(ServiceError):
-    """This service opens no links. Capture the page with another tool, and hand in the file."""
-
-
-class NotWatched(ServiceError):
-    """The service looks at posts of sent notices that have a URL, unless they may show a minor."""
 
 
 class ImageryWithheld(ServiceError):
@@ -266,14 +231,6 @@ class EvidenceTooLarge(ServiceError):
     """The job examined more faces than an evidence bundle holds. Submit it with fewer frames."""
 
 
-class EditionUnknown(ServiceError):
-    """This service has issued no evidence with this SHA-256."""
-
-
-class EvidenceBusy(ServiceError):
-    """The evidence is being created. Try again later."""
-
-
 class KeyUnreadable(ServiceError):
     """A key or certificate file cannot be read."""
 
@@ -284,14 +241,6 @@ class AuditBroken(ServiceError):
 
 class RecordAltered(ServiceError):
     """A record was altered outside this service and is not used. Ask an administrator."""
-
-
-class RowUnknown(ServiceError):
-    """There is no such row."""
-
-
-class InvalidCheckpoint(ServiceError):
-    """The checkpoint of the audit log cannot be used."""
 
 
 # -- the installation -----------------------------------------------------------------------------
@@ -319,10 +268,6 @@ class StorageError(ServiceError):
 
 class StorageUnavailable(StorageError):
     """File storage is not responding or is full. Try again later."""
-
-
-class StoreMissing(StorageUnavailable):
-    """The bucket or folder of file storage is missing. Create it, or mount what it is on."""
 
 
 class DecryptionFailed(ServiceError):

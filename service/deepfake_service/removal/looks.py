@@ -29,7 +29,7 @@ from deepfake_service.platform.db import (
     new_id,
 )
 from deepfake_service.platform.db.enums import PRESENT, DeliveryState, LookResult
-from deepfake_service.platform.errors import LooksSwitchedOff, NotFound, NotWatched, invalid_field
+from deepfake_service.platform.errors import Code, Conflict, NotFound, invalid_field
 from deepfake_service.platform.logs import logger
 from deepfake_service.platform.pages import Page
 from deepfake_service.platform.storage import Vault, context_of, open_json, seal_json
@@ -80,16 +80,16 @@ class Looks:
         """Let a worker look at a post as soon as its host may be asked again.
 
         Raises:
-            InvalidRequest: the post has too many looks. LooksSwitchedOff: the service sends no
-                requests. NotWatched: no notice about it was sent, or a minor may be shown.
+            InvalidRequest: the post has too many looks. Conflict: the service sends no
+                requests. Conflict: no notice about it was sent, or a minor may be shown.
         """
         if self.vantage is None:
-            raise LooksSwitchedOff
+            raise Conflict(code=Code.LOOKS_SWITCHED_OFF)
         with self._database.write() as session:
             _, case = find_post(session, caller, case_id, occurrence_id)
             _check_number(session, occurrence_id)
             if case.minor_at is not None:
-                raise NotWatched
+                raise Conflict(code=Code.NOT_WATCHED)
             requested = session.execute(
                 update(Watch)
                 .where(Watch.occurrence_id == occurrence_id, Watch.host.is_not(None))
@@ -97,7 +97,7 @@ class Looks:
                 .returning(Watch.id)
             )
             if not requested.all():
-                raise NotWatched
+                raise Conflict(code=Code.NOT_WATCHED)
             append_entry(session, caller.actor, Action.LOOK_ASKED, occurrence_id)
 
     def record_for(self, caller: Caller, case_id: str, occurrence_id: str, new: NewLook) -> str:

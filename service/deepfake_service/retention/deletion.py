@@ -40,7 +40,7 @@ from deepfake_service.platform.db import (
     Occurrence,
 )
 from deepfake_service.platform.db.enums import ENDED, JobState
-from deepfake_service.platform.errors import BeingDeleted, Forbidden, NotFound
+from deepfake_service.platform.errors import Code, Conflict, Forbidden, NotFound
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.storage import Vault, open_json, seal_json
 from deepfake_service.review.shapes import HoldRequest
@@ -63,7 +63,7 @@ class Retention:
     def cancel(self, caller: Caller, job_id: str, *, with_case: bool = False) -> bool:
         """Stop a job and delete what belongs to it, and return whether its case was deleted, too:
         ``with_case``, unless it has other jobs. ``NotFound`` if the caller may not see such a job,
-        ``Forbidden`` if they may not delete it, ``CaseHeld`` under a legal hold."""
+        ``Forbidden`` if they may not delete it, ``Conflict`` under a legal hold."""
         with self._database.write() as session:
             found = _find_deletable(session, caller, Job, job_id)
             self._database.one_at_a_time(session, found.account_id)
@@ -255,7 +255,7 @@ class Retention:
         Who ``asked`` for it is recorded until it is lifted. A hold that is set again stays as it
         is, or is audited again if the request says who asked for it, which replaces what an earlier
         one said. ``NotFound`` if there is no such case, or the caller may not see it;
-        ``BeingDeleted`` if the deletion of the case, or of an item in it, has begun.
+        ``Conflict`` if the deletion of the case, or of an item in it, has begun.
         """
         with self._database.write() as session:
             find_visible(session, caller, Case, case_id)
@@ -263,7 +263,7 @@ class Retention:
             if case is None:
                 raise NotFound
             if enabled and is_being_deleted(session, case):
-                raise BeingDeleted
+                raise Conflict(code=Code.BEING_DELETED)
             changes = bool(case.held_at) != enabled
             says = enabled and asked != NOBODY
             if not changes and not says:

@@ -87,7 +87,7 @@ class ItemPages:
 
         The newest edition of its evidence is issued first if that is due. Showing it is audited
         once in ten minutes. ``NotFound`` if there is no such job, or the caller may not see it;
-        ``EvidenceBusy`` if others issue editions of its evidence at this moment.
+        ``Overloaded`` if others issue editions of its evidence at this moment.
         """
         missing: ServiceError | None = None
         edition = None

@@ -47,14 +47,15 @@ from deepfake_service.platform.db.enums import (
     Role,
 )
 from deepfake_service.platform.errors import (
+    Code,
+    Conflict,
     DatabaseUnavailable,
-    EvidenceBusy,
     EvidenceMissing,
     EvidenceTooLarge,
     NotFound,
     NotReviewable,
+    Overloaded,
     ServiceError,
-    TooManyReviews,
     invalid_field,
 )
 from deepfake_service.platform.logs import describe, logger
@@ -175,7 +176,7 @@ class Reviews:
         Raises:
             NotFound: there is no such job, or the caller may not see it. NotReviewable: the job has
                 no verdict, the caller is not a person, or there are other decisions than those
-                that are ``known``. TooManyReviews: the caller has made
+                that are ``known``. Conflict: the caller has made
                 ``MAX_REVIEWS`` decisions on the job. RecordAltered: earlier ones differ from the
                 audit log. InvalidRequest: it cannot be on hold, or not for so long.
         """
@@ -199,7 +200,7 @@ class Reviews:
                 )
             own = made.where(Review.account_id == caller.account_id)
             if (session.scalar(own) or 0) >= MAX_REVIEWS:
-                raise TooManyReviews
+                raise Conflict(code=Code.TOO_MANY_REVIEWS)
             if on_hold is not None:
                 self._require_possible(on_hold, decision, job, current_time(session))
             review = Review(
@@ -290,7 +291,7 @@ class Reviews:
             # Another attempt cannot succeed either. Nothing is deleted for that reason: the older
             # editions are retained, and evidence that is too large is not missing.
             self._without_edition.add(job_id)
-        except EvidenceBusy:  # another process creates it
+        except Overloaded:  # another process creates it
             _log.warning("no_new_edition", job_id=job_id)
         except Exception as error:
             _log.error("edition_failed", job_id=job_id, failure=describe(error))

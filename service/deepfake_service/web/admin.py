@@ -16,9 +16,10 @@ from deepfake_service.accounts.keys import last_moment
 from deepfake_service.accounts.organisation import STATEMENTS, organisation_of_form
 from deepfake_service.examination.backlog import queue_state
 from deepfake_service.http.dependencies import AppState
+from deepfake_service.http.problems import problem_of
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.platform.db.enums import Role
-from deepfake_service.platform.errors import AccountExists, FieldError, InvalidRequest
+from deepfake_service.platform.errors import Conflict, FieldError, InvalidRequest
 from deepfake_service.web.pages import (
     Administrator,
     Form,
@@ -67,8 +68,9 @@ def post_account(visit: Administrator, fields: Form) -> Response:
             visit.caller.actor,
             live=kind == "person" or fields.get("live") == "yes",
         )
-    except AccountExists:
-        return _admin_page(visit, typed=fields, problem=visit.translate(AccountExists().message))
+    except Conflict as error:
+        problem = problem_of(error).told(visit.language)[1]
+        return _admin_page(visit, typed=fields, problem=problem)
     token = Invitations(visit.state.database).create(name, visit.caller.actor)
     return _admin_page(visit, token=token, owner=name)
 

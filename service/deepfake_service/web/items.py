@@ -13,12 +13,7 @@ from deepfake_service.accounts.accounts import may_review
 from deepfake_service.http.problems import problem_of
 from deepfake_service.notices.kinds import KINDS, Kind
 from deepfake_service.platform.db.enums import ENDED, MANIPULATED, Decision
-from deepfake_service.platform.errors import (
-    FieldError,
-    InvalidRequest,
-    NotReviewable,
-    TooManyReviews,
-)
+from deepfake_service.platform.errors import Conflict, FieldError, InvalidRequest, NotReviewable
 from deepfake_service.platform.pagination import Filters, Order
 from deepfake_service.platform.texts.i18n import words
 from deepfake_service.review.reviews import OnHold
@@ -141,7 +136,7 @@ def post_review(job_id: Id, visit: Reviewer, fields: Form) -> Response:
     try:
         seen = int(known) if known.isdecimal() else None
         finding = services.reviews.decide(caller, job_id, *decision_in(fields), known=seen)
-    except (InvalidRequest, NotReviewable, TooManyReviews) as error:
+    except (InvalidRequest, NotReviewable, Conflict) as error:
         values = _item(visit, job_id)
         values |= {"typed": fields, "notice": fields.get("notice")}  # nothing typed is lost
         names, wrong = words(visit.language), visit.explained(error.errors).items()

@@ -19,7 +19,6 @@ from deepfake_service.platform.errors import (
     ServiceError,
     StorageError,
     StorageUnavailable,
-    StoreMissing,
 )
 from deepfake_service.platform.files import private_folder
 from deepfake_service.platform.logs import logger
@@ -30,6 +29,9 @@ if TYPE_CHECKING:
 
 BLOB_FOLDER = "blobs"
 """The folder of the data directory that holds blobs unless a URL names another store."""
+STORE_MISSING = (
+    "The bucket or folder of file storage is missing. Create it, or mount what it is on."
+)
 PART_BYTES = 8 * 1024 * 1024
 """Size of a part of an upload to an object store. S3 requires at least 5 MiB and accepts at most
 10,000 parts."""
@@ -157,7 +159,7 @@ def _writing() -> Iterator[None]:
         with _translating():
             yield
     except BlobMissing as error:
-        raise StoreMissing from error.__cause__
+        raise StorageUnavailable(STORE_MISSING) from error.__cause__
 
 
 def _credentials(url: str) -> dict[str, str]:
@@ -245,7 +247,7 @@ def open_checkpoint_store(url: str) -> Blobs:
 
 
 @contextmanager
-def missing_as(error: type[ServiceError], **ids: str) -> Iterator[None]:
+def missing_as(error: ServiceError | type[ServiceError], **ids: str) -> Iterator[None]:
     """Raise ``error`` where a file is missing. Most often it was deleted after its row was read. It
     may also have been lost, so ``ids``, which say whose it was, are logged."""
     try:

@@ -22,7 +22,7 @@ from deepfake_service.platform.errors import (
     NotAuthenticated,
     RecordAltered,
     SecondFactorRequired,
-    TooManyCodes,
+    TooManyRequests,
 )
 from tests.support.answers import ORIGIN, csrf_of, failures
 from tests.unit.service.conftest import Service, Starter
@@ -138,7 +138,7 @@ async def test_codes_cannot_be_guessed_in_many_sign_ins(start: Starter) -> None:
         assert refused.status_code == 429
         assert "관리자에게 문의하십시오" in refused.text
         assert 3500 < int(refused.headers["retry-after"]) <= 3600
-        with pytest.raises(TooManyCodes):  # nor in a session that was there before
+        with pytest.raises(TooManyRequests):  # nor in a session that was there before
             authenticator.factors.check(authenticator.caller, authenticator.code())
         service.clock.advance(timedelta(hours=1))
         assert (await service.sign_in(Role.ANALYST)).status_code == 200
@@ -159,7 +159,7 @@ async def test_wrong_codes_of_a_session_count(service: Service) -> None:
     for _ in range(10):
         with pytest.raises(CodeRejected):
             authenticator.factors.check(authenticator.caller, "000000")
-    with pytest.raises(TooManyCodes):
+    with pytest.raises(TooManyRequests):
         authenticator.factors.check(authenticator.caller, authenticator.code())
 
 

@@ -22,7 +22,7 @@ from deepfake_service.http.auth import check_still_authenticated
 from deepfake_service.http.middleware import for_own_hosts
 from deepfake_service.platform.db import Account, Job
 from deepfake_service.platform.db.enums import JobState, Role
-from deepfake_service.platform.errors import InvitationInvalid, RecordAltered
+from deepfake_service.platform.errors import Gone, RecordAltered
 from deepfake_service.platform.networks import networks_of
 from deepfake_service.platform.settings import Settings
 from tests.support.answers import ORIGIN, csrf_of, failures
@@ -259,7 +259,7 @@ async def test_an_invitation_expires_and_ends_with_its_account(service: Service)
         token = invitations.create(name)
         invitations.find(token)
         end()
-        with pytest.raises(InvitationInvalid):
+        with pytest.raises(Gone):
             invitations.redeem(token)
 
 

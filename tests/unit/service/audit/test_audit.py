@@ -24,7 +24,7 @@ from deepfake_service.audit.log import (
 )
 from deepfake_service.audit.records import open_database
 from deepfake_service.platform.db import AuditEntry, Database
-from deepfake_service.platform.errors import AuditBroken, InvalidCheckpoint
+from deepfake_service.platform.errors import AuditBroken, InvalidRequest
 from deepfake_service.platform.settings import Settings
 
 KEY = Ed25519PrivateKey.generate()
@@ -146,5 +146,5 @@ def test_a_signed_checkpoint_comes_back_and_a_forged_one_does_not() -> None:
         ("no json", KEY.public_key()),
         (json.dumps(json.loads(document) | {"signature": "!"}), KEY.public_key()),
     ):
-        with pytest.raises(InvalidCheckpoint):
+        with pytest.raises(InvalidRequest):
             Checkpoint.opened(text, key)

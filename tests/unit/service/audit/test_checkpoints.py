@@ -18,7 +18,7 @@ from deepfake_service.audit.log import SERVICE, Action, Checkpoint, append_entry
 from deepfake_service.audit.records import open_database
 from deepfake_service.cli.app import app
 from deepfake_service.platform.db import AuditEntry, Database
-from deepfake_service.platform.errors import AuditBroken, InvalidCheckpoint, StorageError
+from deepfake_service.platform.errors import AuditBroken, InvalidRequest, StorageError
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import open_keys
 
@@ -129,5 +129,5 @@ def test_a_file_that_is_no_checkpoint_is_refused(
     for name in ("binary", "text"):
         path = tmp_path / name
         error = CliRunner().invoke(app, ["audit", "verify", "--since", str(path)]).exception
-        assert isinstance(error, InvalidCheckpoint)
+        assert isinstance(error, InvalidRequest)
         assert "not a checkpoint" in error.message

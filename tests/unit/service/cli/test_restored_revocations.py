@@ -27,7 +27,7 @@ from deepfake_service.platform.db import (
     new_id,
 )
 from deepfake_service.platform.db.enums import EditionState, Role
-from deepfake_service.platform.errors import InvitationInvalid, SecondFactorRequired
+from deepfake_service.platform.errors import Gone, SecondFactorRequired
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import open_keys
 from tests.support.jobs import headers, run_command, submit
@@ -109,7 +109,7 @@ async def test_a_restored_backup_knows_of_later_second_factors_and_used_invitati
                 Accounts(database).authenticate(keys[Role.ANALYST])
             with pytest.raises(SecondFactorRequired):  # what was lifted holds again
                 Accounts(database).authenticate(keys[Role.ADMIN])
-            with pytest.raises(InvitationInvalid):
+            with pytest.raises(Gone):
                 Invitations(database).redeem(token)
             with database.read() as session:
                 (factor,) = session.scalars(select(SecondFactor))

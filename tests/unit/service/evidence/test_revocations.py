@@ -41,7 +41,7 @@ from deepfake_service.platform.db import (
     new_id,
 )
 from deepfake_service.platform.db.enums import JobState, Priority, RetentionPolicy, Role
-from deepfake_service.platform.errors import EditionUnknown
+from deepfake_service.platform.errors import NotFound
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import open_keys
 from tests.support import exhibits
@@ -212,7 +212,7 @@ def test_replaced_and_withdrawn_editions_and_revoked_keys_are_listed(
     assert {s: r[0] for s, r in opened.editions.items()} == {
         "1" * 64: "superseded", "2" * 64: "withdrawn",
     }  # fmt: skip
-    with pytest.raises(EditionUnknown):
+    with pytest.raises(NotFound):
         listing.withdraw("3" * 64)
 
 

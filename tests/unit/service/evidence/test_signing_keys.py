@@ -22,7 +22,7 @@ from deepfake_service.audit.journal import open_journal
 from deepfake_service.audit.records import open_database
 from deepfake_service.evidence.signing_keys import SigningKeys
 from deepfake_service.platform.db import Database
-from deepfake_service.platform.errors import KeyUnknown, SettingsError
+from deepfake_service.platform.errors import NotFound, SettingsError
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage.envelope import MasterKeys, new_key
 from tests.support.certificates import own_certificate
@@ -63,7 +63,7 @@ def test_a_retired_key_stays_published_and_a_revoked_one_does_not(keys: SigningK
     keys.revoke(first[:8])
     assert {jwk.kid for jwk in keys.jwks().keys} == {second}
     for unknown in (first[:7], "0" * 8):
-        with pytest.raises(KeyUnknown):
+        with pytest.raises(NotFound):
             keys.revoke(unknown)
 
 

@@ -18,11 +18,11 @@ from deepfake_service.examination.submissions import Submission
 from deepfake_service.http import admission, auth
 from deepfake_service.platform.db import Account, Job
 from deepfake_service.platform.db.enums import Decision, JobState, Priority, Role
-from deepfake_service.platform.errors import NotReviewable, RecordAltered, TooManyAtOnce
+from deepfake_service.platform.errors import NotReviewable, RecordAltered, TooManyRequests
 from deepfake_service.review.reviews import Reviews
 from tests.unit.service.conftest import Service, Starter
 
-LIMIT = "This account has reached its limit of concurrent"
+LIMIT = "This account is at its limit of concurrent"
 
 
 async def submit(service: Service, role: Role, name: str, **options: Any) -> str:
@@ -161,7 +161,7 @@ async def test_slow_uploads_of_one_account_leave_room_for_those_of_another(
             problem = refused.json()
             assert problem["type"] == "urn:deepfake-service:problem:too_many_at_once"
             assert problem["detail"].startswith(
-                "This account has reached its limit of concurrent requests."
+                "This account is at its limit of concurrent requests."
             )
             assert (await upload(b"another", Role.ANALYST)).status_code == 202
             held[1].cancel()  # as if its client had left
@@ -196,7 +196,7 @@ async def test_event_streams_of_an_account_are_limited(
             problem = refused.json()
             assert problem["type"] == "urn:deepfake-service:problem:too_many_at_once"
             assert problem["detail"].startswith(
-                "This account has reached its limit of concurrent requests."
+                "This account is at its limit of concurrent requests."
             )
             assert not followed.done()
             with service.database.write() as session:
@@ -338,7 +338,7 @@ def test_requests_of_all_kinds_share_one_budget_of_their_account() -> None:
     with contextlib.ExitStack() as held:
         for _ in range(admission.BUDGET - admission.HEAVY + 1):
             held.enter_context(budget.enter("a"))
-        with pytest.raises(TooManyAtOnce, match="limit of concurrent requests"):
+        with pytest.raises(TooManyRequests, match="limit of concurrent requests"):
             held.enter_context(budget.enter("a", admission.HEAVY))
         held.enter_context(budget.enter("b", admission.HEAVY))
     assert budget.spent["a"] == budget.spent["b"] == 0

@@ -29,7 +29,6 @@ from deepfake_service.platform.errors import (
     SettingsError,
     StorageError,
     StorageUnavailable,
-    StoreMissing,
 )
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import (
@@ -127,7 +126,7 @@ def test_a_bucket_that_is_missing_is_no_missing_blob(blobs: Blobs, tmp_path: Pat
         lambda: elsewhere.create_bytes("media/1", b"x"),
         lambda: asyncio.run(elsewhere.put("media/1", chunks())),
     ):
-        with pytest.raises(StoreMissing):
+        with pytest.raises(StorageUnavailable, match="is missing"):
             write()
     with pytest.raises(BlobMissing):
         blobs.open("media/2")

@@ -22,13 +22,7 @@ from deepfake_service.evidence.bundle.trust_store import Trust, public_keys
 from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.platform.db import AuditEntry, Case, Delivery, Look, Notice, Watch
 from deepfake_service.platform.db.enums import DeliveryState, LookResult, Role, WatchState
-from deepfake_service.platform.errors import (
-    InvalidRequest,
-    LooksSwitchedOff,
-    NotFound,
-    NotWatched,
-    RecordAltered,
-)
+from deepfake_service.platform.errors import Conflict, InvalidRequest, NotFound, RecordAltered
 from deepfake_service.platform.pages import AGENT, Pages
 from deepfake_service.removal.lane import LookLane
 from tests.support.fake_platform import FakePlatform, Handler, post, redirect, reset, status
@@ -364,7 +358,7 @@ async def test_without_the_setting_nothing_leaves_and_people_look(
     await sent(service, case_id, [seen])
     services = service.app.state.shared.services
     caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
-    with pytest.raises(LooksSwitchedOff):
+    with pytest.raises(Conflict):
         services.looks.request_look(caller, case_id, seen)
     services.looks.record_for(caller, case_id, seen, saw(service, LookResult.UP))
     service.clock.advance(timedelta(hours=2))
@@ -461,7 +455,7 @@ async def test_a_look_that_is_asked_for_is_made_at_once(
     case_id, (seen,) = await reported(watching, url)
     services = watching.app.state.shared.services
     caller = watching.accounts.authenticate(watching.keys[Role.PIPELINE])
-    with pytest.raises(NotWatched):
+    with pytest.raises(Conflict):
         services.looks.request_look(caller, case_id, seen)
     await sent(watching, case_id, [seen])
     services.looks.request_look(caller, case_id, seen)
@@ -540,7 +534,7 @@ async def test_posts_that_may_show_a_minor_are_looked_at_by_people_only(
     place = f"/v1/cases/{case_id}/occurrences/{flagged}/looks"
     assert (await watching.client.get(place)).json()["post"]["next_look_at"] is None
     caller = watching.accounts.authenticate(watching.keys[Role.ADMIN])
-    with pytest.raises(NotWatched):
+    with pytest.raises(Conflict):
         watching.app.state.shared.services.looks.request_look(caller, case_id, flagged)
 
 

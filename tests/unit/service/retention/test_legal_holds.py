@@ -16,7 +16,7 @@ from deepfake_service.audit.log import Action, verify
 from deepfake_service.evidence.chain_of_custody import contradictions
 from deepfake_service.platform.db import Capture, Case, Job, KnownHashes, Media, new_id
 from deepfake_service.platform.db.enums import JobState, Role
-from deepfake_service.platform.errors import BeingDeleted, CaseHeld, NotFound
+from deepfake_service.platform.errors import Conflict, NotFound
 from deepfake_service.retention import deletion as retention_module
 from deepfake_service.retention.due import GRACE
 from deepfake_service.retention.orphans import delete_orphans
@@ -44,7 +44,7 @@ class Meanwhile:
         retention = self._service.app.state.shared.services.retention
         try:
             retention.hold(caller, self._case_id, enabled=True)
-        except (BeingDeleted, NotFound) as error:
+        except (Conflict, NotFound) as error:
             self.refused = error
 
     def start(self) -> None:
@@ -98,7 +98,7 @@ async def test_m5_a_hold_set_between_cancelling_and_deleting_is_refused(
     with service.database.read() as session:
         assert session.get(Job, job["id"]) is None
     assert (await hold(service, job["case_id"])).status_code == 204
-    with pytest.raises(CaseHeld):
+    with pytest.raises(Conflict):
         retention.cancel(caller, other["id"])
 
 

@@ -10,7 +10,7 @@ import pytest
 from deepfake_service.accounts.invitations import Invitations
 from deepfake_service.platform.db import Account, Key
 from deepfake_service.platform.db.enums import Role
-from deepfake_service.platform.errors import InvitationInvalid
+from deepfake_service.platform.errors import Gone
 from deepfake_service.web.pages import last_day
 from tests.support.answers import browse
 from tests.unit.service.conftest import Service
@@ -71,7 +71,7 @@ async def test_the_terms_of_a_link_cannot_be_changed(service: Service) -> None:
     assert invitations.redeem(token).expires_at == end
     short = invitations.create("kim", key_expires_at=service.clock() + timedelta(hours=1))
     service.clock.advance(timedelta(hours=2))
-    with pytest.raises(InvitationInvalid):
+    with pytest.raises(Gone):
         invitations.redeem(short)
 
 
