@@ -15,12 +15,21 @@ from deepfake_service.review.views import View
 
 router = api_router("media", prefix="")
 
-Moment = Annotated[float, Query(ge=0, le=86_400, description="Seconds from the first frame.")]
+Moment = Annotated[
+    float, Query(ge=0, le=86_400, description="Seconds from the first frame.", examples=[3.21])
+]
+Around = Annotated[
+    float | None,
+    Query(ge=0, le=86_400, description="Seconds from the first frame.", examples=[3.21]),
+]
+Shown = Annotated[
+    View | None, Query(description="A view; the frame itself if unset.", examples=["noise"])
+]
 
 
 @file_route(router, "/v1/jobs/{job_id}/frame.png", "Get a frame", "image/png")
 def get_frame(
-    job_id: JobId, call: DocumentReader, at: Moment = 0.0, view: View | None = None
+    job_id: JobId, call: DocumentReader, at: Moment = 0.0, view: Shown = None
 ) -> Response:
     """Return the frame that is shown at a moment at its own pixels, or a view of it, as long as the
     file is kept. Views amplify what is hard to see; none of them measures anything. Audited as
@@ -30,7 +39,7 @@ def get_frame(
 
 
 @router.get("/v1/jobs/{job_id}/sheet", summary="Get a contact sheet")
-def get_sheet(job_id: JobId, call: DocumentReader, around: Moment | None = None) -> FaceSheet:
+def get_sheet(job_id: JobId, call: DocumentReader, around: Around = None) -> FaceSheet:
     """Return all examined faces in order of time, those without a value too; with `around`, the
     faces of every frame around that moment. Audited as playing the file is."""
     return call.services.media_viewer.sheet(call.caller, job_id, around)

@@ -9,6 +9,7 @@ submitted, so that an unfinished one tells nothing.
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from email.utils import format_datetime
 from functools import partial
@@ -16,6 +17,7 @@ from typing import Annotated
 
 import anyio.to_thread
 from fastapi import Depends, Header, Path, Response
+from pydantic import Field
 
 from deepfake_service.api.jobs import JobOut, job_out
 from deepfake_service.examination.submissions import Sealed, Submission
@@ -25,8 +27,10 @@ from deepfake_service.http.auth import Call, Reader, Uploader
 from deepfake_service.http.dependencies import AppState
 from deepfake_service.http.multipart import boundary_of, media_type_of
 from deepfake_service.http.routing import api_router
+from deepfake_service.http.schemas import Body, JobId
 from deepfake_service.http.submission_form import (
     WHOLE_NUMBER,
+    FrameCount,
     UploadForm,
     VideoForm,
     query_parameters,
@@ -43,6 +47,7 @@ from deepfake_service.platform.errors import (
     CallbackRefused,
     Code,
     Conflict,
+    NotFound,
     RequestTooLarge,
     ServiceError,
     UnsupportedContentType,
@@ -51,10 +56,12 @@ from deepfake_service.platform.errors import (
 )
 from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.platform.webhooks import Callback
+from deepfake_service.review.shapes import Item
 
 router = api_router("videos")
 
 RAW_TYPES = re.compile(r"(video|image)/[a-z0-9.+-]{1,64}|application/octet-stream")
+PIECE_BYTES = 1024 * 1024
 _FILES = {FILE: {**BINARY, "description": "The video or picture."}}
 _BODY = upload_body("VideoUpload", VideoForm, _FILES, others={OCTETS: {"schema": BINARY}})
 
@@ -102,6 +109,47 @@ async def submit_video(response: Response, call: Uploader) -> JobOut:
             raise
     submission = replace(form.submission(), file_name=sent.file_name)
     return await _accept(call, submission, sealed, response)
+
+
+class ExaminationIn(Body):
+    """How an item is examined once more."""
+
+    frames: FrameCount = Field(description="How many frames to examine.", examples=[600])
+
+
+@router.post("/jobs/{job_id}/examinations", summary="Examine again", status_code=202)
+async def examine_again(
+    job_id: JobId, examination: ExaminationIn, response: Response, call: Uploader
+) -> JobOut:
+    """Examine the file of a job once more, with another number of frames, as long as it is kept.
+    Both examinations stay. The answer is 200 if there is one with so many frames."""
+    services = call.services
+    services.disk.require()
+    find = partial(services.queries.items_of, call.caller, [job_id])
+    item = next(iter(await anyio.to_thread.run_sync(find)), None)
+    if item is None:
+        raise NotFound
+    again = Submission(
+        kind=item.kind,
+        frames=examination.frames,
+        retention=item.retention,
+        file_name=item.entry.name,
+        repeats=job_id,
+    )
+    sealed = await services.submissions.seal(_kept_file(call, item))
+    accepted = await services.submissions.accept(call.caller, again, sealed)
+    if not accepted.created:
+        response.status_code = 200
+    return await _job_answer(call, accepted.job_id, response)
+
+
+async def _kept_file(call: Call, item: Item) -> AsyncIterator[bytes]:
+    """Yield the pieces of a file that is kept; see ``Queries.playback``."""
+    play = partial(call.services.queries.playback, call.caller, item.case_id, item.media_id)
+    file, _ = await anyio.to_thread.run_sync(play)
+    with file:
+        while piece := await anyio.to_thread.run_sync(file.read, PIECE_BYTES):
+            yield piece
 
 
 async def _accept(call: Call, submission: Submission, sealed: Sealed, response: Response) -> JobOut:

@@ -74,6 +74,9 @@ class Submission:
     file_name: str | None = None
     origin: Origin | None = None
     """``None`` if its submitter sent the medium itself."""
+    repeats: str | None = None
+    """Id of the job whose medium is examined once more, in the same case. Whoever submitted it is
+    the submitter of this one too: who may confirm does not depend on who asked for more."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -176,6 +179,8 @@ class Submissions:
             self._database.one_at_a_time(session, caller.account_id)
             # Flags of the same bytes wait for this transaction, or this one for them.
             self._database.one_at_a_time(session, sealed.stored.sha256)
+            if submission.repeats is not None:
+                lock_open_case(session, _repeated(session, submission.repeats).case_id)
             if submission.origin is not None:
                 # So does the deletion of the capture.
                 lock_open_case(session, submission.origin.case_id)
@@ -225,6 +230,10 @@ class Submissions:
         in_case = Case.reference.is_not_distinct_from(digests[0])
         if submission.origin is not None:
             in_case = Case.id == submission.origin.case_id
+        account_id = caller.account_id
+        if submission.repeats is not None:
+            repeated = _repeated(session, submission.repeats)
+            in_case, account_id = Case.id == repeated.case_id, repeated.account_id
         return session.scalars(
             select(Job)
             .join(Media, Job.media_id == Media.id)
@@ -232,7 +241,7 @@ class Submissions:
             .where(
                 Case.wrapped_key.is_not(None),
                 in_case,
-                Job.account_id == caller.account_id,
+                Job.account_id == account_id,
                 Media.sha256 == sealed.stored.sha256,
                 Job.kind == submission.kind,
                 Job.frames.is_not_distinct_from(frames),
@@ -247,8 +256,13 @@ class Submissions:
     def _new_job(
         self, session: Session, caller: Caller, submission: Submission, sealed: Sealed
     ) -> Job:
-        if submission.origin is not None:
-            case = session.get_one(Case, submission.origin.case_id)
+        within: Origin | Job | None = submission.origin
+        account_id = caller.account_id
+        if submission.repeats is not None:
+            within = _repeated(session, submission.repeats)
+            account_id = within.account_id
+        if within is not None:
+            case = session.get_one(Case, within.case_id)
             case_key = self._vault.case_key(case)
         else:
             reference = submission.case_reference
@@ -261,7 +275,7 @@ class Submissions:
             id=new_id(),
             case_id=case.id,
             media_id=media.id,
-            account_id=caller.account_id,
+            account_id=account_id,
             kind=submission.kind,
             priority=priority,
             frames=submission.frames,
@@ -282,3 +296,10 @@ class Submissions:
         self._minor_flags.inherit_by_bytes(session, case, [media.sha256])
         append_entry(session, caller.actor, Action.MEDIA_SUBMITTED, job.id)
         return job
+
+
+def _repeated(session: Session, job_id: str) -> Job:
+    job = session.get(Job, job_id)
+    if job is None:  # it was deleted while its medium was copied
+        raise NotFound
+    return job

@@ -6,8 +6,10 @@ from urllib.parse import quote
 
 import pytest
 
+from deepfake_service.platform.db import Job
+from deepfake_service.platform.db.enums import Role
 from tests.support.answers import check_problem
-from tests.support.jobs import VIDEO, blobs, post_video
+from tests.support.jobs import VIDEO, blobs, headers, post_video, submit
 from tests.unit.service.conftest import Service
 
 END = b"\r\n--b--\r\n"
@@ -192,3 +194,30 @@ async def test_text_that_is_not_utf8_is_refused_and_names_its_field(
         assert problem["errors"][0]["field"] in where
     assert not blobs(service)
     assert (await client.get("/v1/cases")).json()["cases"] == []
+
+
+async def test_a_kept_file_is_examined_again_with_more_frames_in_its_case(
+    service: Service,
+) -> None:
+    job = await submit(service)
+    path = f"/v1/jobs/{job['id']}/examinations"
+    admin = headers(service, Role.ADMIN)
+    answer = await service.client.post(path, json={"frames": 600}, headers=admin)
+    assert answer.status_code == 202, answer.text
+    again = answer.json()
+    assert (again["frames"], again["case_id"]) == (600, job["case_id"])
+    assert again["id"] != job["id"]
+    assert again["sha256"] == job["sha256"]
+    repeated = await service.client.post(path, json={"frames": 600})
+    assert (repeated.status_code, repeated.json()["id"]) == (200, again["id"])
+    with service.database.read() as session:
+        jobs = [session.get_one(Job, key["id"]) for key in (job, again)]
+        assert jobs[0].account_id == jobs[1].account_id
+        assert jobs[0].media_id != jobs[1].media_id
+    listed = await service.client.get("/v1/jobs")
+    assert {each["id"] for each in listed.json()["jobs"]} == {job["id"], again["id"]}
+    refused = await service.client.post(path, json={"frames": 0})
+    assert refused.json()["errors"][0]["field"] == "frames"
+    await service.client.delete(f"/v1/jobs/{job['id']}")
+    assert (await service.client.post(path, json={"frames": 601})).status_code == 404
+    assert (await service.client.get(f"/v1/jobs/{again['id']}")).status_code == 200
