@@ -187,8 +187,10 @@ def test_an_upload_that_is_cut_half_way_leaves_nothing(empty: Site) -> None:
     address = urlsplit(empty.url)
     video = short_clip()
     head = (
-        f"POST /v1/videos HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: video/mp4\r\n"
+        f"POST /v1/videos HTTP/1.1\r\nHost: {address.netloc}\r\n"
+        "Content-Type: multipart/form-data; boundary=b\r\n"
         f"Authorization: Bearer {ADMIN_KEY}\r\nContent-Length: {len(video)}\r\n\r\n"
+        '--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
     )
     log = empty.processes[0]
     with socket.create_connection((str(address.hostname), int(address.port or 0))) as raw:

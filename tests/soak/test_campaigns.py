@@ -67,21 +67,23 @@ def test_two_gibibytes_arrive_in_little_memory(site: Site) -> None:
 
 
 def upload(url: str, size: int) -> int:
-    """Send ``size`` bytes that begin like a video and return the status of the answer."""
+    """Send a form of ``size`` bytes whose file begins like a video; return the status."""
     address = urlsplit(url)
     connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=600)
-    head, block = clip(frames=2), os.urandom(1024 * 1024)
+    part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    head, end, block = part + clip(frames=2), b"\r\n--b--\r\n", os.urandom(1024 * 1024)
 
     def body() -> Iterator[bytes]:
         yield head
-        for start in range(len(head), size, len(block)):
-            yield block[: size - start]
+        for start in range(len(head), size - len(end), len(block)):
+            yield block[: size - len(end) - start]
+        yield end
 
     with contextlib.closing(connection):
         connection.request(
             "POST", "/v1/videos", body=body(),
-            headers={"Authorization": f"Bearer {ADMIN_KEY}", "Content-Type": "video/mp4",
-                     "Content-Length": str(size)},
+            headers={"Authorization": f"Bearer {ADMIN_KEY}", "Content-Length": str(size),
+                     "Content-Type": "multipart/form-data; boundary=b"},
         )  # fmt: skip
         answer = connection.getresponse()
         answer.read()

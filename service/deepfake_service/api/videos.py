@@ -8,7 +8,6 @@ submitted, so that an unfinished one tells nothing.
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from email.utils import format_datetime
@@ -22,10 +21,10 @@ from pydantic import Field
 from deepfake_service.api.jobs import JobOut, job_out
 from deepfake_service.examination.submissions import Sealed, Submission
 from deepfake_service.examination.uploads import Progress
-from deepfake_service.http.answers import BINARY, OCTETS
+from deepfake_service.http.answers import BINARY
 from deepfake_service.http.auth import Call, Reader, Uploader
 from deepfake_service.http.dependencies import AppState
-from deepfake_service.http.multipart import boundary_of, media_type_of
+from deepfake_service.http.multipart import boundary_of
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import Body, JobId
 from deepfake_service.http.submission_form import (
@@ -33,7 +32,6 @@ from deepfake_service.http.submission_form import (
     FrameCount,
     UploadForm,
     VideoForm,
-    query_parameters,
     upload_body,
 )
 from deepfake_service.http.uploads import (
@@ -60,10 +58,8 @@ from deepfake_service.review.shapes import Item
 
 router = api_router("videos")
 
-RAW_TYPES = re.compile(r"(video|image)/[a-z0-9.+-]{1,64}|application/octet-stream")
 PIECE_BYTES = 1024 * 1024
 _FILES = {FILE: {**BINARY, "description": "The video or picture."}}
-_BODY = upload_body("VideoUpload", VideoForm, _FILES, others={OCTETS: {"schema": BINARY}})
 
 
 @router.post(
@@ -73,40 +69,27 @@ _BODY = upload_body("VideoUpload", VideoForm, _FILES, others={OCTETS: {"schema":
     responses={
         200: {"model": JobOut, "description": "The job that already existed."},
     },
-    openapi_extra={"parameters": query_parameters(VideoForm), **_BODY},
+    openapi_extra=upload_body("VideoUpload", VideoForm, _FILES),
 )
 @streams_body
 async def submit_video(response: Response, call: Uploader) -> JobOut:
-    """Queue a video (or a picture) for examination. Send it as multipart in the field `file`, or
-    as the raw body with a content type. The other fields may be sent in the multipart body or as
-    query parameters, each of them once.
+    """Queue a video (or a picture) for examination. Send it as multipart in the field `file`,
+    with the other fields before or after it, each of them once.
 
     If you send the same content again for the same case with the same options, the answer is 200
     with the existing job; a new URL is added to it.
     """
-    request, submissions = call.request, call.services.submissions
+    submissions = call.services.submissions
     call.services.disk.require()
     sent = SubmittedForm(VideoForm, has_file=True)
-    for field, value in request.query_params.multi_items():
-        sent.add(field, value)
     body = receive_file(call, call.state.settings.max_video_bytes)
-    if RAW_TYPES.fullmatch(media_type_of(request)):
+    boundary = boundary_of(call.request.headers.get("content-type"))
+    sealed = await submissions.seal(sent.file(boundary, body))
+    try:
         form = sent.parse()
-        sealed = await submissions.seal(body)
-    else:
-        try:
-            boundary = boundary_of(request.headers.get("content-type"))
-        except UnsupportedContentType as error:
-            raise UnsupportedContentType(
-                f"{error.message} The body may also be the file itself, with a type such as "
-                "video/mp4."
-            ) from error
-        sealed = await submissions.seal(sent.file(boundary, body))
-        try:
-            form = sent.parse()
-        except ServiceError:
-            await submissions.discard(sealed)
-            raise
+    except ServiceError:
+        await submissions.discard(sealed)
+        raise
     submission = replace(form.submission(), file_name=sent.file_name)
     return await _accept(call, submission, sealed, response)
 

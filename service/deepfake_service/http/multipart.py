@@ -14,7 +14,6 @@ from urllib.parse import parse_qsl
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
-from starlette.requests import Request
 
 from deepfake_service.platform.errors import (
     FieldError,
@@ -95,12 +94,6 @@ def _part_of(disposition: bytes | None) -> Part:
     field = _printable(text_of(options[b"name"], "?", FIELD_NAME))[:MAX_FIELD_CHARS]
     raw, where = options.get(b"filename"), f'The file name in the field "{field}"'
     return Part(field, None if raw is None else base_name(text_of(raw, field, where)))
-
-
-def media_type_of(request: Request) -> str:
-    """Return the media type of a body, in lower case: its case means nothing (RFC 9110, section
-    8.3.1)."""
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def boundary_of(content_type: str | None) -> bytes:

@@ -107,9 +107,7 @@ async def _check_query(request: Request) -> None:
     fields = urlencoded_fields(request.scope["query_string"])
     if not fields:
         return
-    route = request.scope["route"]
-    declared = (route.openapi_extra or {}).get("parameters", ())
-    known = _names_of(route.dependant) | {p["name"] for p in declared if p["in"] == "query"}
+    known = _names_of(request.scope["route"].dependant)
     invalid = []
     for name, count in Counter(name for name, _ in fields).items():
         if name not in known:

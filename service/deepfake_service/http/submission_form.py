@@ -255,29 +255,13 @@ def upload_body(
     files: Mapping[str, object],
     *,
     required: bool = True,
-    others: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
     """Return the OpenAPI description of a multipart body with a form and files by their fields, of
-    which the first one may be required, or of a body of ``others``, by their types."""
+    which the first one may be required."""
     schema = {
         "title": title,
         "type": "object",
         **({"required": list(files)[:1]} if required else {}),
         "properties": {**files, **form_schema(form)},
     }
-    content = {MULTIPART: {"schema": schema}, **(others or {})}
-    return {"requestBody": {"required": True, "content": content}}
-
-
-def query_parameters(form: type[BaseModel]) -> list[dict[str, object]]:
-    """Return the OpenAPI parameters of a form whose fields may also be sent in the query."""
-    return [
-        {
-            "name": name,
-            "in": "query",
-            "required": False,
-            "description": schema.pop("description"),
-            "schema": schema,
-        }
-        for name, schema in form_schema(form).items()
-    ]
+    return {"requestBody": {"required": True, "content": {MULTIPART: {"schema": schema}}}}

@@ -200,12 +200,6 @@ class SubmittedForm(Generic[F]):
                 for upload in self.uploads:
                     upload.content.close()
 
-    def add(self, name: str, value: str) -> None:
-        """Add a text field that is there as a whole, such as a query parameter; ``InvalidRequest``
-        as ``read``."""
-        self._begin_text(name)
-        self._add_text(name, value.encode())
-
     async def read(self, request: Request, max_bytes: int) -> F:
         """Read a multipart request that has no file, and return its text fields.
 

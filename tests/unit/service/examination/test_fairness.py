@@ -138,18 +138,18 @@ async def test_slow_uploads_of_one_account_leave_room_for_those_of_another(
         account = service.accounts.authenticate(service.keys[Role.PIPELINE]).account_id
 
         def upload(content: Any, role: Role = Role.PIPELINE) -> asyncio.Task[httpx.Response]:
-            headers = {
-                "Authorization": f"Bearer {service.keys[role]}",
-                "Content-Type": "video/mp4",
-            }
-            return asyncio.create_task(
-                service.client.post("/v1/videos", content=content, headers=headers)
-            )
+            sent: dict[str, Any] = {"files": {"file": ("a", content)}}
+            key = {"Authorization": f"Bearer {service.keys[role]}"}
+            if not isinstance(content, bytes):
+                key["Content-Type"], sent = "multipart/form-data; boundary=b", {"content": content}
+            return asyncio.create_task(service.client.post("/v1/videos", headers=key, **sent))
 
         async def slow() -> AsyncIterator[bytes]:
-            yield b"the first piece"
+            head = 'Content-Disposition: form-data; name="file"; filename="a"'
+            yield f"--b\r\n{head}\r\n\r\nthe first piece".encode()
             begun.release()
             await arrived.wait()
+            yield b"\r\n--b--\r\n"
 
         async with asyncio.timeout(60):
             held = [upload(slow()) for _ in range(2)]

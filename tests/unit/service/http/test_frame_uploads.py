@@ -129,8 +129,9 @@ async def test_a_body_that_trickles_is_refused(
     monkeypatch.setattr("deepfake_service.http.uploads.GRACE_S", 0.2)
     monkeypatch.setattr("deepfake_service.http.middleware.UNKNOWN_SENDER_GRACE_S", 0.2)
 
-    async def trickle() -> AsyncIterator[bytes]:
-        yield b'--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
+    async def trickle(field: str) -> AsyncIterator[bytes]:
+        head = f'Content-Disposition: form-data; name="{field}"; filename="a"'
+        yield f"--b\r\n{head}\r\n\r\n".encode()
         for _ in range(1000):
             yield b"x"
             await asyncio.sleep(0.05)
@@ -138,10 +139,13 @@ async def test_a_body_that_trickles_is_refused(
     async with start() as service:
         key = {"Authorization": f"Bearer {service.keys[Role.ANALYST]}"}
         multipart = {**key, "Content-Type": "multipart/form-data; boundary=b"}
-        raw = {**key, "Content-Type": "video/mp4"}
-        for path, headers in (("/v1/frames", multipart), ("/v1/videos", raw), ("/sign-in", key)):
+        for path, field, headers in (
+            ("/v1/frames", "files", multipart),
+            ("/v1/videos", "file", multipart),
+            ("/sign-in", "x", key),
+        ):
             async with asyncio.timeout(20):
-                answer = await service.client.post(path, content=trickle(), headers=headers)
+                answer = await service.client.post(path, content=trickle(field), headers=headers)
             assert answer.status_code == 408, (path, answer.text)
 
 
