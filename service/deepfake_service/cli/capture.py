@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 from typer.core import TyperGroup
 
@@ -201,7 +200,7 @@ def import_files(
     refused = False
     with service.connect() as submitter:
         for path in files:
-            with Progress(console=Console(stderr=True), transient=True) as bar:
+            with Progress(console=submitter.console, transient=True) as bar:
                 sent = _hand_in(submitter, path, shots, given, bar)
             read = _wait(submitter, sent.id)
             refused |= read.state == "refused"

@@ -6,20 +6,35 @@ import dataclasses
 import getpass
 import os
 import sys
+import threading
 import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
 from deepfake_models.command_line import flatten_options
 from deepfake_service.cli.output import EXIT_OK, EXIT_UNREADABLE, clean, json_line
 from deepfake_service.cli.score import walk
-from deepfake_service.cli.submit_many import ManySubmitter
-from deepfake_service.cli.submitter import Job, KeyRefused, ServiceRefused, Submitter
+from deepfake_service.cli.submitter import (
+    FINAL_STATES,
+    UNSUCCESSFUL,
+    Job,
+    KeyRefused,
+    ServiceRefused,
+    ServiceUnreachable,
+    Submitter,
+)
+
+FOLLOWED = 32
+"""Files that are sent or examined at the same time: enough for the workers of most services."""
+SENT = 4
+"""Of these, files that are sent at the same time."""
 
 commands = typer.Typer()
 
@@ -119,17 +134,19 @@ def submit_path(
     waits = is_folder if work.wait is None else work.wait
     files = list(walk([path]))
     problems = 0
-    bars = Progress(
-        *Progress.get_default_columns(), MofNCompleteColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-        # Lines are printed to standard output. Where that is a file, they must reach it.
-        redirect_stdout=sys.stdout.isatty(),
-    )  # fmt: skip
-    with service.connect() as submitter, bars:
-        many = ManySubmitter(submitter, fields, bars, wait=waits)
-        for outcome in bars.track(many.run(files), total=len(files), description="files"):
+    with (
+        service.connect() as submitter,
+        Progress(
+            *Progress.get_default_columns(), MofNCompleteColumn(),
+            console=submitter.console,
+            transient=True,
+            disable=not sys.stderr.isatty(),
+            # Lines are printed to standard output. Where that is a file, they must reach it.
+            redirect_stdout=sys.stdout.isatty(),
+        ) as bars,
+    ):  # fmt: skip
+        ended = submit_all(submitter, files, fields, bars, wait=waits)
+        for outcome in bars.track(ended, total=len(files), description="files"):
             problems += outcome.failed
             if is_folder:
                 typer.echo(
@@ -146,6 +163,74 @@ def submit_path(
             f"{problems} of {len(files)} files were rejected or not examined to the end", err=True
         )
     raise typer.Exit(EXIT_UNREADABLE if problems or not files else EXIT_OK)
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionOutcome:
+    """What became of a file: its job, or why there is none."""
+
+    path: Path
+    job: Job | None
+    problem: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        return self.job is None or self.job.state in UNSUCCESSFUL
+
+    def to_json(self, folder: Path) -> dict[str, object]:
+        """Return the path below a folder, the problem, and the job as the service sent it."""
+        job = self.job.model_dump() if self.job else None
+        file = str(self.path.relative_to(folder))
+        return {"file": file, "problem": self.problem, "job": job}
+
+    def to_line(self, folder: Path) -> str:
+        """Return a line of text. The columns of different width are at its end."""
+        name = clean(str(self.path.relative_to(folder)))
+        if self.job is None:
+            return f"{'rejected':<31}  {name}: {clean(self.problem or '')}"
+        state = clean(self.job.verdict or self.job.state).replace("_", " ")
+        shown = "" if self.job.score is None else f"{self.job.score:.2f}"
+        return f"{state:<24}  {shown:>5}  {name}  {self.job.id}"
+
+
+def submit_all(
+    submitter: Submitter,
+    files: Iterable[Path],
+    fields: Mapping[str, object],
+    bars: Progress,
+    *,
+    wait: bool,
+) -> Iterator[SubmissionOutcome]:
+    """Submit files with ``fields``, and yield what became of each as soon as it has ended, or else
+    was submitted. ``ServiceUnreachable`` if the service does not respond, ``KeyRefused`` if it does
+    not accept the key."""
+    sending = threading.Semaphore(SENT)
+
+    def submit_one(path: Path) -> SubmissionOutcome:
+        try:
+            with sending:
+                job = submitter.patiently(partial(submitter.submit, path, fields, bars))
+            if wait:
+                read = partial(submitter.read, job.id)
+                job = submitter.until(lambda job: job.state in FINAL_STATES, read)
+        except (ServiceUnreachable, KeyRefused) as error:
+            submitter.failure = submitter.failure or error  # every other file would end like this
+            submitter.stopping.set()
+            raise
+        except ServiceRefused as error:
+            return SubmissionOutcome(path, None, error.message)
+        except OSError as error:
+            reason = error.strerror or error
+            return SubmissionOutcome(path, None, f"the file cannot be read: {reason}")
+        return SubmissionOutcome(path, job)
+
+    with ThreadPoolExecutor(FOLLOWED, thread_name_prefix="submit") as pool:
+        try:
+            for ended in as_completed([pool.submit(submit_one, path) for path in files]):
+                yield ended.result()
+        finally:
+            submitter.stopping.set()
+            pool.shutdown(cancel_futures=True)
 
 
 def summary(job: Job) -> str:

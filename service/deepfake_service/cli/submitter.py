@@ -6,6 +6,7 @@ A large file is sent by tus 1.0.0, so that it goes on where a connection broke.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -14,6 +15,7 @@ from typing import BinaryIO, Literal, TypeVar
 
 import httpx
 from pydantic import BaseModel, ConfigDict
+from rich.console import Console
 from rich.progress import Progress
 
 from deepfake_models.errors import DeepfakeError
@@ -21,8 +23,11 @@ from deepfake_service.cli.output import clean
 from deepfake_service.cli.score import open_regular
 from deepfake_service.platform.answers import Published
 
-POLL_S = 0.5
+POLL_S = 1.0
 LONGEST_WAIT_S = 60.0
+UNREACHABLE_S = 120.0
+"""How long a service that has answered before may be away, such as for a restart."""
+RETRY_S = 2.0
 UNSUCCESSFUL = frozenset({"failed", "cancelled", "expired"})
 """The states of jobs that ended without a result."""
 FINAL_STATES = UNSUCCESSFUL | {"succeeded"}
@@ -30,9 +35,6 @@ SEALED = httpx.Timeout(1800.0, connect=10.0)
 """For the answer about a file that is complete: the service reads all of it once more."""
 RESUMED_FROM_BYTES = 32 * 1024 * 1024
 """Size from which a file is sent by tus, which takes more requests."""
-RESUMED_FOR_S = 120.0
-"""How long the service may be away during an upload before the command gives up."""
-RETRY_S = 2.0
 SENT_AT_ONCE = 256 * 1024
 _TUS = {"Tus-Resumable": "1.0.0"}
 _CHECK_RUNNING = "Check that it is running or give its address with --url or DEEPFAKE_URL."
@@ -103,8 +105,8 @@ class _Problem(BaseModel):
 
 
 class Submitter:
-    """Submits files to one service with one key; a context manager. ``KeyRefused`` or
-    ``ServiceUnreachable`` if the key or the URL cannot be one."""
+    """Submits files to one service with one key, from several threads; a context manager.
+    ``KeyRefused`` or ``ServiceUnreachable`` if the key or the URL cannot be one."""
 
     def __init__(self, url: str, key: str) -> None:
         if not url.lower().startswith(("http://", "https://")):
@@ -119,8 +121,16 @@ class Submitter:
                 "has. Copy it again, for --key or DEEPFAKE_KEY."
             )
         self._url = url
-        self._uploads: dict[Path, str] = {}
-        """The addresses of what was begun by tus and is not yet a job."""
+        self._uploads: dict[Path, tuple[str, int]] = {}
+        """What was begun by tus and is not yet a job: its address, and how much has arrived."""
+        self._heard_at: float | None = None
+        """When the service last did what it was asked to."""
+        self._told: set[str] = set()
+        self.stopping = threading.Event()
+        """Ends all waiting."""
+        self.failure: DeepfakeError | None = None
+        """Why."""
+        self.console = Console(stderr=True)
         try:
             self._client = httpx.Client(
                 base_url=url,
@@ -154,11 +164,11 @@ class Submitter:
                     if size < RESUMED_FROM_BYTES:
                         content = {"file": (path.name, file)}
                         return self.request(Job, "POST", "videos", data=given, files=content)
-                    self._send_resumably(path, file, size)
+                    self._send_rest(path, file, size)
             finally:
                 bars.remove_task(task)
         named = {**given, "file_name": path.name}
-        address = self._uploads[path].removeprefix("/v1/")
+        address = self._uploads[path][0].removeprefix("/v1/")
         job = self.request(Job, "POST", f"{address}/job", json=named, timeout=SEALED)
         del self._uploads[path]
         return job
@@ -174,17 +184,36 @@ class Submitter:
         """Read a job, with its result if it has ended. Raises the same errors as ``submit``."""
         return self.request(Job, "GET", f"jobs/{job_id}")
 
-    def until(self, is_over: Callable[[A], bool], read: Callable[[], A]) -> A:
-        """Read something until it is over, however busy the service is, and return it."""
-        while True:
+    def patiently(self, call: Callable[[], A]) -> A:
+        """Return what ``call`` returns. Wait while the service is busy, and say why once;
+        ``ServiceUnreachable`` if it never answered, or is away for ``UNREACHABLE_S``."""
+        away_since: float | None = None
+        while not self.stopping.is_set():
             try:
-                found = read()
+                found = call()
             except ServiceBusy as busy:
-                time.sleep(busy.wait_s)
-                continue
-            if is_over(found):
+                self._heard_at, wait_s = time.monotonic(), busy.wait_s
+                if busy.message not in self._told:
+                    self._told.add(busy.message)
+                    why = f"{busy.message} It is retried until it is accepted."
+                    self.console.print(why, markup=False, highlight=False, soft_wrap=True)
+            except ServiceUnreachable:
+                now, wait_s = time.monotonic(), RETRY_S
+                away_since = now if away_since is None else away_since
+                heard_at = self._heard_at
+                if heard_at is None or now - max(heard_at, away_since) > UNREACHABLE_S:
+                    raise
+            else:
+                self._heard_at = time.monotonic()
                 return found
-            time.sleep(POLL_S)
+            self.stopping.wait(wait_s)
+        raise self.failure or ServiceUnreachable
+
+    def until(self, is_over: Callable[[A], bool], read: Callable[[], A]) -> A:
+        """Read something until it is over, as patiently, and return it."""
+        while not is_over(found := self.patiently(read)):
+            self.stopping.wait(POLL_S)
+        return found
 
     def request(self, kind: type[A], method: str, name: str, **content: object) -> A:
         """Send a request below ``/v1/`` and return what is read of its answer. Raises the same
@@ -231,52 +260,41 @@ class Submitter:
     def _unreachable(self, what: str) -> ServiceUnreachable:
         return ServiceUnreachable(f"The service at {self._url} {what}. {_CHECK_RUNNING}")
 
-    def _send_resumably(self, path: Path, file: BinaryIO, size: int) -> None:
-        """Send what the service lacks of a file; ``ServiceUnreachable`` if nothing more arrived for
-        ``RESUMED_FOR_S``."""
-        offset, got_on_at = self._arrived(path, size), time.monotonic()
+    def _send_rest(self, path: Path, file: BinaryIO, size: int) -> None:
+        """Send what the service lacks of a file; ``ServiceUnreachable`` if the connection breaks,
+        after which the rest can be sent."""
+        offset = self._arrived(path, size)
         while offset < size:
-            arrived = offset
-            try:
-                self._send_rest(path, file, offset, size)
-            except ServiceUnreachable:
-                time.sleep(RETRY_S)  # the service stores what came
-            with suppress(ServiceUnreachable):
-                arrived = self._arrived(path, size)
-            if arrived > offset:
-                got_on_at = time.monotonic()
-            elif time.monotonic() - got_on_at > RESUMED_FOR_S:
-                raise ServiceUnreachable(
-                    f"The service does not take the rest of the file. {_CHECK_RUNNING}"
-                )
-            else:
-                time.sleep(RETRY_S)
-            offset = arrived
+            headers = {
+                **_TUS,
+                "Content-Type": "application/offset+octet-stream",
+                "Content-Length": str(size - offset),
+                "Upload-Offset": str(offset),
+            }
+            file.seek(offset)
+            rest = iter(lambda: file.read(SENT_AT_ONCE), b"")
+            # A conflict, or an upload that is gone, shows in what has arrived.
+            address, moved = self._uploads[path][0], (404, 409, 410)
+            self._exchange("PATCH", address, moved, headers=headers, content=rest)
+            before, offset = offset, self._arrived(path, size)
+            if offset <= before:
+                raise self._unreachable("does not take the rest of the file")
 
     def _arrived(self, path: Path, size: int) -> int:
         """Return how much has arrived of a file, whose upload is begun if there is none."""
+        address, before = self._uploads.get(path, ("", -1))
+        offset = 0
         try:
-            if path in self._uploads:
-                gone = (404, 410)
-                known = self._exchange("HEAD", self._uploads[path], gone, headers=_TUS)
-                if known.is_success:
-                    return int(known.headers["upload-offset"])
-            length = {"Upload-Length": str(size)}
-            begun = self._exchange("POST", "/v1/uploads", headers=_TUS | length)
-            self._uploads[path] = begun.headers["location"]
+            known = address and self._exchange("HEAD", address, (404, 410), headers=_TUS)
+            if known and known.is_success:
+                offset = int(known.headers["upload-offset"])
+            else:
+                length = {"Upload-Length": str(size)}
+                begun = self._exchange("POST", "/v1/uploads", headers=_TUS | length)
+                address = begun.headers["location"]
         except (KeyError, ValueError) as error:
             raise ServiceRefused(_UNREADABLE) from error
-        return 0
-
-    def _send_rest(self, path: Path, file: BinaryIO, offset: int, size: int) -> None:
-        headers = {
-            **_TUS,
-            "Content-Type": "application/offset+octet-stream",
-            "Content-Length": str(size - offset),
-            "Upload-Offset": str(offset),
-        }
-        file.seek(offset)
-        rest = iter(lambda: file.read(SENT_AT_ONCE), b"")
-        # A conflict, or an upload that is gone, shows in what has arrived.
-        moved = (404, 409, 410)
-        self._exchange("PATCH", self._uploads[path], moved, headers=headers, content=rest)
+        if offset > before:
+            self._heard_at = time.monotonic()
+        self._uploads[path] = address, offset
+        return offset

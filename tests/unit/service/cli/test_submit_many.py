@@ -16,16 +16,23 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from deepfake_service.cli import submit_many
-from deepfake_service.cli.submit_many import ManySubmitter, SubmissionOutcome
-from deepfake_service.cli.submitter import Job, ServiceBusy, ServiceRefused, ServiceUnreachable
+from deepfake_service.cli import submitter
+from deepfake_service.cli.submit import SubmissionOutcome, submit_all
+from deepfake_service.cli.submitter import (
+    Job,
+    ServiceBusy,
+    ServiceRefused,
+    ServiceUnreachable,
+    Submitter,
+)
 from deepfake_service.platform.db.database import new_id
 
 
-class Service:
+class Service(Submitter):
     """Accepts files; a job ends when it has been asked for twice."""
 
     def __init__(self) -> None:
+        super().__init__("http://127.0.0.1:1", "key")
         self.received: list[str] = []
         self.asked: dict[str, int] = {}
         self.at_once, self.most_at_once = 0, 0
@@ -33,12 +40,13 @@ class Service:
         """Set once two files are sent at once, which a test that clears it waits for."""
         self.together.set()
         self.said = StringIO()
+        self.console = Console(file=self.said)
         """What the command told about waiting."""
         self.failures: list[Exception] = []
         """Raised by the next calls, the last one first."""
         self._lock = threading.Lock()
 
-    def submit(self, path: Path, _fields: dict[str, Any], _bars: Progress) -> Job:
+    def submit(self, path: Path, fields: Any, bars: Progress) -> Job:
         self._fail()
         with self._lock:
             self.at_once += 1
@@ -73,8 +81,8 @@ def _job(job_id: str, state: str) -> Job:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(submit_many, "POLL_S", 0.001)
-    monkeypatch.setattr(submit_many, "RETRY_S", 0.001)
+    monkeypatch.setattr(submitter, "POLL_S", 0.001)
+    monkeypatch.setattr(submitter, "RETRY_S", 0.001)
 
 
 @pytest.fixture
@@ -87,9 +95,8 @@ def files(tmp_path: Path) -> list[Path]:
 
 def submitted(service: Service, files: list[Path], *, wait: bool = True) -> list[SubmissionOutcome]:
     """Submit ``files`` and return what was reported."""
-    bars = Progress(console=Console(file=service.said), disable=True)
-    many = ManySubmitter(service, {"note": "n"}, bars, wait=wait)  # type: ignore[arg-type]
-    return list(many.run(files))
+    bars = Progress(console=service.console, disable=True)
+    return list(submit_all(service, files, {"note": "n"}, bars, wait=wait))
 
 
 def test_files_are_sent_side_by_side_and_each_is_reported_once(files: list[Path]) -> None:
@@ -124,7 +131,7 @@ def test_it_is_said_once_why_files_are_sent_again(files: list[Path]) -> None:
 
 def test_a_service_that_restarts_is_waited_for(files: list[Path]) -> None:
     class Restarting(Service):
-        def submit(self, path: Path, fields: dict[str, Any], bars: Progress) -> Job:
+        def submit(self, path: Path, fields: Any, bars: Progress) -> Job:
             if path.name == "030.mp4" and not self.failures and "x" not in self.received:
                 self.received.append("x")
                 self.failures = [ServiceUnreachable() for _ in range(20)]
@@ -132,6 +139,21 @@ def test_a_service_that_restarts_is_waited_for(files: list[Path]) -> None:
 
     service = Restarting()
     assert not [o for o in submitted(service, files) if o.problem]
+
+
+def test_a_service_that_stays_away_is_given_up(
+    files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submitter, "UNREACHABLE_S", 0.01)
+
+    class Leaving(Service):
+        def submit(self, path: Path, fields: Any, bars: Progress) -> Job:
+            if len(self.received) > 10:
+                raise ServiceUnreachable
+            return super().submit(path, fields, bars)
+
+    with pytest.raises(ServiceUnreachable):
+        submitted(Leaving(), files, wait=False)
 
 
 def test_a_service_that_was_never_reached_is_not_waited_for(files: list[Path]) -> None:
@@ -144,7 +166,7 @@ def test_a_service_that_was_never_reached_is_not_waited_for(files: list[Path]) -
 
 def test_rejected_and_unreadable_files_do_not_stop_the_others(files: list[Path]) -> None:
     class Picky(Service):
-        def submit(self, path: Path, fields: dict[str, Any], bars: Progress) -> Job:
+        def submit(self, path: Path, fields: Any, bars: Progress) -> Job:
             if path.name == "007.mp4":
                 raise ServiceRefused("too large")
             return super().submit(path, fields, bars)
