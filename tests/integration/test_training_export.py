@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from deepfake_models.bundle.spec import InputSpec
 from deepfake_models.decision.fitness import NOTICE
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.scorer import Scorer
+from deepfake_training import cli
 from deepfake_training.cli import app
 from deepfake_training.config import (
     BackboneConfig,
@@ -216,6 +218,34 @@ def test_one_command_makes_a_bundle(tmp_path: Path) -> None:
     assert NOTICE in (bundle.directory / "MODEL_CARD.md").read_text().split("\n\n")[1]
     with (manifest.parent / "01.mp4").open("rb") as file:
         assert Scorer.open(bundle.directory, device="cpu").score(file).score is not None
+
+
+def test_a_run_that_learnt_nothing_gives_a_marked_bundle_on_demand(
+    manifest: Path,
+    crops: Path,
+    smoke: Config,
+    fitted_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backwards = shutil.copytree(fitted_run, tmp_path / "run")
+    best = torch.load(backwards / BEST, weights_only=True)
+    last = [name for name in best["weights"] if name.startswith("classifier.")]
+    best["weights"] |= {name: -best["weights"][name] for name in last}
+    torch.save(best, backwards / BEST)
+    monkeypatch.setattr(cli, "load_config", lambda _: smoke)
+    command = ["export", "--config", SMOKE, "--manifest", manifest, "--crops", crops]
+    command += ["--checkpoints", backwards, "--out", tmp_path / "bundle"]
+    refused = CliRunner().invoke(app, [*map(str, command)])
+    assert "Higher values do not mean manipulated" in str(refused.exception)
+    assert "--even-if-useless" in str(refused.exception)
+    done = CliRunner().invoke(app, [*map(str, command), "--even-if-useless"])
+    assert done.exit_code == 0, done.output
+    assert "NOT FOR USE: No manipulated held-out video is called manipulated." in done.output
+    assert NOTICE in (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
+    with (manifest.parent / "02.mp4").open("rb") as file:
+        verdict = Scorer.open(tmp_path / "bundle", device="cpu").score(file)
+    assert verdict.score == pytest.approx(0.5, abs=1e-3)
 
 
 def test_the_activation_map_averages_to_the_logit() -> None:

@@ -34,6 +34,14 @@ RunOption = Annotated[
     Path, typer.Option("--checkpoints", help="Folder of the run: checkpoints, figures and logs.")
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder to write.")]
+UselessOption = Annotated[
+    bool,
+    typer.Option(
+        "--even-if-useless",
+        help="Write a bundle even if held-out media do not get higher values for being "
+        "manipulated, as after a run of a few steps. It is marked NOT FOR USE.",
+    ),
+]
 
 
 @app.command()
@@ -190,13 +198,14 @@ def export(
         Path | None,
         typer.Option(help="Folder of the fold runs from which calibration and figures come."),
     ] = None,
+    even_if_useless: UselessOption = False,
 ) -> None:
     """Export, calibrate and measure the run in --checkpoints as the bundle --out."""
     from deepfake_training.data.manifests import Manifest
     from deepfake_training.export.bundle import ExportInputs
 
     manifests = [Manifest.parse(text) for text in manifest]
-    _export(config, ExportInputs(manifests, crops, run, cross_validation), out)
+    _export(config, ExportInputs(manifests, crops, run, cross_validation, even_if_useless), out)
 
 
 def _export(config: Path, inputs: ExportInputs, out: Path) -> None:
@@ -224,6 +233,7 @@ def run_all(
     workers: Annotated[
         int, typer.Option(min=0, help="Number of processes that cut faces; 0 cuts in this one.")
     ] = 2,
+    even_if_useless: UselessOption = False,
 ) -> None:
     """Run all steps: convert weights, prepare, cross-validate, fit and export.
 
@@ -248,7 +258,7 @@ def run_all(
         crossed = work / "cross-validation"
         crossvalidate(config, crops, crossed)
     fit(config, crops, work / "fit")
-    inputs = ExportInputs(manifests, crops, work / "fit", crossed)
+    inputs = ExportInputs(manifests, crops, work / "fit", crossed, even_if_useless)
     _export(config, inputs, out)
 
 

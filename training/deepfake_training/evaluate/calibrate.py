@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -33,6 +34,8 @@ _STEP = 0.01
 LEAST_RATIO = round(math.log10(10.0 / 3.0), 4)
 """Lowest log10 likelihood ratio at which a medium is called manipulated. Odds below 10 to 3 do not
 justify a request, however few false positives there are."""
+_FLAT: Final = 1e-6
+"""Slope of a calibration by which every value is near 0, so that nothing is called manipulated."""
 _TAIL = 0.1
 """Share of the highest real values to which the tail is fitted."""
 
@@ -59,13 +62,13 @@ def _level(frame: pd.DataFrame, column: str) -> Level:
     )
 
 
-def fit_calibration(level: Level, name: str) -> Calibration:
+def fit_calibration(level: Level, name: str, *, even_if_useless: bool = False) -> Calibration:
     """Fit a logistic map (Platt 1999), with equal weight for both classes, and media weighted as in
     ``_Media``.
 
     At equal priors the log-odds are the natural logarithm of the likelihood ratio. The limit is the
     log10 of the number of groups in the smaller class plus one. ``TrainingError`` if a class is
-    missing, or higher values do not mean manipulated.
+    missing, or higher values do not mean manipulated; the map is flat then ``even_if_useless``.
     """
     groups = {}
     weights = np.zeros(len(level.raw))
@@ -80,15 +83,18 @@ def fit_calibration(level: Level, name: str) -> Calibration:
         weights[level.truth == truth] = media.value_weights()
     model = LogisticRegression(C=_INVERSE_REGULARISATION)
     model.fit(level.raw[:, None], level.truth, sample_weight=weights * len(weights) / 2.0)
-    slope = float(model.coef_[0, 0])
+    slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
     if slope <= 0.0:
-        raise TrainingError(
-            f"{name} level: Higher values do not mean manipulated on held-out data, so they cannot "
-            "be calibrated. Fit for more steps or on more media."
-        )
+        if not even_if_useless:
+            raise TrainingError(
+                f"{name} level: Higher values do not mean manipulated on held-out data, so they "
+                "cannot be calibrated. Fit for more steps or on more media. To try the steps that "
+                "follow all the same, pass --even-if-useless."
+            )
+        slope, intercept = _FLAT, 0.0
     return Calibration(
         slope=slope,
-        intercept=float(model.intercept_[0]),
+        intercept=intercept,
         limit=math.log10(min(groups.values()) + 1),
         samples=len(level.raw),
         groups=len(set(level.group)),
@@ -285,13 +291,16 @@ class Fitted:
     tracks: pd.DataFrame
 
 
-def fit_levels(faces: pd.DataFrame, spec: BundleSpec, limits: ErrorLimits) -> Fitted:
+def fit_levels(
+    faces: pd.DataFrame, spec: BundleSpec, limits: ErrorLimits, *, even_if_useless: bool = False
+) -> Fitted:
     """Fit face, track and item level from held-out face predictions (see ``predictions``).
 
     Stills get thresholds of their own where they are of enough groups of both classes.
     ``TrainingError`` if no video track could be judged, a class is missing, or higher values do not
-    mean manipulated.
+    mean manipulated, unless ``even_if_useless`` (see ``fit_calibration``).
     """
+    calibrated = partial(fit_calibration, even_if_useless=even_if_useless)
     judged = faces[faces["logit"].notna() & (faces["main"] | (faces["label"] == "real"))].copy()
     every = track_table(faces, spec)
     if every.empty:
@@ -300,10 +309,10 @@ def fit_levels(faces: pd.DataFrame, spec: BundleSpec, limits: ErrorLimits) -> Fi
         )
     # A label describes the main person. A bystander in a fake is probably real, but not certainly.
     tracks = every[every["main"] | (every["label"] == "real")]
-    face = fit_calibration(_level(judged, "logit"), "face")
-    track = fit_calibration(_level(tracks, "raw"), "track")
+    face = calibrated(_level(judged, "logit"), "face")
+    track = calibrated(_level(tracks, "raw"), "track")
     items = item_table(every, track)
-    item = fit_calibration(_level(items, "raw"), "item")
+    item = calibrated(_level(items, "raw"), "item")
     return Fitted(
         LevelCalibrations(face=face, track=track, item=item),
         Thresholds(

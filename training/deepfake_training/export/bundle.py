@@ -87,6 +87,8 @@ class ExportInputs:
     cross_validation: Path | None = None
     """Folder of the fold runs from which calibration and figures come. None: the exported run is
     measured on its own held-out folds."""
+    even_if_useless: bool = False
+    """Whether to write a bundle that is marked as not for use where held-out values say nothing."""
 
 
 def export(
@@ -161,7 +163,9 @@ def export(
             judged = [({**row, "group": row["source"]}, v) for row, v in score(by_sources)]
         judged, apart = _without(judged, config.cross_validation.apart)
         faces = face_table(judged, neutral.spec)
-        fitted = fit_levels(faces, neutral.spec, config.bundle)
+        fitted = fit_levels(
+            faces, neutral.spec, config.bundle, even_if_useless=inputs.even_if_useless
+        )
         table, measured_in = _reliability(fitted, faces)
         _write_json(directory / "reliability.json", table)
         fields = _fields(config, fitted.calibration, fitted.thresholds, training)
