@@ -27,7 +27,18 @@ from deepfake_service.evidence.bundle.warc import HEAD_END, Budget, records
 from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.networks import CallbackHosts
 from tests.support import archives
-from tests.support.fake_platform import Answer, FakePlatform, Handler, resolving, shows, status
+from tests.support.fake_platform import (
+    Answer,
+    FakePlatform,
+    Handler,
+    garbage,
+    huge_headers,
+    redirect,
+    reset,
+    resolving,
+    shows,
+    status,
+)
 from tests.support.fake_posts import says_bytes
 
 TEXT = f"<title>Here</title><p>{'words ' * 60}</p>"
@@ -244,6 +255,44 @@ def test_a_server_that_says_when_to_come_again_has_answered(
     assert fetched.reason == ("challenged" if code == 429 else "unreachable")
     assert platform.asked["/page"] == 1
     assert [body for _, _, body in fetched.answers] == [HTML]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (status(404), "gone"),
+        (status(410), "gone"),
+        (status(451), "geo_blocked"),
+        (redirect("http://warning.or.kr/i.html"), "geo_blocked"),
+        (status(401), "login_required"),
+        (redirect("/login?next=/p"), "login_required"),
+        (redirect("/age-gate?next=/p"), "age_gate"),
+        (status(403), "challenged"),
+        (status(429), "challenged"),
+        (status(403, cf_mitigated="challenge"), "challenged"),
+        (status(503), "unreachable"),
+        (reset, "unreachable"),
+        (garbage, "unreachable"),
+        (huge_headers, "unreachable"),
+        (redirect("file:///etc/passwd"), "unreachable"),
+        (redirect("/p"), "unreachable"),
+        (redirect("http://10.1.2.3/"), "refused_address"),
+        (redirect("http://169.254.169.254/latest"), "refused_address"),
+        (redirect("http://[::ffff:10.0.0.1]/"), "refused_address"),
+        (redirect("https://nobody.invalid/"), "no_such_name"),
+        (redirect("https://stra%C3%9Fe.invalid/"), "no_such_name"),
+        (redirect("https://[::g]/"), "no_such_name"),
+        (shows(TEXT), "no_media"),
+        (shows("<div id='app'></div><script src='/app.js'></script>"), "shell"),
+    ],
+)  # fmt: skip
+def test_what_a_site_answers_has_its_end(
+    platform: FakePlatform, answer: Answer, reason: str
+) -> None:
+    platform.says("/login?next=/p", shows("<title>Log in</title><form>Log in</form>"))
+    platform.says("/age-gate?next=/p", shows("<h1>Are you old enough?</h1>"))
+    with resolving({"warning.or.kr": "127.0.0.1"}):
+        assert Fetched(platform.says("/p", answer)).reason == reason
 
 
 def test_an_odd_address_on_a_page_loses_nothing_else(platform: FakePlatform) -> None:
