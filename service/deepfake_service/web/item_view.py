@@ -25,6 +25,7 @@ def result_view(stored: dict[str, object], language: str) -> dict[str, object]:
     """Return the result in an edition of evidence as the page shows it."""
     reading = Reading(stored, words(language, polite=True), evidence_time)
     document, result = reading.document, reading.result
+    high = reading.thresholds["likely_manipulated"]
     codes = list(dict.fromkeys(r["code"] for r in result["reasons"]))
     faces, spread = document["exact"]["faces"], value_plot(reading, width="100%")
     valued = list(zip(faces, _values_of_faces(reading), strict=True))
@@ -38,11 +39,18 @@ def result_view(stored: dict[str, object], language: str) -> dict[str, object]:
         "codes": codes,
         "broken": any(map(input_at_fault, codes)),
         "has_value": result["log_likelihood_ratio"] is not None,
-        "high": reading.thresholds["likely_manipulated"],
+        "high": high,
         "spread": safe(spread) if spread else None,
         "plot": safe(moments_plot(reading, unvalued)) if is_video else None,
-        # ``None`` for what a player shows: an animation is shown as a picture, whose faces move.
-        "boxes": valued if reading.is_still else [] if is_animation else None,
+        "plays": is_video and not is_animation,  # an animation is shown as a picture that moves
+        "is_jpeg": document["item"]["mime"] == "image/jpeg",
+        "frame_s": _frame_s(reading),
+        "faces": []
+        if is_animation
+        else [
+            (f["time_s"], f["track"] + 1, f["box"], ratio is not None and ratio >= high)
+            for f, ratio in valued
+        ],
         "moment_of": _moments_of(reading, unvalued) if is_video else {},
         "unpictured": unvalued - {faces[p["face"]]["track"] for p in reading.pictures},
         "people_reasons": reasons_of_people(document),
@@ -52,6 +60,13 @@ def result_view(stored: dict[str, object], language: str) -> dict[str, object]:
         "media": reading.media,
         "minor": document["case"]["minor"],
     }
+
+
+def _frame_s(reading: Reading) -> float:
+    """Return how many seconds a frame of a video is shown, on average; 0 of a picture."""
+    if not reading.media or not reading.media["frames"] or not reading.media["duration_s"]:
+        return 0.0
+    return float(reading.media["duration_s"] / reading.media["frames"])
 
 
 def _pictures(reading: Reading) -> list[dict[str, object]]:

@@ -27,6 +27,9 @@ CLASS_ACTIVATION = "class_activation"
 """The ``method.map`` of a model whose maps hold each cell's share of the logit."""
 _OVERLAY_NOTES = {CLASS_ACTIVATION: "overlay_note", "direct_effect": "overlay_note_effects"}
 """Key of the text on the overlays by ``method.map``; other methods get the most cautious one."""
+_OPEN = (VerdictCode.INCONCLUSIVE, VerdictCode.NO_MANIPULATION_FOUND)
+_FINDS_LITTLE = 0.25
+"""Share of manipulated faces that are found, below which finding nothing means little."""
 MAX_MOMENTS = 12
 _FEW_GROUPS = 10
 """Groups below which a model is not fit for use."""
@@ -96,8 +99,11 @@ def summary_of(r: Reading) -> dict[str, Any]:
         "kinds": _kinds(r),
         "colour": colour,
         "reasons": [
-            w.of("reason_texts", code)
-            for code in dict.fromkeys(reason["code"] for reason in r.result["reasons"])
+            *_why_undecided(r),
+            *(
+                w.of("reason_texts", code)
+                for code in dict.fromkeys(reason["code"] for reason in r.result["reasons"])
+            ),
         ],
         "rates": _rates(r),
         "examined": _examined(r),
@@ -237,15 +243,36 @@ def _measured_on(r: Reading) -> str:
     return "items_whole" if whole else "items_video"
 
 
-def _rates_of_condition(r: Reading) -> list[str]:
-    """Return the rates measured on faces like those of the person with the highest value, of
-    the people who count for the verdict."""
-    w = r.words
+def _why_undecided(r: Reading) -> list[str]:
+    """Return how many manipulated faces like this one the method finds at all, where it found none
+    for certain."""
+    person = _most_suspect(r)
+    if r.result["verdict"] not in _OPEN or person is None:
+        return []
+    rate = person["true_positive_rate"]
+    if rate["value"] is None:
+        return []
+    key = "why_sharp" if "sharpness" in person["bin"] else "why_size"
+    told = {"px": f"{person['face_px']:.0f}", "tpr": fmt.interval(rate)}
+    little = rate["value"] < _FINDS_LITTLE
+    return [r.words(key, **told) + (" " + r.words("why_little") if little else "")]
+
+
+def _most_suspect(r: Reading) -> dict[str, Any] | None:
+    """Return the rates by condition of the person with the highest value, of the people who count
+    for the verdict and have such rates."""
     tracks = {t["track"]: t for t in r.result["tracks"] if t["track"] not in r.refused}
     people = [p for p in r.document["error_rates"]["people"] if p["bin"] and p["track"] in tracks]
-    if not people:
+    return max(
+        people, key=lambda p: float(tracks[p["track"]]["log_likelihood_ratio"]), default=None
+    )
+
+
+def _rates_of_condition(r: Reading) -> list[str]:
+    """Return the rates measured on faces like those of the person with the highest value."""
+    w, p = r.words, _most_suspect(r)
+    if p is None:
         return []
-    p = max(people, key=lambda p: tracks[p["track"]]["log_likelihood_ratio"])
     measured = (p["false_positive_rate"], p["true_positive_rate"])
     if any(rate["value"] is None for rate in measured):
         return [w("rates_bin_unknown", person=p["track"] + 1)]

@@ -179,9 +179,11 @@ async def test_a_person_without_a_value_can_be_looked_at(service: Service) -> No
     faces.append({**small, "box": [10.0, 20.0, 29.0, 44.0], "time_s": faces[2]["time_s"]})
     faces.append(small)
     await browse(service, Role.ANALYST)
-    page = part(await item_page(service, await judged_again(service, gathered)), "moments")
+    whole = await item_page(service, await judged_again(service, gathered))
+    page = part(whole, "moments")
     assert re.findall(r'class="plain seek" data-time="([^"]+)"', page) == [str(small["time_s"])]
-    assert 'data-v="–" data-p="2" data-b="10,20,30,44"' in page
+    assert 'data-v="–" data-p="2" data-b="10,20,30,44"' in whole
+    assert "2, [10, 20, 30, 44], false]" in whole  # outlined in the viewer
     assert "The evidence has no picture of a person whose face could not be scored." in page
 
 
@@ -273,7 +275,7 @@ async def test_a_possible_minor_can_be_flagged_from_where_a_person_is_seen(
     await browse(service, Role.ANALYST)
     page = await item_page(service, job)
     assert link in part(page, "pictures")
-    assert link in part(page, "video")
+    assert link in part(page, "medium")
     assert 'id="keep"' in (await service.client.get(f"/cases/{job['case_id']}")).text
 
 

@@ -1,0 +1,160 @@
+// The medium of an item at its own pixels: zoom, pan, frame by frame, boxes over faces, marked places.
+const element = document.getElementById("viewer");
+const plane = element?.querySelector(".plane");
+const media = plane?.querySelector("video, img");
+const over = plane?.querySelector("svg");
+const video = media instanceof HTMLVideoElement ? media : null;
+const [WIDTH, HEIGHT, FRAME_S] = ["width", "height", "frame"].map((name) => Number(element?.dataset[name] || 0));
+const MOST = 8; // screen pixels of a pixel of the file
+const NEAR_S = 0.15;
+const faces = JSON.parse(element?.dataset.faces || "[]"); // [time, person, box, whether its value is high]
+const listeners = { time: [], mark: [] };
+const tell = (name, value) => { for (const listener of listeners[name]) listener(value); };
+const control = (id) => document.getElementById(id);
+
+const svg = (name, attributes, text = "") => {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.textContent = text;
+  return made;
+};
+
+// -- zoom and pan: the compositor moves the plane, nothing is drawn again --
+let [scale, x, y] = [1, 0, 0];
+const fitting = () => Math.min(element.clientWidth / WIDTH, element.clientHeight / HEIGHT, 1);
+function place() {
+  const [width, height] = [WIDTH * scale, HEIGHT * scale];
+  const within = (at, size, room) => (size <= room ? (room - size) / 2 : Math.min(0, Math.max(room - size, at)));
+  [x, y] = [within(x, width, element.clientWidth), within(y, height, element.clientHeight)];
+  plane.style.transform = `translate(${x}px, ${y}px) scale(${scale})`;
+  plane.classList.toggle("pixels", scale >= 2);
+  control("zoom").textContent = `${Math.round(scale * 100)}%`;
+}
+function zoom(factor, at = [element.clientWidth / 2, element.clientHeight / 2]) {
+  const next = Math.min(MOST, Math.max(fitting(), scale * factor));
+  [x, y] = [at[0] - ((at[0] - x) * next) / scale, at[1] - ((at[1] - y) * next) / scale];
+  scale = next;
+  place();
+}
+function reset() { scale = fitting(); [x, y] = [0, 0]; place(); }
+const inFile = (event) => {
+  const box = element.getBoundingClientRect();
+  return [(event.clientX - box.x - x) / scale, (event.clientY - box.y - y) / scale];
+};
+const inside = (value, most) => Math.round(Math.min(most, Math.max(0, value)) * 10) / 10;
+
+// -- time --
+const time = () => video?.currentTime ?? 0;
+function go(at) {
+  if (!video) return;
+  video.pause();
+  // The middle of a frame: at its edge, a browser may show the one before.
+  const seek = () => { video.currentTime = Math.max(0, Math.min(at + FRAME_S / 2, video.duration || at)); };
+  if (video.readyState) seek();
+  else video.addEventListener("loadedmetadata", seek, { once: true });
+}
+const frameAt = (at) => Math.floor(at / FRAME_S + 1e-6) * FRAME_S;
+function step(frames) { if (video) go(frameAt(time()) + frames * FRAME_S); }
+function play() { if (video?.paused) video.play().catch(() => {}); else video?.pause(); }
+
+// The box of each person is that of the examined frame that is nearest in time.
+function boxes() {
+  const shown = new Map();
+  for (const [at, person, box, high] of faces) {
+    const far = video ? Math.abs(at - time()) : 0;
+    if (far <= NEAR_S && (!video || far <= (shown.get(person)?.far ?? NEAR_S))) shown.set(video ? person : box, { far, person, box, high });
+  }
+  over.replaceChildren(...[...shown.values()].map(({ person, box: [left, top, right, bottom], high }) => {
+    const group = svg("g", { class: high ? "high" : "mid" });
+    group.append(svg("rect", { x: left, y: top, width: right - left, height: bottom - top }), svg("text", { x: Math.max(left, 0), y: top - HEIGHT / 80, "font-size": HEIGHT / 20 }, person));
+    return group;
+  }), ...(marked ? [marked] : []));
+}
+
+// -- marks --
+let [marking, marked, from] = [false, null, null];
+function startMark() {
+  marking = true;
+  video?.pause();
+  element.classList.add("marking");
+}
+function drawMark([left, top], [right, bottom]) {
+  const rect = [Math.min(left, right), Math.min(top, bottom), Math.max(left, right), Math.max(top, bottom)];
+  marked = svg("rect", { class: "mark", x: rect[0], y: rect[1], width: rect[2] - rect[0], height: rect[3] - rect[1] });
+  boxes();
+  return rect.map((value, n) => inside(value, n % 2 ? HEIGHT : WIDTH));
+}
+
+export const viewer = {
+  element, kind: video ? "video" : "picture", time, go, step, play, zoom, reset, startMark,
+  on(name, listener) { listeners[name].push(listener); },
+};
+
+if (element) {
+  over.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
+  for (const sized of [plane, media]) [sized.style.width, sized.style.height] = [`${WIDTH}px`, `${HEIGHT}px`];
+  for (const scripted of document.querySelectorAll(".controls")) scripted.hidden = false;
+  reset();
+  new ResizeObserver(() => { if (scale < fitting() || scale <= 1) reset(); else place(); }).observe(element);
+  element.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    const box = element.getBoundingClientRect();
+    zoom(event.deltaY < 0 ? 1.25 : 0.8, [event.clientX - box.x, event.clientY - box.y]);
+  }, { passive: false });
+  element.addEventListener("dblclick", reset);
+  element.addEventListener("pointerdown", (event) => {
+    if (event.button || event.target.closest("a, button")) return;
+    event.preventDefault();
+    element.setPointerCapture(event.pointerId);
+    from = marking ? inFile(event) : [event.clientX - x, event.clientY - y];
+  });
+  element.addEventListener("pointermove", (event) => {
+    if (!from) return;
+    if (marking) drawMark(from, inFile(event));
+    else { [x, y] = [event.clientX - from[0], event.clientY - from[1]]; place(); }
+  });
+  element.addEventListener("pointerup", (event) => {
+    if (!from) return;
+    if (marking) {
+      const rect = drawMark(from, inFile(event));
+      marking = false;
+      element.classList.remove("marking");
+      if (rect[2] > rect[0] && rect[3] > rect[1]) tell("mark", { time_s: video ? frameAt(time()) : null, rect });
+    }
+    from = null;
+  });
+  const press = (id, act) => control(id)?.addEventListener("click", act);
+  press("closer", () => zoom(1.5));
+  press("farther", () => zoom(1 / 1.5));
+  press("fit", reset);
+  press("mark", startMark);
+  boxes();
+  if (video) {
+    video.controls = false;
+    const [seek, at] = [control("seek"), control("at")];
+    press("play", play);
+    press("back", () => step(-1));
+    press("forth", () => step(1));
+    press("slow", () => {
+      const on = control("slow").getAttribute("aria-pressed") !== "true";
+      control("slow").setAttribute("aria-pressed", String(on));
+      video.playbackRate = on ? 0.25 : 1;
+    });
+    seek.addEventListener("input", () => go(Number(seek.value)));
+    const follow = () => {
+      if (!video.duration) return;
+      seek.max = video.duration;
+      if (document.activeElement !== seek) seek.value = time();
+      at.textContent = `${time().toFixed(2)} / ${video.duration.toFixed(2)}`;
+      boxes();
+      tell("time", time());
+    };
+    for (const kind of ["loadedmetadata", "timeupdate", "seeked"]) video.addEventListener(kind, follow);
+    follow();
+    video.addEventListener("error", () => { control("unplayable").hidden = false; });
+    for (const button of document.querySelectorAll(".seek")) {
+      button.hidden = false;
+      button.addEventListener("click", () => { go(Number(button.dataset.time)); element.scrollIntoView({ block: "nearest" }); });
+    }
+  }
+}
