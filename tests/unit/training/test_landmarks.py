@@ -15,7 +15,6 @@ import pytest
 from numpy.typing import NDArray
 from skimage import data
 
-from deepfake_models.errors import BundleError
 from deepfake_training.data import landmarks as lm
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
@@ -83,9 +82,8 @@ def test_a_coarse_guess_converges(dense: lm.DenseLandmarks) -> None:
         np.full((5, 2), np.nan, np.float32),
         np.zeros((5, 2), np.float32),
         HOPPER * np.float32(1e6),
-        HOPPER[:4],
     ],
-    ids=["on the uniform", "beside the features", "nan", "one place", "far away", "four points"],
+    ids=["on the uniform", "beside the features", "nan", "one place", "far away"],
 )
 def test_no_face_no_landmarks(five: NDArray[np.float32], dense: lm.DenseLandmarks) -> None:
     assert dense(hopper()[0], five) is None
@@ -100,21 +98,8 @@ def test_no_landmarks_in_noise(dense: lm.DenseLandmarks) -> None:
 def test_the_model_is_the_pinned_one() -> None:
     digest = hashlib.sha256(lm.MODEL_PATH.read_bytes()).hexdigest()
     assert digest == "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814"
-    assert digest == lm.MODEL_SHA256
     assert digest in (lm.MODEL_PATH.parent / "README.md").read_text()
     assert "Apache License" in (lm.MODEL_PATH.parent / "LICENSE.face_landmark.txt").read_text()
-
-
-def test_an_altered_or_missing_model_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    altered = tmp_path / "model.tflite"
-    monkeypatch.setattr(lm, "MODEL_PATH", altered)
-    with pytest.raises(BundleError, match="missing"):
-        lm.DenseLandmarks()
-    altered.write_bytes(b"\0" * 100)
-    with pytest.raises(BundleError, match="another SHA-256"):
-        lm.DenseLandmarks()
 
 
 def test_regions_nest(dense: lm.DenseLandmarks) -> None:

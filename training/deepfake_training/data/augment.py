@@ -15,28 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import av
 import cv2
 import numpy as np
 
-from deepfake_training.data.degradations import (
-    H264,
-    Blur,
-    Caption,
-    Encode,
-    MotionBlur,
-    Noise,
-    Rescale,
-    Retouch,
-    Sticker,
-    Tone,
-)
+from deepfake_training.data import degradations as degrade
 from deepfake_training.data.landmarks import Image, Points, transform
 from deepfake_training.errors import TrainingError
 
-Step = Callable[[Image], Image]
+Step = partial[Image]
 
 SMOOTH: Final = (cv2.INTER_LINEAR, cv2.INTER_CUBIC)
 REDUCERS: Final = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_NEAREST)
@@ -127,9 +117,8 @@ class Augmenter:
         """Apply a chain; see ``__call__``. The same chain and crop give the same bytes."""
         image, points = _view(crop, points5, chain.geometry, out_size, scale / self.store_scale)
         for step in chain.steps:
-            if isinstance(step, Sticker):
-                step = step.clear_of(points, out_size)
-            image = step(image)
+            further = (points,) if step.func is degrade.sticker else ()
+            image = step(image, *further)
         return image
 
 
@@ -145,7 +134,7 @@ def _view(
     matrix = np.column_stack([turn, middle - turn @ np.full(2, (out_size - 1) / 2)])
     if zoom > 1.6:
         # Beyond this factor, cubic sampling without a low-pass filter aliases.
-        crop = Blur(0.35 * zoom)(crop)
+        crop = degrade.blur(0.35 * zoom, crop)
     view = cv2.warpAffine(
         crop,
         matrix,
@@ -171,52 +160,59 @@ def _geometry(rng: np.random.Generator) -> Geometry:
 
 def _draw_rescale(rng: np.random.Generator) -> Step:
     factor = float(np.exp(rng.uniform(*np.log((0.25, 1.0)))))
-    return Rescale(factor, _one_of(REDUCERS, rng), _one_of(ENLARGERS, rng))
+    return partial(degrade.rescale, factor, _one_of(REDUCERS, rng), _one_of(ENLARGERS, rng))
 
 
 def _draw_screen(rng: np.random.Generator) -> Step:
     # A recorded screen: enlarged by a fractional factor, then reduced again.
-    return Rescale(float(rng.uniform(1.1, 1.9)), _one_of(ENLARGERS, rng), _one_of(REDUCERS, rng))
+    return partial(
+        degrade.rescale,
+        float(rng.uniform(1.1, 1.9)),
+        _one_of(ENLARGERS, rng),
+        _one_of(REDUCERS, rng),
+    )
 
 
 def _draw_jpeg(rng: np.random.Generator) -> Step:
     quality = _between((20, 100), rng)
-    return Encode(".jpg", quality, bool(rng.random() < 0.3), _offset(8, rng))
+    return partial(degrade.encode, ".jpg", quality, bool(rng.random() < 0.3), _offset(8, rng))
 
 
 def _draw_webp(rng: np.random.Generator) -> Step:
-    return Encode(".webp", _between((20, 95), rng), False, _offset(16, rng))
+    return partial(degrade.encode, ".webp", _between((20, 95), rng), False, _offset(16, rng))
 
 
 def _draw_h264(rng: np.random.Generator) -> Step:
     y, x = (int(v) for v in rng.integers(-2, 3, 2))
-    return H264(_between((18, 40), rng), _between((2, 3), rng), (y, x), _offset(16, rng))
+    return partial(
+        degrade.h264, _between((18, 40), rng), _between((2, 3), rng), (y, x), _offset(16, rng)
+    )
 
 
 def _draw_blur(rng: np.random.Generator) -> Step:
     # The square makes weak blur, and below weak noise, the most frequent.
-    return Blur(max(3.0 * float(rng.random()) ** 2, 0.2))
+    return partial(degrade.blur, max(3.0 * float(rng.random()) ** 2, 0.2))
 
 
 def _draw_motion_blur(rng: np.random.Generator) -> Step:
-    return MotionBlur(_between((3, 11), rng), float(rng.uniform(0.0, np.pi)))
+    return partial(degrade.motion_blur, _between((3, 11), rng), float(rng.uniform(0.0, np.pi)))
 
 
 def _draw_noise(rng: np.random.Generator) -> Step:
     sigma = max(12.0 * float(rng.random()) ** 2, 0.5)
     shot, coloured = (bool(v) for v in rng.random(2) < 0.5)
-    return Noise(sigma, shot, coloured, int(rng.integers(2**32)))
+    return partial(degrade.noise, sigma, shot, coloured, int(rng.integers(2**32)))
 
 
 def _draw_retouch(rng: np.random.Generator) -> Step:
     spread, share, lift = rng.uniform((12.0, 0.5, 0.0), (45.0, 1.0, 20.0))
-    return Retouch(float(spread), float(share), float(lift))
+    return partial(degrade.retouch, float(spread), float(share), float(lift))
 
 
 def _draw_tone(rng: np.random.Generator) -> Step:
     b, c, g, s, *rest = (float(v) for v in 0.2 * rng.uniform(-1.0, 1.0, 7))
     red, green, blue = (1.0 + 0.5 * v for v in rest)
-    return Tone(0.5 * b, 1.0 + c, float(np.exp(g)), (red, green, blue), 1.0 + s)
+    return partial(degrade.tone, 0.5 * b, 1.0 + c, float(np.exp(g)), (red, green, blue), 1.0 + s)
 
 
 def _draw_overlay(rng: np.random.Generator) -> Step:
@@ -224,16 +220,18 @@ def _draw_overlay(rng: np.random.Generator) -> Step:
         text = "".join(LETTERS[i] for i in rng.integers(len(LETTERS), size=rng.integers(6, 28)))
         depth, opacity = rng.uniform((0.06, 0.3), (0.14, 1.0))
         ink = int(rng.choice((0, 255)))
-        return Caption(text, bool(rng.random() < 0.3), float(depth), float(opacity), ink)
+        return partial(
+            degrade.caption, text, bool(rng.random() < 0.3), float(depth), float(opacity), ink
+        )
     angle, reach, radius = rng.uniform((0.0, 0.38, 0.04), (2 * np.pi, 0.55, 0.16))
     x, y = 0.5 + reach * np.cos(angle), 0.5 + reach * np.sin(angle)
     red, green, blue = (int(v) for v in rng.integers(0, 256, 3))
     disc = bool(rng.random() < 0.6)
-    return Sticker((float(x), float(y)), float(radius), (red, green, blue), disc)
+    return partial(degrade.sticker, (float(x), float(y)), float(radius), (red, green, blue), disc)
 
 
 def _draw_grayscale(_rng: np.random.Generator) -> Step:
-    return Tone(saturation=0.0)
+    return partial(degrade.tone, 0.0, 1.0, 1.0, (1.0, 1.0, 1.0), 0.0)
 
 
 STEPS: Final[dict[str, tuple[float, Callable[[np.random.Generator], Step]]]] = {

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 
 from deepfake_training.data.landmarks import (
-    N_POINTS,
     RIGID_POINTS,
     WARP_POINTS,
     Image,
@@ -89,11 +88,7 @@ def self_blended_pair(
     Returns:
         The real picture and the blended one, both uint8 (H, W, 3), and the mask, float32 (H, W) in
         [0, 1]: the weight of what was blended in.
-
-    Raises:
-        ValueError: if a shape or type is wrong, or the landmarks are outside the crop.
     """
-    _check(crop, landmarks)
     altered = _altered(crop, rng)
     source, target = (altered, crop) if rng.random() < 0.5 else (crop, altered)
     blended, mask = _blend_with_self(source, target, landmarks, rng)
@@ -124,12 +119,7 @@ def swapped(
 
     Returns:
         The swapped face, uint8 (H, W, 3), and the mask, float32 (H, W): the donor's weight.
-
-    Raises:
-        ValueError: as ``self_blended_pair``.
     """
-    _check(crop, landmarks)
-    _check(donor, donor_landmarks)
     aligned = transform(
         donor_landmarks,
         similarity(donor_landmarks[list(RIGID_POINTS)], landmarks[list(RIGID_POINTS)]),
@@ -163,9 +153,8 @@ def regenerated(
     """Let a generator redraw a face: the whole crop (the mask is then 1 everywhere), an aligned box
     around the face, or a soft region of it, as in reenactment and inpainting.
 
-    Arguments, results and errors are otherwise those of ``self_blended_pair``.
+    Arguments and results are otherwise those of ``self_blended_pair``.
     """
-    _check(crop, landmarks)
     size, extent = crop.shape[:2], rng.random()
     face = redraw(crop, rng)
     if extent > 0.5:
@@ -298,16 +287,6 @@ def _draw(rng: np.random.Generator, shares: dict[str, float]) -> str:
     bounds = np.cumsum(list(shares.values()))
     place = int(np.searchsorted(bounds, rng.random() * bounds[-1], side="right"))
     return names[min(place, len(names) - 1)]
-
-
-def _check(crop: Image, landmarks: Points) -> None:
-    if crop.dtype != np.uint8 or crop.ndim != 3 or crop.shape[2] != 3 or min(crop.shape[:2]) < 16:
-        raise ValueError("The crop must be uint8 (H, W, 3) with sides of at least 16 pixels.")
-    if landmarks.shape != (N_POINTS, 2) or not np.isfinite(landmarks).all():
-        raise ValueError("The dense landmarks must be finite and of shape (468, 2).")
-    inside = ((landmarks >= 0) & (landmarks < (crop.shape[1], crop.shape[0]))).all(axis=1)
-    if inside.mean() < 0.5:
-        raise ValueError("The landmarks are outside the crop.")
 
 
 def _blurred(mask: NDArray[Any], sigma: float) -> Mask:

@@ -9,7 +9,6 @@ the right eye is in the left half of an unmirrored picture.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -18,14 +17,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_models.errors import BundleError, DeepfakeError
+from deepfake_models.errors import DeepfakeError
 
 Image = NDArray[np.uint8]
 Points = NDArray[np.float32]
 
 N_POINTS: Final = 468
 MODEL_PATH: Final = Path(__file__).parent / "assets" / "face_landmark.tflite"
-MODEL_SHA256: Final = "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814"
 MIN_PRESENCE: Final = 0.5
 """Smallest probability that a face is present, from MediaPipe's graph."""
 
@@ -179,10 +177,8 @@ class DenseLandmarks:
 
     An instance can neither be pickled nor shared between threads: create one per worker.
 
-    Raises:
-        BundleError: if the model file is missing or has another digest.
-        DeepfakeError: if ``ai-edge-litert``, which runs the model, is not installed (the
-            ``training`` extra installs it on Linux only).
+    ``DeepfakeError`` if ``ai-edge-litert``, which runs the model, is not installed: the extra
+    ``training`` installs it on Linux only.
     """
 
     def __init__(self) -> None:
@@ -190,8 +186,7 @@ class DenseLandmarks:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
             raise DeepfakeError("Dense landmarks need ai-edge-litert. Install it.") from error
-        # Loaded from the bytes that were hashed, so that the file cannot change in between.
-        self._model: Any = Interpreter(model_content=_verified_model(), num_threads=1)
+        self._model: Any = Interpreter(str(MODEL_PATH), num_threads=1)
         self._model.allocate_tensors()
         entry = self._model.get_input_details()[0]
         self._input: int = entry["index"]
@@ -212,17 +207,14 @@ class DenseLandmarks:
             float32 (468, 2), x and y in crop pixels, possibly outside the crop; or None if there is
             no face at these points, or the model locates another one.
         """
-        points = np.asarray(points5, dtype=np.float32)
-        if points.shape != (5, 2) or not np.isfinite(points).all():
-            return None
-        rough = self._locate(crop, *_view_from_five(points))
+        rough = self._locate(crop, *_view_from_five(points5))
         if rough is None:
             return None
         located = self._locate(crop, *_view_from_landmarks(rough))
         if located is None:
             return None
-        distance = float(np.linalg.norm(five_points(located) - points, axis=1).mean())
-        return located if distance <= MAX_DISAGREEMENT * _unit(points) else None
+        distance = float(np.linalg.norm(five_points(located) - points5, axis=1).mean())
+        return located if distance <= MAX_DISAGREEMENT * _unit(points5) else None
 
     def _locate(self, crop: Image, centre: Points, side: float, angle: float) -> Points | None:
         if not 4.0 <= side <= 8.0 * max(crop.shape[:2]):
@@ -251,21 +243,6 @@ class DenseLandmarks:
         raw: Points = self._model.get_tensor(self._points).reshape(N_POINTS, 3)[:, :2]
         located = transform(raw, matrix)
         return located if bool(np.isfinite(located).all()) else None
-
-
-def _verified_model() -> bytes:
-    try:
-        content = MODEL_PATH.read_bytes()
-    except OSError as error:
-        raise BundleError(
-            "The face landmark model is missing from the package. Install it again."
-        ) from error
-    if hashlib.sha256(content).hexdigest() != MODEL_SHA256:
-        raise BundleError(
-            "The face landmark model has another SHA-256 than this version expects. Install the "
-            "package again."
-        )
-    return content
 
 
 def _rotation(angle: float) -> NDArray[np.float64]:
