@@ -18,6 +18,7 @@ if (heat) {
 // Tabs. Without a script, their parts stand one below another.
 const tabs = [...document.querySelectorAll("[role=tab]")];
 const partOf = (tab) => document.getElementById(tab.getAttribute("aria-controls"));
+const show = (tab) => { open(tab); partOf(tab).scrollIntoView({ block: "nearest" }); };
 function open(tab) {
   for (const each of tabs) {
     each.setAttribute("aria-selected", String(each === tab));
@@ -34,7 +35,7 @@ function follow() {
 if (tabs.length) {
   tabs[0].parentElement.hidden = false;
   for (const [n, tab] of tabs.entries()) {
-    tab.addEventListener("click", () => open(tab));
+    tab.addEventListener("click", () => show(tab));
     tab.addEventListener("keydown", (event) => {
       const next = tabs[n + ({ ArrowLeft: -1, ArrowRight: 1 }[event.key] ?? NaN)];
       if (!next) return;
@@ -99,6 +100,6 @@ addEventListener("keydown", (event) => {
   if (!key || (/^(Arrow.*| )$/.test(key) && event.target.closest("input, button, summary, a, [role=tab], [tabindex='0']"))) return;
   const id = { j: neighbour(1), k: neighbour(-1) }[key];
   if (id) location.assign(`/items/${id}`);
-  else if (tabs[key - 1]) open(tabs[key - 1]);
+  else if (tabs[key - 1]) show(tabs[key - 1]);
   else if (ACTS[key]) { event.preventDefault(); ACTS[key](); }
 });
