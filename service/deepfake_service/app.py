@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-import anyio
 import anyio.to_thread
 from fastapi import FastAPI
+from fastapi.concurrency import contextmanager_in_threadpool
 
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import Scorer
@@ -41,7 +41,6 @@ from deepfake_service.http.routing import add_routes, describe
 from deepfake_service.platform.db import Database
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.settings import Settings
-from deepfake_service.web import account as web_account
 from deepfake_service.web import admin as web_admin
 from deepfake_service.web import audit as web_audit
 from deepfake_service.web import bulk_reviews, items, queue, signing_in
@@ -64,7 +63,7 @@ API = (
 )  # fmt: skip
 PAGES = (
     signing_in, queue, bulk_reviews, items, web_submit, web_notices,
-    web_notice_form, web_posts, web_statistics, web_admin, web_audit, web_account,
+    web_notice_form, web_posts, web_statistics, web_admin, web_audit,
 )  # fmt: skip
 """The modules whose routes the app has, in this order."""
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -106,7 +105,7 @@ def create_app(
         if worker:
             examining = worker_running(services, scorer, decoder, metrics)
             # DBOS must be started and stopped in a thread: its calls would block the event loop.
-            await stack.enter_async_context(_in_thread(examining))
+            await stack.enter_async_context(contextmanager_in_threadpool(examining))
         services.watch(metrics)
         state.engine, state.services = engine, services
 
@@ -180,17 +179,6 @@ async def _engine_running(
     # They start when a bundle is sent: most services verify few.
     with contextlib.closing(BundleReaders(settings.jobs_at_once, require=required)) as readers:
         yield Engine(pictures, scorer.bundle, confinement, readers)
-
-
-@contextlib.asynccontextmanager
-async def _in_thread(context: AbstractContextManager[None]) -> AsyncIterator[None]:
-    """Enter and leave a context in a thread."""
-    await anyio.to_thread.run_sync(context.__enter__)
-    try:
-        yield
-    finally:
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(context.__exit__, None, None, None)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from fastapi.routing import iter_route_contexts
 
 from deepfake_service.audit import log as audit_log
 from deepfake_service.audit.log import Action
-from deepfake_service.http.auth import browser_caller, current_caller, signed_in_caller
+from deepfake_service.http.auth import api_caller, browser_caller
 from deepfake_service.platform.db import AuditEntry
 from deepfake_service.platform.db.enums import Role
 
@@ -52,7 +52,7 @@ def roles_of(dependant: Dependant) -> Iterator[frozenset[Role]]:
 
 def authenticates(dependant: Dependant) -> bool:
     """Return whether a route asks who calls."""
-    asks = dependant.call in (current_caller, signed_in_caller, browser_caller)
+    asks = dependant.call in (api_caller, browser_caller)
     return asks or any(map(authenticates, dependant.dependencies))
 
 

@@ -32,26 +32,30 @@ _SECRET = "contacts"  # noqa: S105 - the name of a secret
 class Organisation:
     """The organisation, as reports, notices and their forms show it. Unknown fields are null."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__ = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    name_ko: Annotated[Text | None, Field(description="Name in Korean.")] = None
-    name_en: Annotated[Text | None, Field(description="Name in English.")] = None
-    address: Annotated[Text | None, Field(description="Postal address.")] = None
-    address_en: Annotated[Text | None, Field(description="Postal address in English.")] = None
-    phone: Annotated[Phone | None, Field(description="Telephone number.")] = None
-    email: Annotated[Email | None, Field(description="E-mail address.")] = None
-    contact: Annotated[Text | None, Field(description="Person or department that answers.")] = None
-    contact_en: Annotated[
-        Text | None, Field(description="Person or department that answers, in English.")
-    ] = None
+    name_ko: Text | None = None
+    """Name in Korean."""
+    name_en: Text | None = None
+    """Name in English."""
+    address: Text | None = None
+    """Postal address."""
+    address_en: Text | None = None
+    """Postal address in English."""
+    phone: Phone | None = None
+    """Telephone number."""
+    email: Email | None = None
+    """E-mail address."""
+    contact: Text | None = None
+    """Person or department that answers."""
+    contact_en: Text | None = None
+    """Person or department that answers, in English."""
     statements: Annotated[
         Mapping[Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}\.[a-z_]{1,40}$")], Statement],
-        Field(
-            max_length=100,
-            description="The statements with which forms of notices begin, by kind and field, as "
-            "in `kr-tba-22-5.statement`.",
-        ),
+        Field(max_length=100),
     ] = field(default_factory=dict)
+    """The statements with which forms of notices begin, by kind and field, as in
+    `kr-tba-22-5.statement`."""
 
     def name(self, language: str) -> str | None:
         """Return the name in a language, or else in the other one."""

@@ -35,8 +35,7 @@ from deepfake_service.http.auth import (
     Submitter,
     while_authenticated,
 )
-from deepfake_service.http.dependencies import PageDep
-from deepfake_service.http.list_filters import CaseQuery
+from deepfake_service.http.list_filters import CaseQuery, Page
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import Body, CaseId, MediaId, OccurrenceId
 from deepfake_service.http.submission_form import CaseReference, OccurrenceForm, upload_body
@@ -74,11 +73,11 @@ class CaseIn(Body):
 
 
 @router.get("/cases", summary="List cases")
-def list_cases(call: Reader, page: PageDep, query: CaseQuery) -> CasesOut:
+def list_cases(call: Reader, query: CaseQuery) -> CasesOut:
     """List the cases of this account; analysts and administrators see the cases of all accounts.
     Audited once in ten minutes."""
-    filters = query.filters(call)
-    found = call.services.queries.cases(call.caller, filters, limit=page.limit, cursor=page.cursor)
+    queries, filters = call.services.queries, query.filters(call)
+    found = queries.cases(call.caller, filters, limit=query.limit, cursor=query.cursor)
     return CasesOut(cases=found.rows, next=found.next)
 
 
@@ -99,7 +98,7 @@ def open_case(response: Response, case: CaseIn, call: Reader) -> WholeCase:
 
 
 @router.get("/cases/{case_id}/occurrences", summary="List occurrences")
-def list_occurrences(case_id: CaseId, call: Reader, page: PageDep) -> OccurrencesOut:
+def list_occurrences(case_id: CaseId, call: Reader, page: Page) -> OccurrencesOut:
     """List where the media of the case were seen, newest first. Audited."""
     queries = call.services.queries
     listed = queries.occurrences(call.caller, case_id, limit=page.limit, cursor=page.cursor)

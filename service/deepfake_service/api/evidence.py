@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Annotated
 
 import anyio.to_thread
 from fastapi import Depends, Path, Query, Response
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from deepfake_models.errors import SandboxBusy
 from deepfake_service.evidence.bundle.builder import TIMELINE
@@ -50,33 +49,32 @@ MIRRORED = "Return the model's input: its margin is mirrored, so it can show eye
 ModelInput = Annotated[bool, Query(description=MIRRORED)]
 
 
-@dataclass(frozen=True, slots=True)
-class ReportQuery:
+class _Report(BaseModel):
     """Which report is asked for."""
 
-    lang: Annotated[Language, Query(description="Language of the report.")] = "ko"
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    lang: Language = "ko"
+    """Language of the report."""
     edition: Edition = None
-    faces: Annotated[bool, Query(description="Whether it shows pictures of faces.")] = True
-    signature_line: Annotated[
-        bool,
-        Query(
-            description="Whether it has a line for name, date and signature of the person who "
-            "hands it in, on paper."
-        ),
-    ] = False
+    faces: bool = True
+    """Whether it shows pictures of faces."""
+    signature_line: bool = False
+    """Whether it has a line for name, date and signature of the person who hands it in, on paper.
+    """
 
     @property
-    def copy(self) -> ReportCopy:
+    def asked(self) -> ReportCopy:
         """The copy that is asked for."""
         return ReportCopy(self.faces, self.signature_line)
 
 
-ReportQueryDep = Annotated[ReportQuery, Depends()]
+ReportQuery = Annotated[_Report, Query()]
 
 
-async def _report_reader(call: Reader, query: ReportQueryDep) -> AsyncIterator[Call]:
+async def _report_reader(call: Reader, query: ReportQuery) -> AsyncIterator[Call]:
     """Return the call; making a copy counts against the account's budget."""
-    cost = 0 if query.copy == ORIGINAL else HEAVY
+    cost = 0 if query.asked == ORIGINAL else HEAVY
     with call.state.budget.enter(call.caller.account_id, cost):
         yield call
 
@@ -104,13 +102,13 @@ def list_editions(job_id: JobId, call: Reader) -> EditionsOut:
 
 @file_route(router, "/v1/jobs/{job_id}/report.pdf", "Get the report", "application/pdf")
 def get_report(
-    job_id: JobId, call: Annotated[Call, Depends(_report_reader)], query: ReportQueryDep
+    job_id: JobId, call: Annotated[Call, Depends(_report_reader)], query: ReportQuery
 ) -> Response:
     """Return the report of an edition: a PDF/A, in Korean or English, signed if the operator has a
     certificate. Audited. With `faces=false` or `signature_line=true`, it is a copy that is made
     when it is requested."""
     store = call.services.evidence_store
-    content = store.report(call.caller, job_id, query.lang, query.copy, query.edition)
+    content = store.report(call.caller, job_id, query.lang, query.asked, query.edition)
     return pdf_answer(content, f"report-{job_id}-{query.lang}.pdf")
 
 

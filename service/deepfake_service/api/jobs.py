@@ -13,7 +13,6 @@ from starlette.responses import StreamingResponse
 
 from deepfake_service.examination.webhook_deliveries import ShownWebhook, webhooks_of
 from deepfake_service.http.auth import Call, Follower, Reader, Uploader, check_still_authenticated
-from deepfake_service.http.dependencies import PageDep
 from deepfake_service.http.list_filters import JobQuery
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import CaptureId, JobId, ResultOut
@@ -52,12 +51,12 @@ def job_out(call: Call, job_id: str) -> JobOut:
 
 
 @router.get("/jobs", summary="List jobs")
-def list_jobs(call: Reader, page: PageDep, query: JobQuery) -> JobsOut:
+def list_jobs(call: Reader, query: JobQuery) -> JobsOut:
     """List the jobs of this account with the values of their results; analysts and administrators
     see the jobs of all accounts. Audited once in ten minutes."""
     filters = query.filters(call)
     queries = call.services.queries
-    listed = queries.scored_jobs(call.caller, filters, limit=page.limit, cursor=page.cursor)
+    listed = queries.scored_jobs(call.caller, filters, limit=query.limit, cursor=query.cursor)
     return JobsOut(jobs=listed.rows, next=listed.next)
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from deepfake_service.accounts.organisation import Organisation
 from deepfake_service.http.answers import file_route, pdf_answer
 from deepfake_service.http.auth import Administrator, DocumentReader, Reader
-from deepfake_service.http.dependencies import PageDep
+from deepfake_service.http.list_filters import Page
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import CaseId, NoticeId
 from deepfake_service.notices.kinds import KINDS, Bilingual
@@ -89,7 +89,7 @@ def create_notice(
 
 
 @router.get("/cases/{case_id}/notices", summary="List a case's notices")
-def list_notices(case_id: CaseId, call: Reader, page: PageDep) -> NoticesOut:
+def list_notices(case_id: CaseId, call: Reader, page: Page) -> NoticesOut:
     """List the notices of a case, newest first. Audited."""
     desk = call.services.notice_desk
     listed = desk.of_case(call.caller, case_id, limit=page.limit, cursor=page.cursor)

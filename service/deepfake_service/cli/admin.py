@@ -1,9 +1,11 @@
-"""``deepfake accounts``, ``keys`` and ``audit``: administration on the machine of the service."""
+"""``deepfake accounts``, ``keys``, ``audit``, ``evidence`` and ``clock``: administration on the
+machine of a service, which may run or not."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,31 +14,42 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from deepfake_models.errors import DeepfakeError
 from deepfake_service.accounts.accounts import Accounts
 from deepfake_service.accounts.invitations import Invitations
 from deepfake_service.accounts.keys import NewKey
 from deepfake_service.accounts.second_factors import SecondFactors
 from deepfake_service.audit import log
 from deepfake_service.audit.checkpoints import audit_key
-from deepfake_service.audit.records import accept_row, altered_rows
+from deepfake_service.audit.journal import open_journal
+from deepfake_service.audit.records import accept_row, altered_rows, open_existing_database
 from deepfake_service.cli.output import json_line
-from deepfake_service.cli.records import opened_records, signing
 from deepfake_service.evidence.chain_of_custody import contradictions
+from deepfake_service.evidence.revocations import RevocationList
+from deepfake_service.evidence.signing_keys import STATEMENT, SigningKeys, open_signing_keys
 from deepfake_service.platform.db import Database, Key
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import AuditBroken, DecryptionFailed, SettingsError
 from deepfake_service.platform.files import replace_private
+from deepfake_service.platform.settings import Settings, load_settings
 from deepfake_service.platform.storage import EpochKeys, open_case_keys, open_keys, open_vault
+from deepfake_service.retention.due import confirm_clock
 from deepfake_service.retention.key_epochs import KeyEpochs, rotate_master_key
 from deepfake_service.retention.orphans import damaged_blobs
+from deepfake_service.retention.restoration import merge_journal
 
 commands = typer.Typer()
 accounts = typer.Typer(help="Manage the accounts of people and systems.", no_args_is_help=True)
 keys = typer.Typer(help="Manage the keys of accounts.", no_args_is_help=True)
 audit = typer.Typer(help="Verify the audit log.", no_args_is_help=True)
+evidence = typer.Typer(help="Withdraw evidence.", no_args_is_help=True)
+clock = typer.Typer(help="Confirm the clock that deletions rely on.", no_args_is_help=True)
+signing = typer.Typer(help="Manage the keys that sign evidence.", no_args_is_help=True)
 commands.add_typer(accounts, name="accounts")
 commands.add_typer(keys, name="keys")
 commands.add_typer(audit, name="audit")
+commands.add_typer(evidence, name="evidence")
+commands.add_typer(clock, name="clock")
 keys.add_typer(signing, name="signing")
 
 _DURATION = re.compile(r"([0-9]{1,6})([dhm])")
@@ -51,6 +64,26 @@ Expiry = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 KeyId = Annotated[str, typer.Argument(help="Id of the key, as printed by `deepfake keys list`.")]
+
+
+@contextmanager
+def opened_records() -> Iterator[tuple[Settings, Database]]:
+    """Open the database as a start does, and journal what the command did, also if it failed.
+
+    Without a service that runs, nothing else would, and a backup that is restored would undo it.
+    ``SettingsError`` if there is no database, or it has no tables.
+    """
+    settings = load_settings()
+    with closing(open_existing_database(settings)) as database:
+        journal = open_journal(settings, database)
+        merge_journal(database, journal, open_signing_keys(settings, database, open_keys(settings)))
+        try:
+            yield settings, database
+        except BaseException:
+            with suppress(DeepfakeError):  # the first error is the one to show
+                journal.catch_up()
+            raise
+        journal.catch_up()
 
 
 def _end(database: Database, expires_in: str | None) -> datetime | None:
@@ -306,3 +339,86 @@ def _show_once(new: NewKey) -> None:
 
 def _day(at: datetime) -> str:
     return at.strftime("%Y-%m-%d %H:%M")
+
+
+@contextmanager
+def _records() -> Iterator[tuple[SigningKeys, RevocationList]]:
+    # Keys generated elsewhere by mistake would be published as if they were the service's.
+    with opened_records() as (settings, database):
+        signing_keys = open_signing_keys(settings, database, open_keys(settings))
+        yield signing_keys, RevocationList(database, signing_keys, issuer=settings.issuer)
+
+
+@signing.command("list")
+def list_signing_keys() -> None:
+    """List current and former signing keys."""
+    rows = []
+    with _records() as (signing_keys, _):
+        for key in signing_keys.all():
+            state = "revoked" if key.revoked_at else "retired" if key.retired_at else "active"
+            rows.append((key.id[:16], _day(key.created_at), state))
+    _print_rows(("id", "created", "state"), rows, as_json=False)
+
+
+@signing.command("rotate")
+def rotate_signing_keys() -> None:
+    """Create new signing keys. Evidence signed with the old ones remains verifiable."""
+    with _records() as (signing_keys, _):
+        typer.echo(f"New statements are signed with key {signing_keys.rotate()}.")
+    typer.echo("Publish it with: deepfake keys signing publish --out DIR", err=True)
+
+
+@signing.command("revoke")
+def revoke_signing_key(
+    key: Annotated[str, typer.Argument(help="Id of the key, or its first characters.")],
+) -> None:
+    """Revoke a signing key (for example after a compromise) and create a new one.
+
+    Evidence signed with a revoked key no longer verifies.
+    """
+    with _records() as (signing_keys, _):
+        signing_keys.revoke(key)
+        signing_keys.current()
+    typer.echo("revoked")
+    typer.echo("Publish the new keys and the new list of revocations.", err=True)
+
+
+@signing.command("publish")
+def publish_signing_keys(
+    out: Annotated[Path, typer.Option(help="Folder to write to.", file_okay=False)],
+) -> None:
+    """Write all public keys: PEM files and a JWK Set (RFC 7517).
+
+    Publish them where people who verify your evidence can find them, for example on your website.
+    """
+    with _records() as (signing_keys, _):
+        signing_keys.current()
+        out.mkdir(parents=True, exist_ok=True)
+        for key in signing_keys.all():
+            if not key.revoked_at:
+                name = f"{STATEMENT}-{key.id[:16]}.pem"
+                (out / name).write_text(key.public_pem, encoding="ascii")
+        key_set = signing_keys.jwks().model_dump_json(indent=2)
+        (out / "jwks.json").write_text(f"{key_set}\n", encoding="ascii")
+        active = [k for k in signing_keys.all() if not k.retired_at]
+    typer.echo(f"{out}: {out / f'{STATEMENT}-{active[0].id[:16]}.pem'} verifies new evidence")
+
+
+@evidence.command("withdraw")
+def withdraw_edition(sha256: Annotated[str, typer.Argument(help="SHA-256 of the bundle.")]) -> None:
+    """Withdraw an edition of evidence: it is no longer handed out, and fails verification against
+    the list of revocations. Audited."""
+    with _records() as (_, revocations):
+        revocations.withdraw(sha256)
+    typer.echo("withdrawn")
+
+
+@clock.command("confirm")
+def confirm() -> None:
+    """Let deletions rely on the clock. Check the date first.
+
+    What is past its retention is marked at once, and deleted after a grace period of a day.
+    """
+    with opened_records() as (_, database):
+        at = confirm_clock(database)
+    typer.echo(f"confirmed: {at:%Y-%m-%d %H:%M} UTC")

@@ -41,8 +41,6 @@ COOKIE = "session"
 TLS_COOKIE = "__Host-session"
 """The session's cookie over TLS. Browsers accept this prefix only over TLS and from the very host
 (RFC 6265bis), so that neither a neighbouring host nor a network attacker can set the cookie."""
-_BY_SESSION = "by_session"
-"""Attribute of a request's state that is set for pages, which a key in a header does not open."""
 CSRF_HEADER = "X-CSRF-Token"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing (RFC 9110, section 9.2.1)."""
@@ -124,12 +122,16 @@ def browser_caller(request: Request) -> Caller:
     return app_state(request).accounts.signed_in(token)
 
 
-def _authenticated(
+def api_caller(
     request: Request,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Caller:
+    """Return the caller of an API route, as ``browser_caller`` does: ``NotAuthenticated`` if the
+    request has no valid key and no valid session, ``CrossSiteRequest`` if a browser's request would
+    change something and has no CSRF token."""
     if credentials is not None:
         state = app_state(request)
+        request.state.key = credentials.credentials
         try:
             return state.accounts.authenticate(credentials.credentials)
         except NotAuthenticated as error:
@@ -149,9 +151,8 @@ def check_still_authenticated(request: Request) -> None:
     Reads the database: call it in a thread. ``NotAuthenticated`` if its key, its session or its
     account is no longer valid.
     """
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and not getattr(request.state, _BY_SESSION, False):
-        app_state(request).accounts.authenticate(key.strip())
+    if key := getattr(request.state, "key", None):
+        app_state(request).accounts.authenticate(key)
     else:
         browser_caller(request)
 
@@ -174,29 +175,6 @@ def while_authenticated(request: Request, pieces: Iterable[T]) -> Iterator[T]:
     finally:
         if isinstance(pieces, Generator):
             pieces.close()  # what it holds is freed now, not with the traceback of an error
-
-
-# The database is read in a thread, which has a copy of the log's context: the key is bound to it
-# here, in the event loop.
-def _bound(caller: Caller) -> Caller:
-    structlog.contextvars.bind_contextvars(key_id=caller.key_id)
-    return caller
-
-
-async def current_caller(caller: Annotated[Caller, Depends(_authenticated)]) -> Caller:
-    """Return the caller of an API route; ``NotAuthenticated`` if the request has no valid key and
-    no valid session, ``CrossSiteRequest`` if a browser's request would change something and has no
-    CSRF token."""
-    return _bound(caller)
-
-
-async def signed_in_caller(
-    request: Request, caller: Annotated[Caller, Depends(browser_caller)]
-) -> Caller:
-    """Return the caller of a page of the console; ``NotAuthenticated`` if the browser has no
-    session, or its key no longer works."""
-    setattr(request.state, _BY_SESSION, True)
-    return _bound(caller)
 
 
 @dataclass(frozen=True)
@@ -227,11 +205,13 @@ def admits(
 
     It has the attribute ``roles``, so that the roles of a route can be listed.
     """
-    authenticated = Depends(signed_in_caller if in_browser else current_caller)
+    authenticated = Depends(browser_caller if in_browser else api_caller)
 
     async def admitted(
         request: Request, caller: Caller = authenticated
     ) -> AsyncIterator[RequestContext]:
+        # The database is read in a thread, which has a copy of the log's context.
+        structlog.contextvars.bind_contextvars(key_id=caller.key_id)
         authorize(caller, roles)
         call = made(request, caller)
         state = call.state

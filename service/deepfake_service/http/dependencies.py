@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, cast
 
 from anyio import CapacityLimiter
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 
 from deepfake_models.bundle.bundle import Bundle
@@ -21,7 +21,6 @@ from deepfake_service.platform.db import Database
 from deepfake_service.platform.errors import NotReady
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.outbound import RESOLVERS
-from deepfake_service.platform.pagination import MAX_PAGE
 from deepfake_service.platform.settings import Settings
 
 
@@ -104,21 +103,3 @@ async def _context(request: Request) -> RequestContext:
 
 
 ContextDep = Annotated[RequestContext, Depends(_context)]
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Which page of a list a request asks for."""
-
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Items on the page.")] = 50
-    cursor: Annotated[
-        str | None,
-        Query(
-            max_length=200,
-            description="`next` of the page before; unset: first.",
-            examples=["MjAyNi0wMS0zMXww"],
-        ),
-    ] = None
-
-
-PageDep = Annotated[Page, Depends()]

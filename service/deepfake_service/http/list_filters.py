@@ -1,13 +1,13 @@
-"""The query parameters by which lists are filtered and ordered, and periods are named."""
+"""The query parameters by which lists are filtered, ordered and paged, and periods are named."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from typing import Annotated, Literal
 
-from fastapi import Depends, Query
-from pydantic import AfterValidator, Field
+from fastapi import Query
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from deepfake_models.bundle.results import Leaning, VerdictCode
 from deepfake_service.accounts.accounts import MAY_READ_ALL, Caller
@@ -17,91 +17,84 @@ from deepfake_service.platform.answers import EXAMPLE_ID
 from deepfake_service.platform.clock import Day, Moment
 from deepfake_service.platform.db.enums import Finding, ListedState
 from deepfake_service.platform.errors import invalid_field
-from deepfake_service.platform.pagination import Filters, Order, Pending
+from deepfake_service.platform.pagination import MAX_PAGE, Filters, Order, Pending
 from deepfake_service.platform.texts.formatting import KST
 from deepfake_service.removal.statistics import GroupBy, RemovalSummary
 
-Reference = Annotated[
-    str | None,
-    Query(
-        max_length=200,
-        description="Only what belongs to the case with this reference of yours.",
-        examples=["2026-0117"],
-    ),
-]
-After = Annotated[
-    Moment | None,
-    Query(
-        description="Only what was created at this time or later.",
-        examples=["2026-01-31T00:00:00Z"],
-    ),
-]
-Before = Annotated[
-    Moment | None,
-    Query(description="Only what was created before this time.", examples=["2026-02-01T00:00:00Z"]),
-]
-Found = Annotated[
-    Finding | Literal["none"] | None,
-    Query(
-        description="Only items with this finding of the reviewers; `none` for those that have "
-        "ended and await one."
-    ),
-]
+
+class _Parameters(BaseModel):
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _JobQuery:
-    """Which jobs a request asks for."""
+class _Page(_Parameters):
+    """Which page of a list a request asks for."""
 
-    state: Annotated[ListedState | None, Query(description="Only jobs in this state.")] = None
-    verdict: Annotated[VerdictCode | None, Query(description="Only jobs with this verdict.")] = None
-    leaning: Annotated[
-        Leaning | None, Query(description="Only jobs whose value leans this way.")
-    ] = None
-    finding: Found = None
-    pending: Annotated[
-        Pending | None,
-        Query(
-            description="Only jobs that wait for this after a review: `on_hold` for those that "
-            "reviewers left undecided, `notice` for those that are confirmed and in whose case no "
-            "notice was created since."
-        ),
-    ] = None
-    reviewers_disagree: Annotated[
-        bool | None,
-        Query(
-            description="Only jobs of which one reviewer confirmed and another rejected (`true`), "
-            "or only others (`false`).",
-            examples=[True],
-        ),
-    ] = None
-    case_id: Annotated[
-        str | None,
-        Query(max_length=26, description="Only jobs of this case.", examples=[EXAMPLE_ID]),
-    ] = None
-    case_reference: Reference = None
-    sha256: Annotated[
-        Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$"), AfterValidator(str.lower)] | None,
-        Query(
-            description="Only jobs of these bytes: their SHA-256 in hexadecimal digits.",
-            examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
-        ),
-    ] = None
-    created_after: After = None
-    created_before: Before = None
-    order: Annotated[
-        Order,
-        Query(
-            description="`newest` or `oldest` first, or by falling likelihood ratio: pages follow "
-            "each other in steps of half a decade, and a page is in exact order. Jobs without a "
-            "value are last."
-        ),
-    ] = Order.NEWEST
+    limit: int = Field(50, ge=1, le=MAX_PAGE)
+    """Items on the page."""
+    cursor: str | None = Field(None, max_length=200, examples=["MjAyNi0wMS0zMXww"])
+    """`next` of the page before; unset: first."""
+
+
+class _List(_Page):
+    """Which cases or jobs a request asks for."""
+
+    finding: Finding | Literal["none"] | None = None
+    """Only items with this finding of the reviewers; `none` for those that have ended and await
+    one."""
+    case_reference: str | None = Field(None, max_length=200, examples=["2026-0117"])
+    """Only what belongs to the case with this reference of yours."""
+    created_after: Moment | None = Field(None, examples=["2026-01-31T00:00:00Z"])
+    """Only what was created at this time or later."""
+    created_before: Moment | None = Field(None, examples=["2026-02-01T00:00:00Z"])
+    """Only what was created before this time."""
+    order: Order = Order.NEWEST
 
     def filters(self, call: Call) -> Filters:
         """Return the filters as the database applies them."""
+        references = None
+        if self.case_reference is not None:
+            accounts = [call.caller.account_id]
+            if call.caller.role in MAY_READ_ALL:
+                accounts = [account.id for account in call.state.accounts.all()]
+            references = call.services.cases.digests_of(accounts, self.case_reference)
+        return Filters(
+            finding=self.finding,
+            references=references,
+            since=self.created_after,
+            until=self.created_before,
+            order=self.order,
+        )
+
+
+class _Jobs(_List):
+    """Which jobs a request asks for."""
+
+    state: ListedState | None = None
+    """Only jobs in this state."""
+    verdict: VerdictCode | None = None
+    """Only jobs with this verdict."""
+    leaning: Leaning | None = None
+    """Only jobs whose value leans this way."""
+    pending: Pending | None = None
+    """Only jobs that wait for this after a review: `on_hold` for those that reviewers left
+    undecided, `notice` for those that are confirmed and in whose case no notice was created since.
+    """
+    reviewers_disagree: bool | None = Field(None, examples=[True])
+    """Only jobs of which one reviewer confirmed and another rejected (`true`), or only others
+    (`false`)."""
+    case_id: str | None = Field(None, max_length=26, examples=[EXAMPLE_ID])
+    """Only jobs of this case."""
+    sha256: Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$"), AfterValidator(str.lower)] | None = (
+        Field(None, examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"])
+    )
+    """Only jobs of these bytes: their SHA-256 in hexadecimal digits."""
+    order: Order = Order.NEWEST
+    """`newest` or `oldest` first, or by falling likelihood ratio: pages follow each other in steps
+    of half a decade, and a page is in exact order. Jobs without a value are last."""
+
+    def filters(self, call: Call) -> Filters:
         return replace(
-            _shared(self, call),
+            super().filters(call),
             state=self.state,
             verdict=self.verdict,
             leaning=self.leaning,
@@ -112,62 +105,22 @@ class _JobQuery:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _CaseQuery:
+class _Cases(_List):
     """Which cases a request asks for."""
 
-    case_reference: Reference = None
-    finding: Found = None
-    created_after: After = None
-    created_before: Before = None
-    order: Annotated[
-        Literal[Order.NEWEST, Order.OLDEST], Query(description="`newest` or `oldest` first.")
-    ] = Order.NEWEST
-
-    def filters(self, call: Call) -> Filters:
-        """Return the filters as the database applies them."""
-        return _shared(self, call)
+    order: Literal[Order.NEWEST, Order.OLDEST] = Order.NEWEST
+    """`newest` or `oldest` first."""
 
 
-JobQuery = Annotated[_JobQuery, Depends()]
-CaseQuery = Annotated[_CaseQuery, Depends()]
-
-
-def _shared(query: _JobQuery | _CaseQuery, call: Call) -> Filters:
-    references = None
-    if query.case_reference is not None:
-        accounts = [call.caller.account_id]
-        if call.caller.role in MAY_READ_ALL:
-            accounts = [account.id for account in call.state.accounts.all()]
-        references = call.services.cases.digests_of(accounts, query.case_reference)
-    return Filters(
-        finding=query.finding,
-        references=references,
-        since=query.created_after,
-        until=query.created_before,
-        order=query.order,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Period:
+class _Period(_Parameters):
     """Which notices are counted, and by what they are grouped."""
 
-    start: Annotated[
-        Day | None,
-        Query(
-            description="The first day of sending, in Korea; the first of this year if unset.",
-            examples=["2026-01-01"],
-        ),
-    ] = None
-    end: Annotated[
-        Day | None,
-        Query(
-            description="The last day of sending, in Korea; today if unset.",
-            examples=["2026-12-31"],
-        ),
-    ] = None
-    by: Annotated[GroupBy, Query(description="What posts are grouped by.")] = GroupBy.PLATFORM
+    start: Day | None = Field(None, examples=["2026-01-01"])
+    """The first day of sending, in Korea; the first of this year if unset."""
+    end: Day | None = Field(None, examples=["2026-12-31"])
+    """The last day of sending, in Korea; today if unset."""
+    by: GroupBy = GroupBy.PLATFORM
+    """What posts are grouped by."""
 
     def removals(self, services: Services, caller: Caller) -> RemovalSummary:
         """Count what became of the posts of the notices that the caller may see;
@@ -180,4 +133,7 @@ class Period:
         return services.removal_statistics.summary(caller, start, end, self.by)
 
 
-PeriodDep = Annotated[Period, Depends()]
+Page = Annotated[_Page, Query()]
+JobQuery = Annotated[_Jobs, Query()]
+CaseQuery = Annotated[_Cases, Query()]
+Period = Annotated[_Period, Query()]

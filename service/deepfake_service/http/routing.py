@@ -8,7 +8,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import get_args
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
-from fastapi.dependencies.models import Dependant
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.params import Header, Path
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field, TypeAdapter
 from pydantic.json_schema import JsonSchemaValue
@@ -107,7 +108,8 @@ async def _check_query(request: Request) -> None:
     fields = urlencoded_fields(request.scope["query_string"])
     if not fields:
         return
-    known = _names_of(request.scope["route"].dependant)
+    declared = get_flat_params(request.scope["route"].dependant)
+    known = {each.alias for each in declared if not isinstance(each.field_info, Path | Header)}
     invalid = []
     for name, count in Counter(name for name, _ in fields).items():
         if name not in known:
@@ -116,11 +118,6 @@ async def _check_query(request: Request) -> None:
             invalid.append(FieldError(name, "sent twice; send it once"))
     if invalid:
         raise InvalidRequest("A query parameter is unknown or was repeated.", errors=invalid)
-
-
-def _names_of(dependant: Dependant) -> set[str]:
-    names = {parameter.alias for parameter in dependant.query_params}
-    return names.union(*(_names_of(inner) for inner in dependant.dependencies))
 
 
 EXAMPLED = frozenset({
@@ -191,6 +188,9 @@ def describe(app: FastAPI) -> None:
                     field["description"] = " ".join(field["description"].split())
         for methods in api["paths"].values():
             for operation in methods.values():
+                for parameter in operation.get("parameters", ()):
+                    for told in (parameter, parameter["schema"]):
+                        told["description"] = " ".join(parameter["description"].split())
                 for content in operation.get("requestBody", {}).get("content", {}).values():
                     _name_schema(schemas, content)
                 if operation["operationId"] in EXAMPLED:

@@ -140,12 +140,9 @@ class MediaOut(Stored):
     """Duration in seconds; null if it is not known, or the medium is a picture."""
     frames: int | None = Field(description="Number of frames; null if it is not known.")
     rotation: int = Field(description="Degrees by which players rotate it.")
-    unexamined: list[Unexamined | str] | None = Field(
-        None,
-        exclude_if=is_none,
-        description="What the file holds that people may see and that was not examined. Left out "
-        "if nothing was found. A newer version may list more.",
-    )
+    unexamined: list[Unexamined | str] | None = Field(None, exclude_if=is_none)
+    """What the file holds that people may see and that was not examined. Left out if nothing was
+    found. A newer version may list more."""
 
 
 class MomentOut(Stored):

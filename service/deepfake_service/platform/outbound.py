@@ -151,22 +151,13 @@ def _not_public(error: Exception | None = None) -> CallbackRefused:
     return CallbackRefused(f"{message}.", errors=[detail])
 
 
-def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return a numeric address without its zone; ``None`` if it is none."""
-    try:
-        return ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return None
-
-
 def _is_allowed(address: str, allowed: CallbackHosts) -> bool:
-    ip = _parsed(address)
-    return ip is not None and allowed.has_address(ip)
+    return allowed.has_address(ipaddress.ip_address(address.partition("%")[0]))
 
 
 def _is_public(address: str) -> bool:
-    ip = _parsed(address)
-    if ip is None or _is_own(ip):
+    ip = ipaddress.ip_address(address.partition("%")[0])  # without its zone
+    if _is_own(ip):
         return False
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)

@@ -1,4 +1,5 @@
-"""What needs no session: sign-in and sign-out, help, the language switch, and static files."""
+"""One's own account: sign-in and sign-out, its second factor, invitations. And what else needs no
+session: help, the language switch, and static files."""
 
 from __future__ import annotations
 
@@ -7,10 +8,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal
 
+import segno
 from fastapi import APIRouter, Query, Request, Response
 
 from deepfake_service.accounts.accounts import MAY_SUBMIT, SIGNED_IN_FOR, Caller
 from deepfake_service.accounts.admin_key import delete_key_file
+from deepfake_service.accounts.invitations import Invitations
 from deepfake_service.accounts.second_factors import PENDING_FOR
 from deepfake_service.http.auth import session_cookie, session_token, uses_tls
 from deepfake_service.platform.errors import (
@@ -28,8 +31,10 @@ from deepfake_service.web.pages import (
     PageRoute,
     PublicForm,
     SignedIn,
+    Visit,
     recognised,
     redirect,
+    safe,
     sign_in_for,
 )
 
@@ -148,6 +153,69 @@ def post_sign_out(visit: SignedIn, _: Form) -> Response:
     response = redirect("/sign-in")
     _set_cookie(visit.request, response, session_cookie(visit.request), "", timedelta(0))
     return response
+
+
+@router.get("/account")
+def get_account(visit: SignedIn) -> Response:
+    """Show the account of the signed-in user, and whether it has a second factor."""
+    return _account_page(visit)
+
+
+@router.post("/account/second-factor")
+def post_second_factor(visit: SignedIn, fields: Form) -> Response:
+    """Set up a second factor, confirm it by its first code, or remove it by a current one."""
+    factors, caller = visit.services.second_factors, visit.caller
+    failed_sign_ins, code = visit.state.failed_sign_ins, fields.get("code", "")
+    try:
+        match fields.get("do", ""):
+            case "begin":
+                factors.enrol(caller)
+            case "confirm":
+                failed_sign_ins.check(visit.request)
+                factors.confirm(caller, code, keep=session_token(visit.request))
+            case "remove":
+                failed_sign_ins.check(visit.request)
+                factors.check(caller, code)
+                factors.remove(caller.account_id, caller.actor)
+    except CodeRejected:
+        failed_sign_ins.record(visit.request, f"dfk_{caller.key_id}_", "code")
+        return _account_page(visit, failed=True)
+    return redirect("/account")
+
+
+def _account_page(visit: Visit, *, failed: bool = False) -> Response:
+    factors, caller = visit.services.second_factors, visit.caller
+    enrolment = factors.unconfirmed(caller)
+    picture = None
+    if enrolment:
+        code = segno.make(enrolment.uri, error="m", micro=False)
+        picture = code.svg_inline(scale=4, border=4, dark="#000", light="#fff", omitsize=True)
+    return visit.page(
+        "account.html",
+        status=403 if failed else 200,
+        account=next(a for a in visit.state.accounts.all() if a.id == caller.account_id),
+        is_on=factors.is_on(caller.account_id),
+        secret=enrolment.secret if enrolment else None,
+        picture=safe(picture) if picture else None,
+        failed=failed,
+    )
+
+
+@router.get("/invitation/{token}")
+def get_invitation(token: str, guest: Anybody) -> Response:
+    """Show who is invited. The invitation is not used up, because programs open links as well."""
+    invitation, account = Invitations(guest.state.database).find(token)
+    end = invitation.key_expires_at
+    return guest.page("invitation.html", account=account, new_key=None, expires_at=end)
+
+
+@router.post("/invitation/{token}")
+def post_invitation(token: str, guest: Anybody, _: PublicForm) -> Response:
+    """Create the key of an invited account, and show it once."""
+    invitations = Invitations(guest.state.database)
+    account = invitations.find(token)[1]
+    new_key = invitations.redeem(token).text
+    return guest.page("invitation.html", account=account, new_key=new_key)
 
 
 @router.get("/language/{language}")

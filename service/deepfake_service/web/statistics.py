@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from deepfake_service.http.list_filters import PeriodDep
+from deepfake_service.http.list_filters import Period
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.platform.texts.i18n import words
 from deepfake_service.removal.statistics import GroupBy
@@ -15,7 +15,7 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 
 @router.get("/statistics")
-def get_statistics(visit: Reader, period: PeriodDep) -> Response:
+def get_statistics(visit: Reader, period: Period) -> Response:
     """Show what became of the posts of notices, by platform, kind or month."""
     found = period.removals(visit.services, visit.caller)
     texts = words(visit.language, polite=True)

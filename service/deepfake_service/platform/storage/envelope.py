@@ -13,7 +13,7 @@ import io
 import secrets
 import struct
 from collections.abc import Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -21,6 +21,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from deepfake_service.platform.errors import DecryptionFailed
+
+if TYPE_CHECKING:
+    from deepfake_service.platform.storage.blobs import Blob
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -145,17 +148,6 @@ class StreamSealer:
         return self._cipher.encrypt(_nonce(place), chunk, self._header + place + self._context)
 
 
-class RandomAccess(Protocol):
-    """Bytes that can be read at any position."""
-
-    @property
-    def size(self) -> int: ...
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        """Return exactly ``length`` bytes from ``offset``. The range must be inside."""
-        ...
-
-
 class UnsealedReader(io.RawIOBase):
     """The plaintext of a sealed stream as a readable and seekable binary file.
 
@@ -166,7 +158,7 @@ class UnsealedReader(io.RawIOBase):
             moved. The constructor and every read can raise it.
     """
 
-    def __init__(self, source: RandomAccess, key: bytes, context: bytes) -> None:
+    def __init__(self, source: Blob, key: bytes, context: bytes) -> None:
         super().__init__()
         self._source = source
         self._context = context

@@ -8,7 +8,7 @@ import pytest
 from fastapi import Depends, FastAPI
 from starlette.staticfiles import StaticFiles
 
-from deepfake_service.http.auth import Auditor, current_caller
+from deepfake_service.http.auth import Auditor, api_caller
 from tests.support.answers import authenticates, has_rate, roles_of, routes_of
 from tests.support.stand_ins import unstarted_app
 
@@ -57,7 +57,7 @@ def test_a_route_without_an_access_rule_is_found(tmp_path: Path) -> None:
     @app.post("/console/{case_id}")
     def change(case_id: str) -> None: ...
 
-    @app.get("/v1/signed-in", dependencies=[Depends(current_caller)])
+    @app.get("/v1/signed-in", dependencies=[Depends(api_caller)])
     def signed_in() -> None: ...
 
     @app.get("/v1/audited")
