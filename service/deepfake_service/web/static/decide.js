@@ -1,5 +1,4 @@
-// A letter chooses a decision, for one item or for several; Ctrl+Enter in the reason asks whether to
-// save it.
+// A letter chooses a decision, for one item or for several; Ctrl+Enter asks whether to save it.
 import { keyOf } from "./keys.js";
 
 const DECISIONS = { c: "confirmed", g: "body_generated", r: "rejected", u: "undecided" };
@@ -22,8 +21,8 @@ addEventListener("keydown", (event) => {
 });
 
 if (reason) {
-  reason.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+  addEventListener("keydown", (event) => {
+    if (sure?.open || event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
     event.preventDefault();
     if (!reason.form.reportValidity()) return;
     if (!sure) { // the form has a box instead, to which the browser goes unless it is ticked

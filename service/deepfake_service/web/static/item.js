@@ -94,10 +94,13 @@ if (viewer.element) {
     0: () => viewer.reset(), m: () => viewer.startMark(),
   });
 }
+const MOVED = "input[type=radio], [role=tab], [tabindex='0']";
 addEventListener("keydown", (event) => {
+  if (event.key === "Escape") { document.activeElement.blur(); return; } // from a field back to the keys
   const key = keyOf(event);
-  // Radio buttons, tabs and buttons have the arrow keys and the space bar for themselves.
-  if (!key || (/^(Arrow.*| )$/.test(key) && event.target.closest("input, button, summary, a, [role=tab], [tabindex='0']"))) return;
+  // Buttons have the space bar for themselves; choices, tabs and what scrolls have the arrow keys.
+  const own = { " ": "input, button, summary, [role=tab]", ArrowLeft: MOVED, ArrowRight: MOVED }[key];
+  if (!key || (own && event.target.closest(own))) return;
   const id = { j: neighbour(1), k: neighbour(-1) }[key];
   if (id) location.assign(`/items/${id}`);
   else if (tabs[key - 1]) show(tabs[key - 1]);

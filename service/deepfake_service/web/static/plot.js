@@ -17,7 +17,11 @@ if (timeline) {
     const time = timeline.dataset.seconds.replace("{s}", Number(t).toFixed(2));
     readout.textContent = `${time} · ${timeline.dataset.person} ${p} · ${v}`;
   };
-  const go = () => { if (points[chosen]) viewer.go(Number(points[chosen].dataset.t)); };
+  const go = () => {
+    if (!viewer.element || !points[chosen]) return;
+    viewer.go(Number(points[chosen].dataset.t));
+    viewer.element.scrollIntoView({ block: "nearest" });
+  };
   const nearest = (event) => {
     let [best, at] = [Infinity, -1];
     for (const [n, point] of points.entries()) {
@@ -40,7 +44,7 @@ if (timeline) {
   });
   viewer.on("time", (time) => {
     const duration = Number(viewer.element.dataset.duration);
-    cursor.hidden = !duration;
+    cursor.hidden = false;
     cursor.style.left = `${Number(timeline.dataset.left) + (Number(timeline.dataset.span) * time) / duration}%`;
   });
 }

@@ -1,9 +1,12 @@
-// The medium of an item at its own pixels: zoom, pan, frame by frame, boxes over faces, marked places.
+// The medium of an item at its own pixels: zoom, pan, frame by frame, boxes over faces, marked places. Where the
+// browser cannot show it, frames that the service decodes stand in; once the file is gone, the evidence's pictures.
 const element = document.getElementById("viewer");
 const plane = element?.querySelector(".plane");
 const media = plane?.querySelector("video, img");
 const over = plane?.querySelector("svg");
-const video = media instanceof HTMLVideoElement ? media : null;
+let video = media instanceof HTMLVideoElement ? media : null;
+const pictures = JSON.parse(element?.dataset.pictures || "[]");
+const DURATION_S = Number(element?.dataset.duration || 0);
 const [WIDTH, HEIGHT, FRAME_S] = ["width", "height", "frame"].map((name) => Number(element?.dataset[name] || 0));
 const MOST = 8; // screen pixels of a pixel of the file
 const NEAR_S = 0.15;
@@ -28,6 +31,7 @@ function place() {
   [x, y] = [within(x, width, element.clientWidth), within(y, height, element.clientHeight)];
   plane.style.transform = `translate(${x}px, ${y}px) scale(${scale})`;
   plane.classList.toggle("pixels", scale >= 2);
+  element.classList.toggle("zoomed", scale > fitting());
   control("zoom").textContent = `${Math.round(scale * 100)}%`;
 }
 function zoom(factor, at = [element.clientWidth / 2, element.clientHeight / 2]) {
@@ -44,8 +48,28 @@ const inFile = (event) => {
 const inside = (value, most) => Math.round(Math.min(most, Math.max(0, value)) * 10) / 10;
 
 // -- time --
-const time = () => video?.currentTime ?? 0;
+let [standIn, moment, loading] = [null, 0, false];
+const time = () => (video ? video.currentTime : moment);
+// One frame at a time is asked for: while one is decoded, later wishes replace each other.
+function load() {
+  if (loading) return;
+  loading = true;
+  const asked = moment;
+  const loaded = () => { loading = false; if (asked !== moment) load(); };
+  standIn.onload = standIn.onerror = loaded;
+  standIn.src = `${element.dataset.frames}?at=${asked + 1e-4}`;
+}
+function showPicture(n) {
+  const picture = pictures[(n + pictures.length) % pictures.length];
+  [moment, media.src] = [pictures.indexOf(picture), element.dataset.source.replace("{n}", picture.number)];
+  control("at").textContent = `${moment + 1} / ${pictures.length} · ${element.dataset.seconds.replace("{s}", picture.time_s.toFixed(2))}`;
+}
 function go(at) {
+  if (standIn) {
+    moment = Math.max(0, Math.min(frameAt(at + FRAME_S / 2), DURATION_S - FRAME_S));
+    load();
+    told();
+  }
   if (!video) return;
   video.pause();
   // The middle of a frame: at its edge, a browser may show the one before.
@@ -53,16 +77,19 @@ function go(at) {
   if (video.readyState) seek();
   else video.addEventListener("loadedmetadata", seek, { once: true });
 }
-const frameAt = (at) => Math.floor(at / FRAME_S + 1e-6) * FRAME_S;
-function step(frames) { if (video) go(frameAt(time()) + frames * FRAME_S); }
+const frameAt = (at) => (FRAME_S ? Math.floor(at / FRAME_S + 1e-6) * FRAME_S : 0);
+function step(frames) {
+  if (pictures.length) showPicture(moment + frames);
+  else if (FRAME_S) go(frameAt(time()) + frames * FRAME_S);
+}
 function play() { if (video?.paused) video.play().catch(() => {}); else video?.pause(); }
 
 // The box of each person is that of the examined frame that is nearest in time.
 function boxes() {
   const shown = new Map();
   for (const [at, person, box, high] of faces) {
-    const far = video ? Math.abs(at - time()) : 0;
-    if (far <= NEAR_S && (!video || far <= (shown.get(person)?.far ?? NEAR_S))) shown.set(video ? person : box, { far, person, box, high });
+    const far = FRAME_S ? Math.abs(at - time()) : 0;
+    if (far <= NEAR_S && (!FRAME_S || far <= (shown.get(person)?.far ?? NEAR_S))) shown.set(FRAME_S ? person : box, { far, person, box, high });
   }
   over.replaceChildren(...[...shown.values()].map(({ person, box: [left, top, right, bottom], high }) => {
     const group = svg("g", { class: high ? "high" : "mid" });
@@ -71,9 +98,32 @@ function boxes() {
   }), ...(marked ? [marked] : []));
 }
 
+// What follows the moment: slider, time, boxes, and other scripts.
+function told() {
+  marked = null;
+  const seek = control("seek");
+  if (seek) {
+    if (document.activeElement !== seek) seek.value = time();
+    control("at").textContent = `${time().toFixed(2)} / ${DURATION_S.toFixed(2)}`;
+  }
+  boxes();
+  tell("time", time());
+}
+function standInForIt() {
+  if (standIn || pictures.length) return;
+  standIn = Object.assign(new Image(), { className: "veiled", alt: media.ariaLabel || media.alt });
+  [standIn.style.width, standIn.style.height] = [`${WIDTH}px`, `${HEIGHT}px`];
+  media.replaceWith(standIn);
+  video = null;
+  for (const id of ["play", "slow"]) control(id)?.remove();
+  control("unplayable").hidden = false;
+  go(0);
+}
+
 // -- marks --
 let [marking, marked, from] = [false, null, null];
 function startMark() {
+  if (pictures.length) return; // their pixels are not those of the file
   marking = true;
   video?.pause();
   element.classList.add("marking");
@@ -86,14 +136,14 @@ function drawMark([left, top], [right, bottom]) {
 }
 
 export const viewer = {
-  element, kind: video ? "video" : "picture", time, go, step, play, zoom, reset, startMark,
+  element, kind: FRAME_S ? "video" : "picture", time, go, step, play, zoom, reset, startMark,
   on(name, listener) { listeners[name].push(listener); },
 };
 
 if (element) {
   over.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
   for (const sized of [plane, media]) [sized.style.width, sized.style.height] = [`${WIDTH}px`, `${HEIGHT}px`];
-  for (const scripted of document.querySelectorAll(".controls")) scripted.hidden = false;
+  for (const scripted of document.querySelectorAll(".controls .scripted")) scripted.hidden = false;
   reset();
   new ResizeObserver(() => { if (scale < fitting() || scale <= 1) reset(); else place(); }).observe(element);
   element.addEventListener("wheel", (event) => {
@@ -103,8 +153,9 @@ if (element) {
   }, { passive: false });
   element.addEventListener("dblclick", reset);
   element.addEventListener("pointerdown", (event) => {
-    if (event.button || event.target.closest("a, button")) return;
+    if (event.button) return;
     event.preventDefault();
+    document.activeElement.blur(); // its keys are for the viewer now
     element.setPointerCapture(event.pointerId);
     from = marking ? inFile(event) : [event.clientX - x, event.clientY - y];
   });
@@ -119,7 +170,7 @@ if (element) {
       const rect = drawMark(from, inFile(event));
       marking = false;
       element.classList.remove("marking");
-      if (rect[2] > rect[0] && rect[3] > rect[1]) tell("mark", { time_s: video ? frameAt(time()) : null, rect });
+      if (rect[2] > rect[0] && rect[3] > rect[1]) tell("mark", { time_s: FRAME_S ? frameAt(time()) : null, rect });
     }
     from = null;
   });
@@ -128,33 +179,25 @@ if (element) {
   press("farther", () => zoom(1 / 1.5));
   press("fit", reset);
   press("mark", startMark);
-  boxes();
-  if (video) {
-    video.controls = false;
-    const [seek, at] = [control("seek"), control("at")];
-    press("play", play);
-    press("back", () => step(-1));
-    press("forth", () => step(1));
-    press("slow", () => {
-      const on = control("slow").getAttribute("aria-pressed") !== "true";
-      control("slow").setAttribute("aria-pressed", String(on));
-      video.playbackRate = on ? 0.25 : 1;
-    });
-    seek.addEventListener("input", () => go(Number(seek.value)));
-    const follow = () => {
-      if (!video.duration) return;
-      seek.max = video.duration;
-      if (document.activeElement !== seek) seek.value = time();
-      at.textContent = `${time().toFixed(2)} / ${video.duration.toFixed(2)}`;
-      boxes();
-      tell("time", time());
-    };
-    for (const kind of ["loadedmetadata", "timeupdate", "seeked"]) video.addEventListener(kind, follow);
-    follow();
-    video.addEventListener("error", () => { control("unplayable").hidden = false; });
-    for (const button of document.querySelectorAll(".seek")) {
-      button.hidden = false;
-      button.addEventListener("click", () => { go(Number(button.dataset.time)); element.scrollIntoView({ block: "nearest" }); });
-    }
+  press("play", play);
+  press("back", () => step(-1));
+  press("forth", () => step(1));
+  press("slow", () => {
+    const on = control("slow").getAttribute("aria-pressed") !== "true";
+    control("slow").setAttribute("aria-pressed", String(on));
+    video.playbackRate = on ? 0.25 : 1;
+  });
+  const seek = control("seek");
+  seek?.addEventListener("input", () => go(Number(seek.value)));
+  seek?.addEventListener("change", () => seek.blur());
+  if (video) video.controls = false;
+  for (const kind of ["loadedmetadata", "timeupdate", "seeked"]) media.addEventListener(kind, told);
+  media.addEventListener("error", standInForIt);
+  if (video?.error || (!video && media.complete && !media.naturalWidth)) standInForIt(); // failed before this ran
+  if (pictures.length) showPicture(0);
+  else told();
+  for (const button of document.querySelectorAll(".seek")) {
+    button.hidden = !FRAME_S;
+    button.addEventListener("click", () => { go(Number(button.dataset.time)); element.scrollIntoView({ block: "nearest" }); });
   }
 }
