@@ -4,6 +4,7 @@ import "./contact.js";
 import "./decide.js";
 import { keyOf } from "./keys.js";
 import "./plot.js";
+import "./side.js";
 import { viewer } from "./viewer.js";
 import "./views.js";
 
