@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Accounts
@@ -78,16 +78,14 @@ class Invitations:
 def _valid(session: Session, token: str, *, for_update: bool = False) -> tuple[Invitation, Account]:
     if len(token) > MAX_KEY_CHARS:
         raise Gone(code=Code.INVITATION_INVALID)
-    found = select(Invitation).where(
-        Invitation.id == key_hash(token), Invitation.expires_at > current_time(session)
+    now, end = current_time(session), Invitation.key_expires_at
+    found = (
+        select(Invitation, Account)
+        .join(Account, Invitation.account_id == Account.id)
+        .where(Invitation.id == key_hash(token), Invitation.expires_at > now)
+        .where(or_(end.is_(None), end > now), Account.disabled_at.is_(None))
     )
-    invitation = session.scalars(found.with_for_update() if for_update else found).first()
-    if invitation is None:
+    row = session.execute(found.with_for_update(of=Invitation) if for_update else found).first()
+    if row is None:
         raise Gone(code=Code.INVITATION_INVALID)
-    now = current_time(session)
-    if invitation.key_expires_at is not None and invitation.key_expires_at <= now:
-        raise Gone(code=Code.INVITATION_INVALID)
-    account = session.get_one(Account, invitation.account_id)
-    if account.disabled_at is not None:
-        raise Gone(code=Code.INVITATION_INVALID)
-    return invitation, account
+    return row.Invitation, row.Account

@@ -51,6 +51,11 @@ class RetentionPeriods:
         """The time between marking and deleting."""
 
 
+def unheld(model: type[Capture | Job | Media | Occurrence]) -> Select[str]:
+    """Select the ids of a table's rows whose case is under no legal hold."""
+    return select(model.id).join(Case, model.case_id == Case.id).where(Case.held_at.is_(None))
+
+
 def due_media(periods: RetentionPeriods, at: datetime) -> Select[str]:
     """Select the media that are due at ``at``, and deleted ones that left a screenshot. Media that
     are being examined again are not, unless that has been waiting for too long, and neither are
@@ -73,44 +78,29 @@ def due_media(periods: RetentionPeriods, at: datetime) -> Select[str]:
         Job.finished_at > at - periods.evidence,
     )
     due = and_(or_(Media.expires_at <= at, and_(scored, reviewed), late), ~waiting, ~on_hold)
-    return (
-        select(Media.id)
-        .join(Case, Media.case_id == Case.id)
-        .where(
-            Case.held_at.is_(None),
-            or_(and_(Media.blob.is_not(None), due), and_(Media.blob.is_(None), screenshots)),
-        )
+    return unheld(Media).where(
+        or_(and_(Media.blob.is_not(None), due), and_(Media.blob.is_(None), screenshots))
     )
 
 
 def due_evidence(periods: RetentionPeriods, at: datetime) -> Select[str]:
     """Select the jobs whose evidence is due at ``at``. A recent notice extends the period."""
     before = at - periods.evidence
-    return (
-        select(Job.id)
-        .join(Case, Job.case_id == Case.id)
-        .where(
-            Case.held_at.is_(None),
-            Job.state == JobState.SUCCEEDED,
-            Job.evidence_expired_at.is_(None),
-            Job.finished_at <= before,
-            Case.id.not_in(select(Notice.case_id).where(Notice.created_at > before)),
-        )
+    return unheld(Job).where(
+        Job.state == JobState.SUCCEEDED,
+        Job.evidence_expired_at.is_(None),
+        Job.finished_at <= before,
+        Case.id.not_in(select(Notice.case_id).where(Notice.created_at > before)),
     )
 
 
 def due_captures(periods: RetentionPeriods, at: datetime) -> Select[str]:
     """Select the captures whose bundles are due at ``at``: they are kept as evidence is."""
     before = at - periods.evidence
-    return (
-        select(Capture.id)
-        .join(Case, Capture.case_id == Case.id)
-        .where(
-            Case.held_at.is_(None),
-            Capture.blob.is_not(None),
-            Capture.finished_at <= before,
-            Case.id.not_in(select(Notice.case_id).where(Notice.created_at > before)),
-        )
+    return unheld(Capture).where(
+        Capture.blob.is_not(None),
+        Capture.finished_at <= before,
+        Case.id.not_in(select(Notice.case_id).where(Notice.created_at > before)),
     )
 
 

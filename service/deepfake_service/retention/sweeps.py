@@ -39,6 +39,7 @@ from deepfake_service.retention.due import (
     due_evidence,
     due_media,
     is_clock_confirmed,
+    unheld,
 )
 
 MIN_SHARE, MAX_SHARE, SHARE = 5, 200, 20
@@ -113,14 +114,8 @@ class Sweeps:
         for_each(self._ids(shredded), self._retention.finish_shredding)
 
     def _complete_cancellations(self) -> None:
-        cancelled = (
-            select(Job.id)
-            .join(Case, Job.case_id == Case.id)
-            .where(
-                Job.state == JobState.CANCELLED,
-                Case.wrapped_key.is_not(None),
-                Case.held_at.is_(None),
-            )
+        cancelled = unheld(Job).where(
+            Job.state == JobState.CANCELLED, Case.wrapped_key.is_not(None)
         )
         for_each(self._ids(cancelled), self._retention.delete_job)
 
@@ -138,24 +133,15 @@ class Sweeps:
             (Case, due_cases),
         ):
             due = due_at(self._periods, now + self._periods.grace)
+            change = update(model).execution_options(synchronize_session=False)
+            marked = change.where(model.expiring_at.is_(None), model.id.in_(due))
+            unmarked = change.where(model.expiring_at.is_not(None), model.id.not_in(due))
             with self._database.write() as session:
-                session.execute(
-                    update(model)
-                    .where(model.expiring_at.is_(None), model.id.in_(due))
-                    .values(expiring_at=now)
-                    .execution_options(synchronize_session=False)
-                )
-                session.execute(
-                    update(model)
-                    .where(model.expiring_at.is_not(None), model.id.not_in(due))
-                    .values(expiring_at=None)
-                    .execution_options(synchronize_session=False)
-                )
+                session.execute(marked.values(expiring_at=now))
+                session.execute(unmarked.values(expiring_at=None))
 
     def _share_of(
-        self,
-        model: type[Media] | type[Job] | type[Capture] | type[Case] | type[Occurrence],
-        due: Select[str],
+        self, model: type[Media | Job | Capture | Case | Occurrence], due: Select[str]
     ) -> Sequence[str]:
         """Return the ids of as many due rows of ``model`` as one sweep may delete."""
         with self._database.read() as session:
@@ -163,20 +149,21 @@ class Sweeps:
             share = max(MIN_SHARE, min(MAX_SHARE, total // SHARE))
             return session.scalars(due.limit(share)).all()
 
+    def _marked(self, model: type[Job | Capture | Case], due: Select[str]) -> Select[str]:
+        return due.where(model.expiring_at <= self._marked_before())
+
     def _marked_before(self) -> datetime:
         return self._database.clock() - self._periods.grace
 
     def _expire_jobs(self) -> None:
         """End jobs that were not examined in time, so that their media expire."""
         late = (
-            select(Job.id)
-            .join(Case, Job.case_id == Case.id)
+            unheld(Job)
             .join(Media, Job.media_id == Media.id)
             .where(
                 Job.state.in_(UNFINISHED),
                 Job.created_at <= self._database.clock() - MEDIA_UNEXAMINED,
                 Media.expiring_at <= self._marked_before(),
-                Case.held_at.is_(None),
             )
         )
         for_each(self._share_of(Job, late), lambda job_id: self._expire_job(job_id, late))
@@ -209,8 +196,7 @@ class Sweeps:
             ~being_examined(),
         )
         for_each(
-            self._share_of(Media, due),
-            lambda row: expire(self._database, self._vault, row, due),
+            self._share_of(Media, due), lambda row: expire(self._database, self._vault, row, due)
         )
 
     def _expire_screenshots(self) -> None:
@@ -218,11 +204,9 @@ class Sweeps:
         long as a medium is."""
         kept_until = self._database.clock() - self._periods.media_after_verdict
         due = (
-            select(Occurrence.id)
+            unheld(Occurrence)
             .join(Media, Occurrence.media_id == Media.id)
-            .join(Case, Occurrence.case_id == Case.id)
             .where(
-                Case.held_at.is_(None),
                 Media.blob.is_(None),
                 Media.expiring_at <= self._marked_before(),
                 Occurrence.screenshot_expired_at.is_(None),
@@ -235,19 +219,13 @@ class Sweeps:
         )
 
     def _expire_evidence(self) -> None:
-        due = due_evidence(self._periods, self._database.clock()).where(
-            Job.expiring_at <= self._marked_before()
-        )
-        for_each(
-            self._share_of(Job, due),
-            lambda job_id: self._retention.delete_evidence(job_id, due),
-        )
+        due = self._marked(Job, due_evidence(self._periods, self._database.clock()))
+        delete = self._retention.delete_evidence
+        for_each(self._share_of(Job, due), lambda job_id: delete(job_id, due))
 
     def _expire_captures(self) -> None:
         """Delete the bundles of captures. What was found in them stays with the case."""
-        due = due_captures(self._periods, self._database.clock()).where(
-            Capture.expiring_at <= self._marked_before()
-        )
+        due = self._marked(Capture, due_captures(self._periods, self._database.clock()))
 
         def expire_bundle(capture_id: str) -> None:
             with self._database.write() as session:
@@ -263,9 +241,7 @@ class Sweeps:
 
     def _expire_cases(self) -> None:
         """Delete cases, with results, notes and notices, at the end of their retention period."""
-        due = due_cases(self._periods, self._database.clock()).where(
-            Case.expiring_at <= self._marked_before()
-        )
+        due = self._marked(Case, due_cases(self._periods, self._database.clock()))
 
         def expire_case(case_id: str) -> None:
             with self._database.write() as session:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Annotated
 from urllib.parse import quote
 
@@ -14,6 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.filters import do_filesizeformat
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.routing import Match
@@ -100,7 +101,8 @@ def _environment(language: str) -> Environment:
     environment.globals["notice_words"] = words(language, "notice", polite=True)
     environment.filters |= {
         "moment": moment, "instant": instant, "utc": utc, "day": lambda at: utc(at)[:10],
-        "last_day": last_day, "bytes": in_bytes, "seconds_since": seconds_since,
+        "last_day": last_day, "bytes": partial(do_filesizeformat, binary=True),
+        "seconds_since": seconds_since,
     }  # fmt: skip
     return environment
 
@@ -142,16 +144,6 @@ def last_day(end: datetime) -> str:
 def seconds_since(at: str, now: datetime) -> int:
     """Return the whole seconds from a time to ``now``; negative if it is in the future."""
     return round((now - datetime.fromisoformat(at)).total_seconds())
-
-
-def in_bytes(count: int) -> str:
-    """Return a size in a readable unit."""
-    size = float(count)
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"
 
 
 @dataclass(frozen=True)
