@@ -30,7 +30,6 @@ from deepfake_models.media.image import HEAD_BYTES
 from deepfake_models.media.interface import DecodeLimits
 from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import Scorer
-from deepfake_service.api.frames import picture_form
 from deepfake_service.evidence.bundle.artifacts import mime_of
 from deepfake_service.evidence.bundle.look_format import file_of
 from deepfake_service.evidence.bundle.readers import BundleReaders, UnreadableFile
@@ -39,6 +38,8 @@ from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.http.admission import UploadMemory
 from deepfake_service.http.problems import problem_of
+from deepfake_service.http.submission_form import PictureForm
+from deepfake_service.http.uploads import Pictures, SubmittedForm
 from deepfake_service.platform.errors import ServiceError
 from deepfake_service.platform.settings import Settings
 from tests.support import exhibits, small_bundles
@@ -200,7 +201,7 @@ def check_request(data: bytes) -> None:
 
 
 async def _read(content_type: bytes, body: bytes) -> None:
-    settings = Settings(max_picture_bytes=100_000, max_buffered_bytes=1_000_000)
+    settings = Settings(max_buffered_bytes=1_000_000)
     state = SimpleNamespace(shared=SimpleNamespace(settings=settings))
     scope: dict[str, Any] = {
         "type": "http", "method": "POST", "path": "/v1/frames",
@@ -210,7 +211,7 @@ async def _read(content_type: bytes, body: bytes) -> None:
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}
 
-    sent = picture_form(settings)
+    sent = SubmittedForm(PictureForm, pictures=Pictures("files", 64, 100_000))
     with sent.held_in(UploadMemory(1_000_000)):
         form = await sent.read(Request(scope, receive), settings.max_request_bytes)
         assert all(upload.name.isprintable() for upload in sent.uploads)

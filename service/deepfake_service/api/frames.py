@@ -17,13 +17,15 @@ from deepfake_service.http.schemas import FrameOut, FramesOut, ModelOut
 from deepfake_service.http.submission_form import PictureForm, upload_body
 from deepfake_service.http.uploads import Pictures, SubmittedForm, Upload, streams_body
 from deepfake_service.platform.errors import ClientGone, invalid_field
-from deepfake_service.platform.settings import Settings
+from deepfake_service.platform.settings import MIB
 
 router = api_router("frames")
 
 FIELD = "files"
 MAX_PICTURES = 64
 """Pictures of one request, which is answered while its client waits."""
+MAX_PICTURE_BYTES = 80 * MIB
+"""Of one picture: a PNG of 50 megapixels, the most that is decoded, can have 70."""
 _FILES = {
     "type": "array",
     "description": "The pictures, one part each.",
@@ -49,7 +51,8 @@ async def score_pictures(call: Submitter) -> FramesOut:
     timeout allows, or each to `POST /v1/videos`.
     """
     engine = call.state.require_engine()
-    sent = picture_form(call.state.settings)
+    pictures = Pictures(FIELD, MAX_PICTURES, MAX_PICTURE_BYTES)
+    sent = SubmittedForm(PictureForm, pictures=pictures)
     with sent.held_in(call.state.memory):
         form = await sent.read(call.request, call.state.settings.max_request_bytes)
         if not sent.uploads:
@@ -70,12 +73,6 @@ async def score_pictures(call: Submitter) -> FramesOut:
         frames=[frame for frame, _ in frames],
         model=ModelOut.model_validate(engine.bundle.model_json()),
     )
-
-
-def picture_form(settings: Settings) -> SubmittedForm[PictureForm]:
-    """Return the form of a request with pictures."""
-    pictures = Pictures(FIELD, MAX_PICTURES, settings.max_picture_bytes)
-    return SubmittedForm(PictureForm, pictures=pictures)
 
 
 async def _submit(call: Call, form: PictureForm, upload: Upload) -> str:

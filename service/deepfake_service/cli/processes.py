@@ -43,7 +43,7 @@ def _prepared() -> Settings:
     is suspicious about them."""
     settings = load_settings()
     protect_process()
-    logs.configure(settings.log_level)
+    logs.configure()
     log = logs.logger("deepfake_service.processes")
     for name in unknown_variables():
         log.warning("unknown_setting", variable=name)

@@ -19,8 +19,6 @@ import structlog
 from prometheus_client import Counter
 from structlog.typing import EventDict, Processor
 
-from deepfake_service.platform.settings import LogLevel
-
 REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 """Accepted form of a client's ``X-Request-ID``. It is strict, because the value is logged."""
 MAX_FRAMES = 20
@@ -97,7 +95,7 @@ def _foreign(_: object, __: str, event: EventDict) -> EventDict:
     return event
 
 
-def configure(level: LogLevel = "info", stream: TextIO | None = None) -> None:
+def configure(stream: TextIO | None = None) -> None:
     """Send the log lines of structlog and of the standard library to ``stream``. The default is
     standard error. A terminal gets lines for people."""
     stream = stream or sys.stderr
@@ -124,7 +122,7 @@ def configure(level: LogLevel = "info", stream: TextIO | None = None) -> None:
     handler.addFilter(lambda record: not str(record.msg).startswith("Traceback "))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    root.setLevel("INFO")
     for name, quiet in LIBRARIES.items():
         logging.getLogger(name).setLevel(quiet)
     structlog.configure(

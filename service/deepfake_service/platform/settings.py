@@ -49,7 +49,7 @@ SECTIONS = {
     "media_days_after_verdict": "Retention",
     "two_person_review": "Review",
     "issuer": "Evidence",
-    "max_picture_bytes": "Limits",
+    "max_video_bytes": "Limits",
 }
 """Headings of ``docs/settings.md``, by the setting that each begins with."""
 
@@ -80,7 +80,6 @@ CHECKS: dict[str, tuple[Callable[[str], object], str]] = {
 """What is called with a setting's value, and what is said if that fails or returns ``None``."""
 
 Sandbox = Literal["available", "require"]
-LogLevel = Literal["debug", "info", "warning", "error"]
 Count = Annotated[int, Field(ge=1)]
 Bytes = Annotated[int, Field(ge=1024)]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -168,9 +167,6 @@ class Settings(BaseSettings):
     runs their scripts, enclosed: in namespaces of its own, with a root directory that holds nothing
     but its folder, its libraries and fonts, and without a network but the same gate. Unset: links
     have no pictures of pages."""
-    log_level: LogLevel = "info"
-    """Least severe log level written: `debug`, `info`, `warning` or `error`. No level logs content.
-    """
 
     # Model and work
 
@@ -248,9 +244,6 @@ class Settings(BaseSettings):
 
     # Limits
 
-    max_picture_bytes: Bytes = 32 * MIB
-    """Maximum size of one picture. A noisy 50-megapixel JPEG of quality 95 is 19 MiB; a PNG of that
-    size can be 70 MiB, so raise this limit if you receive such files."""
     max_video_bytes: Bytes = 4096 * MIB
     """Maximum size of one `POST /v1/videos`: two hours of 1080p at 4 Mbit/s. Uploads are encrypted
     into the blob store as they arrive; memory holds a few MiB of them."""
@@ -324,12 +317,6 @@ class Settings(BaseSettings):
             )
         if self.operations_port and self.operations_port == self.port:
             raise ValueError(f"{PREFIX}OPERATIONS_PORT must be another port than {PREFIX}PORT")
-        if self.max_picture_bytes > self.max_request_bytes:
-            raise ValueError(
-                f"{PREFIX}MAX_PICTURE_BYTES ({self.max_picture_bytes}) must not exceed "
-                f"{self.max_request_bytes}, the size of a request: {MAX_REQUEST_BYTES}, or "
-                f"{PREFIX}MAX_BUFFERED_BYTES if that is less"
-            )
         return self
 
 

@@ -269,7 +269,8 @@ def log_lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
     root = logging.getLogger()
     before = (root.handlers[:], root.level)
     stream = io.StringIO()
-    logs.configure("debug", stream)
+    logs.configure(stream)
+    logging.getLogger().setLevel("DEBUG")
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
     root.handlers[:], root.level = before
     structlog.reset_defaults()

@@ -58,8 +58,7 @@ async def test_h9_occurrences_of_a_medium_are_limited(
 async def test_a_bundle_that_an_account_may_never_hold_in_memory_is_too_large(
     start: Any,
 ) -> None:
-    limits = {"max_buffered_bytes": 1 << 20, "max_picture_bytes": 1 << 20}
-    async with start(**limits) as service:
+    async with start(max_buffered_bytes=1 << 20) as service:
         analyst = headers(service, Role.ANALYST)
         fits, exceeds = bytes(1 << 20), bytes((1 << 20) + 1)
         answer = await service.client.post("/v1/verify", content=fits, headers=analyst)

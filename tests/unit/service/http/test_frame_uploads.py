@@ -28,8 +28,11 @@ async def test_too_many_pictures(start: Starter, monkeypatch: pytest.MonkeyPatch
     assert "2 pictures" in body["detail"]
 
 
-async def test_a_picture_too_large_is_named(start: Starter) -> None:
-    async with start(max_picture_bytes=1024) as service:
+async def test_a_picture_too_large_is_named(
+    start: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_service.api.frames.MAX_PICTURE_BYTES", 1024)
+    async with start() as service:
         assert (await service.post(b"still 0 0 " + b"x" * 1014)).status_code == 200
         answer = await service.post(b"still 0 0", b"still 0 0 " + b"x" * 1015)
         body = check_problem(answer, 413, "request_too_large")
@@ -42,7 +45,7 @@ async def test_a_request_too_large_is_refused_though_it_was_not_declared(start: 
         for _ in range(20):
             yield _multipart(b"x" * 100).removesuffix(b"--b--\r\n")
 
-    async with start(max_picture_bytes=1024, max_buffered_bytes=2048) as service:
+    async with start(max_buffered_bytes=2048) as service:
         headers = {"Content-Type": "multipart/form-data; boundary=b"}
         answer = await service.client.post("/v1/frames", content=many(), headers=headers)
         body = check_problem(answer, 413, "request_too_large")
@@ -65,8 +68,7 @@ async def test_beyond_the_requests_allowed_clients_are_told_to_come_back(
 
 
 async def test_uploads_together_never_hold_more_memory_than_allowed(start: Starter) -> None:
-    limits = {"max_picture_bytes": 2048, "max_buffered_bytes": 4096}
-    async with start(**limits) as service:
+    async with start(max_buffered_bytes=4096) as service:
         first = asyncio.create_task(service.post(b"slow still 0 0 " + b"x" * 1900))
         await asyncio.to_thread(service.decoder.entered.acquire)
         check_problem(await service.post(b"x" * 1900, b"x" * 1000), 503, "overloaded")
@@ -230,7 +232,8 @@ async def test_uploads_are_freed_with_the_answer(
             buffers.append(self)
 
     monkeypatch.setattr("deepfake_service.http.uploads.io", SimpleNamespace(BytesIO=Watched))
-    async with start(max_picture_bytes=4096) as service:
+    monkeypatch.setattr("deepfake_service.api.frames.MAX_PICTURE_BYTES", 4096)
+    async with start() as service:
         assert (await service.post(*contents)).status_code == status
     assert len(buffers) == 2
     assert all(b.closed for b in buffers)

@@ -19,7 +19,7 @@ def stream() -> Iterator[io.StringIO]:
     root = logging.getLogger()
     before = (root.handlers[:], root.level)
     captured = io.StringIO()
-    logs.configure("info", captured)
+    logs.configure(captured)
     yield captured
     root.handlers[:], root.level = before
     structlog.reset_defaults()
@@ -52,7 +52,7 @@ def test_a_terminal_gets_lines_for_people(stream: io.StringIO) -> None:
             return True
 
     terminal = Terminal()
-    logs.configure("info", terminal)
+    logs.configure(terminal)
     logs.logger("deepfake_service.checkpoints").info("audit_checkpoint", number=2)
     try:
         _fail()

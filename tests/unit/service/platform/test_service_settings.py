@@ -90,7 +90,6 @@ def test_an_empty_admin_key_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
         ("JOBS_AT_ONCE", "0"),
         ("JOBS_AT_ONCE", "-1"),
         ("CASE_DAYS", "nan"),
-        ("LOG_LEVEL", "loud"),
         ("READS_PER_ACCOUNT", "often"),
     ],
 )
@@ -122,15 +121,6 @@ def test_a_value_that_cannot_work_is_refused_before_it_is_used(
         load_settings()
     assert caught.value.message.startswith(f"{PREFIX}{name}: ")
     assert value not in caught.value.message
-
-
-def test_limits_that_contradict_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DEEPFAKE_MAX_BUFFERED_BYTES", "4096")
-    with pytest.raises(SettingsError) as caught:
-        load_settings()
-    assert caught.value.message.startswith(
-        "DEEPFAKE_MAX_PICTURE_BYTES (33554432) must not exceed 4096, the size of a request: "
-    )
 
 
 def test_misspelt_variables_are_found() -> None:
