@@ -18,6 +18,9 @@ router = api_router("media", prefix="")
 Moment = Annotated[
     float, Query(ge=0, le=86_400, description="Seconds from the first frame.", examples=[3.21])
 ]
+Person = Annotated[
+    int, Query(ge=1, le=9999, description="Number of the person, as in the evidence.", examples=[1])
+]
 Around = Annotated[
     float | None,
     Query(ge=0, le=86_400, description="Seconds from the first frame.", examples=[3.21]),
@@ -50,3 +53,14 @@ def get_changes(job_id: JobId, call: DocumentReader, from_s: Moment = 0.0) -> Ch
     """Return how much faces change from frame to frame once motion is taken out, part by part. It
     says where to look and nothing else. Audited as playing the file is."""
     return call.services.media_viewer.changes(call.caller, job_id, from_s)
+
+
+@file_route(router, "/v1/jobs/{job_id}/motion.webp", "Get a face in motion", "image/webp")
+def get_motion(
+    job_id: JobId, call: DocumentReader, person: Person = 1, from_s: Moment = 0.0
+) -> Response:
+    """Return a person's face for four seconds from a moment on, beside itself with its small
+    motions magnified, as an animated WebP. Authentic faces are distorted as well. Audited as
+    playing the file is."""
+    content = call.services.media_viewer.motion(call.caller, job_id, person, from_s)
+    return Response(content, media_type="image/webp")

@@ -37,6 +37,7 @@ from deepfake_service.platform.errors import NotFound, NotReviewable
 from deepfake_service.platform.storage import Vault
 from deepfake_service.platform.storage.blobs import missing_as
 from deepfake_service.review.changes import Peak, patch, peaks_of, region_changes, unmatched
+from deepfake_service.review.motion import aligned, magnified
 from deepfake_service.review.queries import Queries
 from deepfake_service.review.views import VIEWS, View
 
@@ -53,6 +54,8 @@ MAX_FRAMES = 300
 MAX_PEOPLE = 4
 LINKED_S = 2.5
 """Between two examined frames that are at most so far apart, a person's box moves evenly."""
+MOTION_S = 4.0
+MOTION_QUALITY = 75
 QUALITY = 90
 """Of WebP, for small pictures of faces. Whole frames are lossless."""
 
@@ -174,6 +177,31 @@ class MediaViewer:
             people=[_of_person(track, found[track]) for track in paths if found[track]],
             next_s=following,
         )
+
+    def motion(self, caller: Caller, job_id: str, person: int, from_s: float) -> bytes:
+        """Return a person's face from a moment on, beside itself with its small motions magnified,
+        as an animated WebP. ``NotFound`` if the person is not seen in two frames of it."""
+        with self._opened(caller, job_id) as (media, faces):
+            path = _paths(faces).get(person - 1)
+            within = (media.times >= from_s) & (media.times < from_s + MOTION_S)
+            indices = np.flatnonzero(within).tolist()[:MAX_FRAMES]
+            shown = [
+                (time_s, aligned(pixels, box))
+                for time_s, pixels, _ in _indexed(media, indices)
+                if path is not None and (box := path.box_at(time_s)) is not None
+            ]
+        if len(shown) < 2:
+            raise NotFound
+        times = [time_s for time_s, _ in shown]
+        first, *rest = magnified([face for _, face in shown], times)
+        last_ms = 1000 * (times[-1] - times[-2])
+        lasting = [*(1000 * np.diff(times)), last_ms]
+        content = io.BytesIO()
+        first.save(
+            content, "WEBP", save_all=True, append_images=rest, loop=0, quality=MOTION_QUALITY,
+            duration=[round(each) for each in lasting],
+        )  # fmt: skip
+        return content.getvalue()
 
     @contextmanager
     def _opened(self, caller: Caller, job_id: str) -> Iterator[tuple[OpenMedia, list[_Examined]]]:

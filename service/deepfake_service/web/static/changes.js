@@ -45,10 +45,17 @@ function draw(people) {
       return item;
     }));
     const part = document.createElement("section");
+    const motion = Object.assign(document.createElement("button"), { type: "button", className: "second", textContent: text("motion") });
+    motion.addEventListener("click", () => {
+      const picture = Object.assign(new Image(), { className: "face", alt: text("motion") });
+      picture.src = `/v1/jobs/${mount.dataset.job}/motion.webp?person=${person.person}&from_s=${viewer.time()}`;
+      part.querySelector("img")?.remove();
+      part.append(picture);
+    });
     const title = document.createElement("h3");
     title.textContent = text("person", { n: person.person });
     if (!person.peaks.length) peaks.append(Object.assign(document.createElement("li"), { textContent: text("none") }));
-    part.append(title, plot, peaks);
+    part.append(title, plot, peaks, motion);
     return part;
   }));
 }

@@ -78,9 +78,27 @@ async def test_changes_cover_a_video_part_by_part(decoding: Service) -> None:
     assert rest["people"][0]["times"][0] > 1.0
 
 
+async def test_small_motions_of_a_person_are_magnified(decoding: Service) -> None:
+    job = await examined(decoding, exhibits.video())
+    path = f"/v1/jobs/{job['id']}/motion.webp"
+    answer = await decoding.client.get(path, params={"person": 1, "from_s": 0.5})
+    assert answer.status_code == 200, answer.text
+    moving = Image.open(io.BytesIO(answer.content))
+    assert moving.n_frames > 20
+    plain, larger = (
+        np.asarray(moving.convert("RGB"), np.int32)[:, part]
+        for part in (slice(224), slice(224, 448))
+    )
+    assert np.abs(plain - larger).mean() < 3  # the first frame, before anything has moved
+    moving.seek(12)
+    whole = np.asarray(moving.convert("RGB"), np.int32)
+    assert np.abs(whole[:, :224] - whole[:, 224:]).mean() > 3
+    assert (await decoding.client.get(path, params={"person": 2})).status_code == 404
+
+
 async def test_what_is_looked_at_is_audited_and_withheld_as_playing_is(decoding: Service) -> None:
     job = await examined(decoding, exhibits.video())
-    for what in ("frame.png", "sheet", "changes"):
+    for what in ("frame.png", "sheet", "changes", "motion.webp"):
         path = f"/v1/jobs/{job['id']}/{what}"
         assert (await decoding.client.get(path)).status_code == 200
         strange = await decoding.client.get(path, headers=headers(decoding, Role.ANALYST))
@@ -90,7 +108,7 @@ async def test_what_is_looked_at_is_audited_and_withheld_as_playing_is(decoding:
     assert read
     flag = f"/v1/cases/{job['case_id']}/minor"
     await decoding.client.put(flag, headers=headers(decoding, Role.ADMIN))
-    for what in ("frame.png", "sheet", "changes"):
+    for what in ("frame.png", "sheet", "changes", "motion.webp"):
         answer = await decoding.client.get(f"/v1/jobs/{job['id']}/{what}")
         assert answer.json()["type"].endswith("imagery_withheld")
 
