@@ -28,7 +28,7 @@ from deepfake_models.media.interface import (
 )
 from deepfake_models.sandbox import protocol as wire
 from deepfake_models.sandbox.confinement import Confinement
-from deepfake_models.sandbox.pool import ConfinedProcess, Item, ProcessPool, TaskBounds
+from deepfake_models.sandbox.pool import ConfinedProcess, ProcessPool, TaskBounds
 
 
 class Decoder(Protocol):
@@ -130,16 +130,13 @@ class _RemoteMedia(LatestIterator):
         stills_only: bool = False,
     ) -> None:
         self._process = process
-        size = source.size()
-        budget_s = limits.picture_timeout_s if stills_only else limits.timeout_s
-        self._item = Item(process, source, size, budget_s)
+        size = process.take(source, limits.picture_timeout_s if stills_only else limits.timeout_s)
         self._pending = False
-        with self._item.exchange():
+        with process.exchange():
             wire.send(
                 process.connection, wire.Open(size=size, limits=limits, stills_only=stills_only)
             )
-        with self._item.exchange():
-            opened = self._item.answer()
+            opened = process.answer()
             if not isinstance(opened, wire.Opened):
                 raise wire.WireError
             self.facts = opened.checked(limits)
@@ -152,15 +149,15 @@ class _RemoteMedia(LatestIterator):
         if not indices:
             return
         self._check(call)
-        with self._item.exchange():
+        with self._process.exchange():
             if self._pending:
                 self._result(None)
-            wire.send(self._process.connection, wire.Frames())
-            wire.send_data(self._process.connection, np.array(indices, dtype="<i8").tobytes())
+            wanted = np.array(indices, dtype="<i8").tobytes()
+            wire.send(self._process.connection, wire.Frames(), wanted)
             self._ask()
         for number, index in enumerate(indices):
             self._check(call)
-            with self._item.exchange():
+            with self._process.exchange():
                 result = self._result(index)
                 if number + 1 < len(indices):
                     self._ask()
@@ -174,7 +171,7 @@ class _RemoteMedia(LatestIterator):
     def _result(self, index: int | None) -> Frame | FailedFrame | None:
         """Return the answer to the pending request for frame ``index``. With ``None`` the answer is
         checked and dropped."""
-        answer = self._item.answer()
+        answer = self._process.answer()
         self._pending = False
         if not isinstance(answer, wire.FrameHeader | wire.Failed):
             raise wire.WireError

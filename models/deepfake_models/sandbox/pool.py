@@ -7,16 +7,20 @@ no other item, nor another look at the same item, meets it.
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import queue
 import socket
+import subprocess
+import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import BinaryIO
 
 from deepfake_models import errors
@@ -31,7 +35,16 @@ from deepfake_models.errors import (
 from deepfake_models.media.interface import GuardedSource
 from deepfake_models.sandbox import protocol as wire
 from deepfake_models.sandbox.confinement import Confinement
-from deepfake_models.sandbox.server import START_TIMEOUT_S, ForkServer
+
+PACKAGE_FOLDER = Path(__file__).resolve().parents[2]
+"""The folder from which this process imports ``deepfake_models``."""
+
+START_TIMEOUT_S = 180.0
+"""Time for the server to import its libraries and start a process: usually half a second, but far
+longer under load."""
+
+END_TIMEOUT_S = 5.0
+"""Time for the server to end when it is asked to, before it is killed."""
 
 MAX_SOURCE_S = 3600.0
 """Time that reading the source of one item may take. The process is not charged for it, but without
@@ -68,18 +81,13 @@ class ProcessPool:
     ) -> None:
         if size < 1:
             raise ValueError("The number of workers must be at least 1.")
-        self._options = options or wire.Options()
         self._require = require
         self._slots: queue.LifoQueue[ConfinedProcess | None] = queue.LifoQueue()
         for _ in range(size):
             self._slots.put(None)
-        self._processes: set[ConfinedProcess] = set()
-        self._servers: set[ForkServer] = set()
-        """The server, if it has been started and was not found dead."""
+        self._server = ForkServer(options or wire.Options())
         self._confinement: Confinement | None = None
-        self._closed = False
-        self._lock = threading.Lock()
-        self._finalizer = weakref.finalize(self, _end_all, self._processes, self._servers)
+        self._finalizer = weakref.finalize(self, _end_all, self._server, self._slots)
 
     def confinement(self) -> Confinement:
         """Return the layers that the processes lack. The first process is started for it.
@@ -128,8 +136,6 @@ class ProcessPool:
 
     def close(self) -> None:
         """End all processes. Items that are still in work fail with ``DecoderFailed``."""
-        with self._lock:
-            self._closed = True
         self._finalizer()
 
     def _take(self, wait_s: float | None) -> ConfinedProcess:
@@ -144,66 +150,41 @@ class ProcessPool:
                     self._await(started)
                     if started.alive():
                         return started
-                    self._discard(started)
-            process = self._start()
+                    started.end()
+            process = ConfinedProcess(self._server)
             self._await(process)
             return process
         except BaseException:
-            if started is not None:  # an error other than its own, such as that of a new thread
-                self._discard(started)
             self._slots.put(None)
             raise
 
     def _give_back(self, process: ConfinedProcess) -> None:
         following = None
         try:
-            self._discard(process)
+            process.end()
             # OSError: this process may have no descriptor left. The next item tries again, and
             # reports it.
             with suppress(DecoderFailed, OSError):
-                following = self._start()
+                following = ConfinedProcess(self._server)
         finally:
             self._slots.put(following)
 
-    def _start(self) -> ConfinedProcess:
-        with self._lock:
-            if self._closed:
-                raise DecoderFailed("the decoder is closed")
-            try:
-                process = self._asked_for()
-            except DecoderFailed:  # the server has died this moment
-                process = self._asked_for()
-            self._processes.add(process)
-            return process
-
-    def _asked_for(self) -> ConfinedProcess:
-        return ConfinedProcess(self._running_server())
-
-    def _running_server(self) -> ForkServer:
-        for server in list(self._servers):
-            if server.alive():
-                return server
-            server.close()
-            self._servers.discard(server)
-        server = ForkServer(self._options)
-        self._servers.add(server)
-        return server
-
     def _await(self, process: ConfinedProcess) -> None:
-        """Wait until a process is ready; one that must not be used is discarded."""
+        """Wait until a process is ready; one that must not be used is ended."""
         try:
             confinement = process.await_ready()
             if self._require and not confinement.complete:
                 raise SandboxIncomplete(missing_layers(confinement))
             self._confinement = confinement
         except BaseException:
-            self._discard(process)
+            process.end()
             raise
 
-    def _discard(self, process: ConfinedProcess) -> None:
-        process.end()
-        with self._lock:
-            self._processes.discard(process)
+
+def _end_all(server: ForkServer, slots: queue.LifoQueue[ConfinedProcess | None]) -> None:
+    server.close()
+    for process in filter(None, slots.queue):  # an item in work ends its own
+        process.kill()
 
 
 def missing_layers(confinement: Confinement) -> str:
@@ -212,13 +193,6 @@ def missing_layers(confinement: Confinement) -> str:
         "The kernel or the container does not grant these layers of the sandbox: "
         f"{', '.join(confinement.missing)}."
     )
-
-
-def _end_all(processes: set[ConfinedProcess], servers: set[ForkServer]) -> None:
-    for process in list(processes):
-        process.kill()
-    for server in list(servers):
-        server.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,20 +208,19 @@ class TaskBounds:
 
 
 class ConfinedProcess:
-    """One confined process and the connection to it."""
-
-    _numbers = itertools.count()
+    """One confined process, the connection to it, the source that it works on, and the time that is
+    left for that."""
 
     def __init__(self, server: ForkServer) -> None:
-        """Ask ``server`` for a process, without waiting for it; ``DecoderFailed`` if the server has
-        ended."""
+        """Ask ``server`` for a process, without waiting for it; ``DecoderFailed`` if there is no
+        server."""
         self._server = server
-        self._number = next(self._numbers)
         self.broken = False
         self._ready: wire.Confined | None = None
+        self.left_s = START_TIMEOUT_S
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            server.start(self._number, theirs)
+            self._number = server.start(theirs)
             self._socket = ours.dup()
             self.connection = Connection(ours.detach())
 
@@ -265,12 +238,19 @@ class ConfinedProcess:
         """Wait until the process has started, and return which layers it lacks; ``DecoderFailed``
         if it did not start in time."""
         if self._ready is None:
-            with self.exchange(START_TIMEOUT_S):
+            with self.exchange():
                 answer = wire.receive_answer(self.connection)
                 if not isinstance(answer, wire.Confined):
                     raise wire.WireError
             self._ready = answer
         return Confinement(self._ready.missing)
+
+    def take(self, source: GuardedSource, seconds: float) -> int:
+        """Let the process work on ``source``, for so many ``seconds`` apart from reading; return
+        the length of the source."""
+        self._source, self._size = source, source.size()
+        self.left_s, self._source_s = seconds, MAX_SOURCE_S
+        return self._size
 
     def pieces(
         self, task: str, source: BinaryIO, argument: bytes, bounds: TaskBounds, most: int
@@ -281,15 +261,13 @@ class ConfinedProcess:
         The time that the caller takes with a piece does not count.
         """
         guard = GuardedSource(source)
-        size = guard.size()
-        item = Item(self, guard, size, bounds.timeout_s)
-        with item.exchange() as watchdog:
+        size = self.take(guard, bounds.timeout_s)
+        with self.exchange() as watchdog:
             request = wire.Run(
                 task=task, size=size, memory_bytes=bounds.memory_bytes, cpu_s=bounds.cpu_s
             )
-            wire.send(self.connection, request)
-            wire.send_data(self.connection, argument)
-            while isinstance(answer := item.answer(), wire.Piece):
+            wire.send(self.connection, request, argument)
+            while isinstance(answer := self.answer(), wire.Piece):
                 piece = wire.receive_data(self.connection, wire.MAX_PIECE_BYTES)
                 most -= len(piece)
                 if not piece or most < 0:
@@ -304,14 +282,14 @@ class ConfinedProcess:
         yield result
 
     @contextmanager
-    def exchange(self, seconds: float) -> Iterator[Watchdog]:
-        """Bound a conversation with the process to ``seconds``.
+    def exchange(self) -> Iterator[Watchdog]:
+        """Bound a conversation with the process to the time that is left.
 
         A watchdog then kills it, which ends any read from it or write to it, even one that is stuck
         within a message. ``DecoderFailed`` if the process died, was killed, or violated the
         protocol; ``DecoderTooSlow`` if the time was over.
         """
-        watchdog = Watchdog(seconds, self.kill)
+        watchdog = self._watchdog = Watchdog(self.left_s, self.kill)
         try:
             yield watchdog
         except (wire.WireError, EOFError, OSError) as error:
@@ -323,7 +301,53 @@ class ConfinedProcess:
             self.kill()
             raise
         finally:
+            self.left_s = watchdog.left_s()
             watchdog.stop()
+
+    def answer(self) -> wire.Answer:
+        """Return the next message of the process after serving its requests for bytes.
+
+        Raises:
+            WireError: the process violated the protocol.
+            MediaError: the process reports it.
+            Exception: whatever the source raised.
+        """
+        while True:
+            message = wire.receive_answer(self.connection)
+            if isinstance(message, wire.Read):
+                self._serve(message)
+            elif isinstance(message, wire.Error):
+                self._source.check()
+                if message.name not in RELAYED:
+                    raise wire.WireError
+                raise RELAYED[message.name](message.message)
+            else:
+                return message
+
+    def _serve(self, request: wire.Read) -> None:
+        if request.offset > self._size:
+            raise wire.WireError
+        started = time.monotonic()
+        content: bytes | None = None
+        # A slow store is no fault of the media. The guarded source keeps the exception that it
+        # raised, to be raised when the process gives up.
+        with self._watchdog.paused(), suppress(Exception):
+            content = self._read(request.offset, request.length)
+        self._source_s -= time.monotonic() - started
+        if self._source_s < 0.0:
+            raise SourceTooSlow
+        if content is None:
+            wire.send(self.connection, wire.Unreadable())
+        else:
+            wire.send_data(self.connection, content)
+
+    def _read(self, offset: int, length: int) -> bytes:
+        self._source.seek(offset)
+        parts: list[bytes] = []
+        while length > 0 and (part := self._source.read(length)):
+            parts.append(part)
+            length -= len(part)
+        return b"".join(parts)
 
     def kill(self) -> None:
         """End the process; safe from any thread, even while another one waits for its answer."""
@@ -339,74 +363,95 @@ class ConfinedProcess:
         self.connection.close()
 
 
-class Item:
-    """A source that a process works on, and the time that is left for it."""
+class ForkServer:
+    """The process that forks confined ones and ends them; see ``child``. It is started when it is
+    first needed, and again if it has died. Methods may be called from several threads at once."""
 
-    def __init__(
-        self, process: ConfinedProcess, source: GuardedSource, size: int, budget_s: float
-    ) -> None:
-        self._process = process
-        self._source = source
-        self._size = size
-        self.budget_s = budget_s
-        self._source_s = MAX_SOURCE_S
-        self._watchdog: Watchdog | None = None
+    def __init__(self, options: wire.Options) -> None:
+        self._options = options
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+        self._closed = False
+        self.process: subprocess.Popen[bytes] | None = None
 
-    @contextmanager
-    def exchange(self) -> Iterator[Watchdog]:
-        """Bound a conversation with the process to the time that is left, apart from reading."""
-        with self._process.exchange(self.budget_s) as watchdog:
-            self._watchdog = watchdog
-            try:
-                yield watchdog
-            finally:
-                self.budget_s = watchdog.left_s()
+    def start(self, connection: socket.socket) -> int:
+        """Ask for a process that serves the other end of ``connection``, without waiting for it;
+        return its name in ``end``.
 
-    def answer(self) -> wire.Answer:
-        """Return the next message of the process after serving its requests for bytes.
-
-        Raises:
-            WireError: the process violated the protocol.
-            MediaError: the process reports it.
-            Exception: whatever the source raised.
+        If none can be started, the connection is closed. ``DecoderFailed`` if the server is closed,
+        or dies at once.
         """
-        while True:
-            message = wire.receive_answer(self._process.connection)
-            if isinstance(message, wire.Read):
-                self._serve(message)
-            elif isinstance(message, wire.Error):
-                self._source.check()
-                if message.name not in RELAYED:
-                    raise wire.WireError
-                raise RELAYED[message.name](message.message)
-            else:
-                return message
+        number = next(self._numbers)
+        with self._lock:
+            for _ in range(2):
+                if self._closed:
+                    raise DecoderFailed("the decoder is closed")
+                if self.process is None or self.process.poll() is not None:
+                    self._stop()
+                    self._launch()
+                with suppress(OSError):
+                    socket.send_fds(self._control, [b"start %d" % number], [connection.fileno()])
+                    return number
+                self._stop()  # it is dying
+        raise DecoderFailed
 
-    def _serve(self, request: wire.Read) -> None:
-        if request.offset > self._size:
-            raise wire.WireError
-        assert self._watchdog is not None
-        started = time.monotonic()
-        content: bytes | None = None
-        # A slow store is no fault of the media. The guarded source keeps the exception that it
-        # raised, to be raised when the process gives up.
-        with self._watchdog.paused(), suppress(Exception):
-            content = self._read(request.offset, request.length)
-        self._source_s -= time.monotonic() - started
-        if self._source_s < 0.0:
-            raise SourceTooSlow
-        if content is None:
-            wire.send(self._process.connection, wire.Unreadable())
-        else:
-            wire.send_data(self._process.connection, content)
+    def end(self, number: int) -> None:
+        """Ask to end a process. Nothing happens if it has ended, which it does with the server."""
+        with suppress(OSError):
+            self._control.send(b"end %d" % number)
 
-    def _read(self, offset: int, length: int) -> bytes:
-        self._source.seek(offset)
-        parts: list[bytes] = []
-        while length > 0 and (part := self._source.read(length)):
-            parts.append(part)
-            length -= len(part)
-        return b"".join(parts)
+    def close(self) -> None:
+        """End the server and all its processes, and wait for that."""
+        with self._lock:
+            self._closed = True
+            self._stop()
+
+    def _launch(self) -> None:
+        # Each message on such a socket arrives whole, so that ``end`` needs no lock.
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control.settimeout(START_TIMEOUT_S)
+        with theirs:
+            self.process = subprocess.Popen(  # noqa: S603 - fixed command, own interpreter
+                [sys.executable, "-P", "-s", "-m", "deepfake_models.sandbox.child",
+                 str(theirs.fileno()), self._options.model_dump_json()],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                # Messages that libraries print about a file may quote its content.
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env={
+                    # Parent and child must run the same code.
+                    "PYTHONPATH": ":".join(_import_folders(self._options.tasks)),
+                    "LC_ALL": "C.UTF-8",
+                    "OPENBLAS_NUM_THREADS": "1",
+                    "OMP_NUM_THREADS": "1",
+                },
+            )  # fmt: skip
+
+    def _stop(self) -> None:
+        if self.process is None:
+            return
+        with suppress(OSError):
+            self._control.shutdown(socket.SHUT_RDWR)
+        try:
+            self.process.wait(END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()  # its processes end when they miss it
+            self.process.wait()
+        self._control.close()
+
+
+def _import_folders(tasks: Iterable[str]) -> list[str]:
+    """Return the folders from which the package and the modules of ``tasks`` are imported."""
+    folders = {str(PACKAGE_FOLDER): None}
+    for task in tasks:
+        module = task.partition(":")[0]
+        spec = importlib.util.find_spec(module)
+        if spec is None or spec.origin is None:
+            raise ModuleNotFoundError(module)
+        folders[str(Path(spec.origin).resolve().parents[module.count(".")])] = None
+    return list(folders)
 
 
 class Watchdog:

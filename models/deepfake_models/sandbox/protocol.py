@@ -7,6 +7,7 @@ child sends: the length of every block is bounded before it is read, and every f
 
 from __future__ import annotations
 
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Annotated, Literal, TypeVar
 
@@ -149,26 +150,11 @@ class Read(Message):
     length: Annotated[int, Field(ge=0, le=MAX_READ_BYTES)]
 
 
-class Facts(Message):
-    """``MediaFacts`` as the child reports them."""
-
-    kind: Literal["image", "video"]
-    width: Size
-    height: Size
-    duration_s: Annotated[float, Field(ge=0.0)] | None = None
-    frames: Size | None = None
-    rotation: Literal[0, 90, 180, 270]
-    unexamined: Annotated[
-        tuple[Annotated[Unexamined, Field(strict=False)], ...],
-        Field(strict=False, max_length=len(Unexamined)),
-    ] = ()
-
-
 class Opened(Message):
     """The media are open. Data follow: ``frames`` times, little-endian 64-bit floats."""
 
     op: Literal["opened"] = "opened"
-    facts: Facts
+    facts: MediaFacts
     frames: Size
 
     def checked(self, limits: DecodeLimits) -> MediaFacts:
@@ -177,20 +163,16 @@ class Opened(Message):
         facts, duration = self.facts, self.facts.duration_s
         still = facts.kind == "image"
         if (
-            self.frames > (1 if still else limits.max_frames)
+            facts.kind not in ("image", "video")
+            or facts.rotation not in (0, 90, 180, 270)
+            or min(facts.width, facts.height) < 1
+            or len(facts.unexamined) > len(Unexamined)
+            or self.frames > (1 if still else limits.max_frames)
             or facts.width * facts.height > limits.max_pixels
-            or not (still or (duration is not None and duration <= limits.max_duration_s))
+            or not (still or (duration is not None and 0.0 <= duration <= limits.max_duration_s))
         ):
             raise WireError
-        return MediaFacts(
-            facts.kind,
-            facts.width,
-            facts.height,
-            None if still else duration,
-            self.frames,
-            facts.rotation,
-            facts.unexamined,
-        )
+        return replace(facts, duration_s=None if still else duration, frames=self.frames)
 
 
 class FrameHeader(Message):
@@ -226,8 +208,13 @@ _REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discrimina
 _ANSWER: TypeAdapter[Answer] = TypeAdapter(Annotated[Answer, Field(discriminator="op")])
 
 
-def send(connection: Connection, message: Message) -> None:
+def send(
+    connection: Connection, message: Message, data: bytes | bytearray | memoryview | None = None
+) -> None:
+    """Send a message, and the ``data`` that it announces."""
     connection.send_bytes(JSON + message.model_dump_json(by_alias=True).encode())
+    if data is not None:
+        send_data(connection, data)
 
 
 def send_data(connection: Connection, data: bytes | bytearray | memoryview) -> None:

@@ -11,7 +11,6 @@ import sys
 import textwrap
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -37,17 +36,12 @@ class CountingFile(io.BytesIO):
         return data
 
 
-def child_of(decoder: ProcessDecoder) -> Any:
-    (child,) = decoder._pool._processes
-    return child
-
-
 def test_each_item_has_a_child_of_its_own(process: ProcessDecoder, video: bytes) -> None:
     pids = []
     for _ in range(3):
         with process.open(io.BytesIO(video)) as media:
             list(media.frames([0]))
-            pids.append(child_of(process).pid)
+            pids.append(media._process.pid)
         refused(process, b"nonsense", UndecodableMedia)
     assert len(set(pids)) == 3
     until_ended(*pids)
@@ -56,8 +50,8 @@ def test_each_item_has_a_child_of_its_own(process: ProcessDecoder, video: bytes)
 def test_a_child_runs_the_code_of_its_parent_and_sees_no_other_of_its_modules(
     process: ProcessDecoder, video: bytes
 ) -> None:
-    with process.open(io.BytesIO(video)):
-        environment = Path(f"/proc/{child_of(process).pid}/environ")
+    with process.open(io.BytesIO(video)) as media:
+        environment = Path(f"/proc/{media._process.pid}/environ")
         if not environment.exists():
             pytest.skip("needs /proc")
         variables = dict(v.split("=", 1) for v in environment.read_text().split("\0") if v)
@@ -76,7 +70,7 @@ def test_a_child_that_dies_costs_one_item(process: ProcessDecoder, video: bytes)
     with process.open(io.BytesIO(video)) as media:
         iterator = media.frames(range(50))
         next(iterator)
-        os.kill(child_of(process).pid, signal.SIGKILL)
+        os.kill(media._process.pid, signal.SIGKILL)
         with pytest.raises(DecoderFailed):
             list(iterator)
     with process.open(io.BytesIO(video)) as media:
@@ -86,7 +80,7 @@ def test_a_child_that_dies_costs_one_item(process: ProcessDecoder, video: bytes)
 def test_a_child_that_dies_while_idle_is_replaced(process: ProcessDecoder, video: bytes) -> None:
     with process.open(io.BytesIO(video)):
         pass
-    child = child_of(process)
+    (child,) = process._pool._slots.queue
     child.await_ready()
     os.kill(child.pid, signal.SIGKILL)
     until_ended(child.pid)
@@ -97,11 +91,11 @@ def test_a_child_that_dies_while_idle_is_replaced(process: ProcessDecoder, video
 def test_a_fork_server_that_dies_is_replaced(video: bytes) -> None:
     decoder = ProcessDecoder(LIMITS, workers=1)
     try:
-        with decoder.open(io.BytesIO(video)):
-            pid = child_of(decoder).pid
-            (server,) = decoder._pool._servers
-            server._process.kill()
-            server._process.wait()
+        with decoder.open(io.BytesIO(video)) as media:
+            pid = media._process.pid
+            server = decoder._pool._server.process
+            server.kill()
+            server.wait()
         until_ended(pid)  # its processes end with it
         for _ in range(2):
             with decoder.open(io.BytesIO(video)) as media:
@@ -115,14 +109,14 @@ def test_a_fork_server_has_no_process_but_those_of_items_and_none_outlives_it(
 ) -> None:
     with (
         contextlib.closing(ProcessDecoder(LIMITS, workers=1)) as decoder,
-        decoder.open(io.BytesIO(video)),
+        decoder.open(io.BytesIO(video)) as media,
     ):
-        pid = child_of(decoder).pid
-        (server,) = decoder._pool._servers
-        assert children(server._process.pid) == [pid]
+        pid = media._process.pid
+        server = decoder._pool._server.process
+        assert children(server.pid) == [pid]
         os.kill(pid, signal.SIGSTOP)  # it cannot see that connections end
-        server._process.kill()
-        server._process.wait()
+        server.kill()
+        server.wait()
         until_ended(pid)
 
 
@@ -134,7 +128,7 @@ def test_a_child_that_hangs_is_ended(video: bytes) -> None:
             pass
         started = time.monotonic()
         with decoder.open(io.BytesIO(video)) as media:
-            os.kill(child_of(decoder).pid, signal.SIGSTOP)
+            os.kill(media._process.pid, signal.SIGSTOP)
             with pytest.raises(DecoderFailed):
                 list(media.frames(range(50)))
         assert time.monotonic() - started < 60
@@ -146,8 +140,8 @@ def test_a_child_that_hangs_is_ended(video: bytes) -> None:
 
 def test_a_closed_decoder_opens_nothing(video: bytes) -> None:
     decoder = ProcessDecoder(LIMITS, workers=1)
-    with decoder.open(io.BytesIO(video)):
-        pid = child_of(decoder).pid
+    with decoder.open(io.BytesIO(video)) as media:
+        pid = media._process.pid
     decoder.close()
     assert not running(pid)
     with pytest.raises(DecoderFailed, match="closed"), decoder.open(io.BytesIO(video)):
@@ -174,8 +168,8 @@ def test_the_child_reads_only_what_it_needs(process: ProcessDecoder) -> None:
 
 
 def test_limits_of_the_child(process: ProcessDecoder, video: bytes) -> None:
-    with process.open(io.BytesIO(video)):
-        pid = child_of(process).pid
+    with process.open(io.BytesIO(video)) as media:
+        pid = media._process.pid
         limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
         rows = {line[:25].strip(): line[25:].split()[:2] for line in limits[1:]}
         assert rows["Max core file size"] == ["0", "0"]
@@ -200,11 +194,11 @@ decoder = ProcessDecoder(workers=1)
 data = footage.encode(footage.panning(10))
 with decoder.open(io.BytesIO(data)) as media:
     next(media.frames([0, 1]))
-    (child,) = decoder._pool._processes
+    child = media._process
     if sys.argv[1] == "open":
         print(child.pid, flush=True)
         time.sleep(60)
-(child,) = decoder._pool._processes
+(child,) = decoder._pool._slots.queue
 child.await_ready()
 print(child.pid, flush=True)
 time.sleep(60)
@@ -244,8 +238,8 @@ def running(pid: int) -> bool:
 
 def test_a_decoder_that_is_garbage_collected_ends_its_children(video: bytes) -> None:
     decoder = ProcessDecoder(LIMITS, workers=1)
-    with decoder.open(io.BytesIO(video)):
-        pid = child_of(decoder).pid
+    with decoder.open(io.BytesIO(video)) as media:
+        pid = media._process.pid
     del decoder
     assert not running(pid)
 

@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from deepfake_models.bundle.results import MediaFacts
 from deepfake_models.errors import DecoderFailed, UndecodableMedia
 from deepfake_models.media.interface import DecodeLimits, GuardedSource
 from deepfake_models.sandbox import decoder as sandbox
-from deepfake_models.sandbox import pool as processes
 from deepfake_models.sandbox import protocol as wire
 from deepfake_models.sandbox.child import RemoteFile
 from deepfake_models.sandbox.confinement import Layer
+from deepfake_models.sandbox.pool import ConfinedProcess
 from tests.support.footage import LIMITS
 
 OPENED = {
@@ -35,7 +36,7 @@ TIMES = struct.pack("<2d", 0.0, 0.5)
 FRAME = {"op": "frame", "index": 0, "height": 2, "width": 4}
 
 
-class Impostor:
+class Impostor(ConfinedProcess):
     """A stand-in for a child that sends a fixed script, whatever it is asked."""
 
     def __init__(self, script: list[Any]) -> None:
@@ -55,8 +56,6 @@ class Impostor:
         self.broken = False
         self._lock = threading.Lock()
 
-    exchange = processes.ConfinedProcess.exchange
-
     def kill(self) -> None:
         with self._lock:  # two threads may kill a process at once
             self.broken = True
@@ -66,7 +65,7 @@ class Impostor:
 def converse(script: list[Any], limits: DecodeLimits = LIMITS) -> tuple[Impostor, Any]:
     child = Impostor(script)
     source = GuardedSource(io.BytesIO(b"0123456789"))
-    media = sandbox._RemoteMedia(child, source, limits)  # type: ignore[arg-type]
+    media = sandbox._RemoteMedia(child, source, limits)
     return child, list(media.frames([0]))
 
 
@@ -151,7 +150,7 @@ def test_a_video_that_is_reported_for_a_still_fails_the_decoder() -> None:
     child = Impostor(GOOD)
     source = GuardedSource(io.BytesIO(b"0123456789"))
     with pytest.raises(DecoderFailed):
-        sandbox._RemoteMedia(child, source, LIMITS, stills_only=True)  # type: ignore[arg-type]
+        sandbox._RemoteMedia(child, source, LIMITS, stills_only=True)
 
 
 @pytest.mark.parametrize("value", [None, 0, 1, "true"])
@@ -161,7 +160,7 @@ def test_a_boolean_of_a_request_must_be_one(value: Any) -> None:
 
 
 def test_an_answer_of_each_kind_is_read_as_it_was_sent() -> None:
-    facts = wire.Facts.model_validate(OPENED["facts"])
+    facts = MediaFacts(**OPENED["facts"])  # type: ignore[arg-type]
     messages: list[Any] = [
         wire.Confined(pid=7, missing=(Layer.LANDLOCK,)),
         wire.Read(offset=3, length=4),

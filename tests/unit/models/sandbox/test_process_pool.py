@@ -18,6 +18,7 @@ from deepfake_models.sandbox import protocol as wire
 from deepfake_models.sandbox.pool import ProcessPool, TaskBounds
 from tests.support import attacks
 from tests.support.pools import run
+from tests.support.servers import Watch, wait_until
 
 
 def test_a_crash_costs_one_item(pool: ProcessPool) -> None:
@@ -96,6 +97,8 @@ def test_an_item_for_which_no_thread_can_be_started_gives_its_process_up(
 ) -> None:
     with pool.process():
         pass
+    server = pool._server.process
+    assert server is not None
 
     def fail(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -104,17 +107,18 @@ def test_an_item_for_which_no_thread_can_be_started_gives_its_process_up(
         patched.setattr(threading.Thread, "start", fail)
         with pytest.raises(RuntimeError, match="new thread"):
             run(pool, attacks.READ)
-    assert not pool._processes
+    wait_until(lambda: not Watch(server.pid).living())
     assert run(pool, attacks.READ) == b"source"
 
 
 def test_a_process_is_given_up_at_once_while_its_server_hangs() -> None:
     pool = ProcessPool(wire.Options(), 1)
     with contextlib.closing(pool), pool.process() as process:
-        (server,) = pool._servers
-        os.kill(server._process.pid, signal.SIGSTOP)
+        server = pool._server.process
+        assert server is not None
+        os.kill(server.pid, signal.SIGSTOP)
         try:
-            with server._control.dup() as control:
+            with pool._server._control.dup() as control:
                 control.setblocking(False)
                 with suppress(BlockingIOError):
                     while True:
@@ -123,5 +127,5 @@ def test_a_process_is_given_up_at_once_while_its_server_hangs() -> None:
             killing.start()
             assert process.connection.poll(30.0)
         finally:
-            os.kill(server._process.pid, signal.SIGCONT)
+            os.kill(server.pid, signal.SIGCONT)
         killing.join()

@@ -24,8 +24,9 @@ def test_items_in_work_are_finished_when_all_processes_are_told_to_stop(
         with decoder.open(io.BytesIO(video)) as media:
             frames = media.frames(range(len(media.times)))
             shown = [next(frames)]
-            (server,) = decoder._pool._servers
-            processes = {server._process.pid, *Watch(server._process.pid).living()}
+            server = decoder._pool._server.process
+            assert server is not None
+            processes = {server.pid, *Watch(server.pid).living()}
             assert len(processes) >= 2  # the server, and the process of the item
             for pid in processes:
                 os.kill(pid, number)
@@ -35,8 +36,8 @@ def test_items_in_work_are_finished_when_all_processes_are_told_to_stop(
         # The server still serves, and still ends its processes.
         with decoder.open(io.BytesIO(video)) as media:
             assert len(list(media.frames([0]))) == 1
-        assert decoder._pool._servers == {server}
-    assert server._process.poll() == 0
+        assert decoder._pool._server.process is server
+    assert server.poll() == 0
     for pid in processes:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)

@@ -107,7 +107,7 @@ def test_time_of_the_process_is_charged_and_the_error_says_so(
 ) -> None:
     process = decoder(DecodeLimits(timeout_s=60.0))
     with process.open(io.BytesIO(VIDEO)) as media:
-        media._item.budget_s = 0.0  # type: ignore[attr-defined]
+        media._process.left_s = 0.0  # type: ignore[attr-defined]
         with pytest.raises(DecoderTooSlow) as caught:
             list(media.frames(range(5)))
     reason = unable(caught.value).reasons[0]
@@ -125,7 +125,7 @@ def test_a_picture_has_less_time_than_a_video(
     process = decoder(DecodeLimits(timeout_s=900.0, picture_timeout_s=30.0))
     picture = io.BytesIO(footage.picture(footage.astronaut(), "PNG"))
     with process.open(picture, stills_only=stills_only) as media:
-        assert media._item.budget_s == seconds  # type: ignore[attr-defined]
+        assert media._process.left_s == seconds  # type: ignore[attr-defined]
 
 
 def test_a_watchdog_that_was_paused_waits_for_the_rest_of_its_time(clock: Clock) -> None:

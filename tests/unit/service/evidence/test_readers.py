@@ -177,7 +177,7 @@ def test_nothing_is_imported_while_a_bundle_is_read(
     bundle: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     confined = BundleReaders(1)
-    tasks = (*confined._pool._options.tasks, attacks.MODULES)
+    tasks = (*confined._pool._server._options.tasks, attacks.MODULES)
     confined._pool = ProcessPool(Options(tasks=tasks), 1)
     bounds = readers.TaskBounds(60.0, 3 << 30)
     try:
