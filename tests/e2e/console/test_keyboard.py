@@ -1,13 +1,14 @@
-"""Reviews that need no mouse."""
+"""Reviews that need no mouse, and the viewer of a medium."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.support import footage
-from tests.support.console import NEEDS_CHROMIUM, signed_in
+from tests.support.console import NEEDS_CHROMIUM, SHORT, signed_in
+from tests.support.footage import clip
 from tests.support.servers import Site
 
 pytestmark = NEEDS_CHROMIUM
@@ -39,7 +40,7 @@ def test_items_are_reviewed_by_keyboard_from_the_queue(
     name = page.evaluate("document.activeElement.textContent")
     page.keyboard.press("Enter")
     expect(page.locator("p.file")).to_have_text(name)
-    expect(page.locator(".still rect").first).to_be_attached()
+    expect(page.locator("#over rect").first).to_be_attached()
     page.wait_for_load_state()
     page.keyboard.press("j")
     expect(page.locator("p.file")).not_to_have_text(name)
@@ -100,4 +101,115 @@ def test_a_review_needs_no_mouse(
             break
     assert {"unveil", "grey", "boxes", "decision", "reason"} <= seen
     expect(page.locator("section.answer")).to_contain_text("by keyboard")
+    page.context.close()
+
+
+UNDER = """([x, y]) => {
+  const box = document.querySelector(".plane").getBoundingClientRect();
+  const { width, height } = document.getElementById("viewer").dataset;
+  return [((x - box.x) / box.width) * width, ((y - box.y) / box.height) * height];
+}"""
+"""The pixel of the file that is shown at a point of the window."""
+
+
+def video_page(page: Page, site: Site, seed: int) -> None:
+    """Examine a video of its own and open its page in a small window."""
+    job = site.wait(site.submit(clip(seed, SHORT))["id"])
+    page.set_viewport_size({"width": 1366, "height": 768})
+    page.goto(f"/items/{job['id']}")
+    expect(page.locator("#at")).to_contain_text("0.00 / ")
+
+
+def test_a_medium_is_looked_at_and_decided_on_one_screen(
+    site: Site, browser: Browser, key: str
+) -> None:
+    page = signed_in(browser, site, key)
+    video_page(page, site, 31)
+    video, viewer = page.locator("#viewer video"), page.locator("#viewer")
+    for place in ("#viewer", "#play", "#unveil", "#reason", ".save button", "[role=tab]"):
+        expect(page.locator(place).first).to_be_in_viewport(ratio=1)
+    blur = "e => getComputedStyle(e).filter"
+    for sight in ("blur(18px)", "blur(0px)", "blur(18px)"):
+        assert sight in video.evaluate(blur)
+        page.keyboard.press("v")
+
+    assert video.evaluate("v => v.muted")
+    frame_s = float(viewer.get_attribute("data-frame") or 0)
+    assert frame_s == 0.04  # 25 frames a second
+    for press, frame in (("ArrowRight", 1), (".", 2), (".", 3), ("ArrowLeft", 2), (",", 1)):
+        page.keyboard.press(press)  # to the middle of a frame
+        expect(page.locator("#at")).to_have_text(f"{(frame + 0.5) * frame_s:.2f} / 0.48")
+    page.keyboard.press("Space")
+    expect(page.locator("#at")).to_have_text("0.48 / 0.48")
+
+    expect(page.locator("#zoom")).to_have_text("100%")
+    page.keyboard.press("+")
+    expect(page.locator("#zoom")).to_have_text("150%")
+    page.keyboard.press("0")
+    expect(page.locator("#zoom")).to_have_text("100%")
+    box = viewer.bounding_box()
+    assert box
+    point = [box["x"] + box["width"] / 2 + 40, box["y"] + box["height"] / 2 + 30]
+    before = page.evaluate(UNDER, point)
+    page.mouse.move(*point)
+    for _ in range(12):
+        page.mouse.wheel(0, -100)
+    expect(page.locator("#zoom")).to_have_text("800%")
+    after = page.evaluate(UNDER, point)
+    assert max(abs(a - b) for a, b in zip(before, after, strict=True)) < 0.5
+    assert page.locator(".plane").evaluate("e => getComputedStyle(e).imageRendering") == "pixelated"
+    page.mouse.down()
+    page.mouse.move(point[0] - 80, point[1])
+    page.mouse.up()
+    panned = page.evaluate(UNDER, point)
+    assert abs(panned[0] - before[0] - 10) < 0.5  # 80 pixels of the screen
+    page.mouse.dblclick(*point)
+    expect(page.locator("#zoom")).to_have_text("100%")
+
+    expect(page.locator("#over g rect").first).to_be_visible()
+    page.uncheck("#boxes")
+    expect(page.locator("#over g rect").first).to_be_hidden()
+    page.keyboard.press("m")
+    page.mouse.move(point[0] - 60, point[1] - 60)
+    page.mouse.down()
+    page.mouse.move(*point)
+    page.mouse.up()
+    expect(page.locator("#over .mark")).to_have_attribute("width", "60")
+
+    for number, tab in enumerate(page.locator("[role=tabpanel]").all(), start=1):
+        page.keyboard.press(str(number))
+        expect(tab).to_be_visible()
+        expect(page.locator("[role=tabpanel]:visible")).to_have_count(1)
+    page.keyboard.press("1")
+    expect(page.locator(".sheet-of-faces button").first).to_be_visible()
+
+    page.keyboard.press("u")
+    page.keyboard.type("원본을 기다림")
+    page.keyboard.press("Escape")  # back to the keys of the page
+    page.keyboard.press("r")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+Enter")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/items/*#review")
+    expect(page.locator("section.answer")).to_contain_text("원본을 기다림")
+    page.keyboard.press("n")
+    page.wait_for_url(lambda url: "#review" not in url)
+    page.context.close()
+
+
+def test_what_a_browser_cannot_play_is_shown_frame_by_frame(
+    site: Site, browser: Browser, key: str
+) -> None:
+    page = signed_in(browser, site, key)
+    page.route("**/content", lambda route: route.fulfill(content_type="video/mp4", body=b"no"))
+    video_page(page, site, 32)
+    expect(page.locator("#unplayable")).to_be_visible()
+    image = page.locator("#viewer img")
+    expect(image).to_have_js_property("naturalWidth", 320)
+    assert "blur(18px)" in image.evaluate("e => getComputedStyle(e).filter")
+    first = image.get_attribute("src")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#at")).to_contain_text("0.04 / ")
+    expect(image).not_to_have_attribute("src", first or "")
+    expect(image).to_have_js_property("naturalWidth", 320)
     page.context.close()

@@ -58,7 +58,7 @@ def test_from_a_dropped_video_to_a_sent_notice(
     queue.close()
     done.filter(has_text="한 영상").get_by_role("link").click()
     expect(page.locator("section.answer h1")).to_be_visible()
-    expect(page.locator("section.answer .rate").first).to_contain_text("인물·출처")
+    expect(page.locator(".meaning .rate").first).to_contain_text("인물·출처")
 
     expect(page.locator("main")).to_contain_text("신고자가 보낸 링크")
     face = page.locator("img.face").first
@@ -77,23 +77,20 @@ def test_from_a_dropped_video_to_a_sent_notice(
     player = page.locator("video")
     page.locator(".seek").first.click()
     expect(player).to_be_in_viewport()
-    assert player.evaluate("v => v.muted")
     assert "blur(18px)" in player.evaluate("e => getComputedStyle(e).filter")
-    page.keyboard.press("v")  # reveals faces, picture and video alike
-    assert "blur(0px)" in player.evaluate("e => getComputedStyle(e).filter")
-    player.evaluate("v => v.play()")
+    page.get_by_role("tab", name="시간에 따른 변화").click()
     expect(page.locator(".timeline .cursor")).to_be_visible()
-    expect(page.locator("#over rect").first).to_be_visible()
-    page.uncheck("#boxes")
-    expect(page.locator("#over")).to_be_hidden()
-    page.locator("#timeline circle").first.click()
+    page.locator("#timeline circle").last.click()
     expect(page.locator("#readout")).to_contain_text("인물")
+    expect(page.locator("#at")).not_to_contain_text("0.00 / ")
+    expect(player).to_be_in_viewport()
 
     page.check("input[name=decision][value=confirmed]")
     page.fill("#reason", "턱 경계가 어긋남")
     page.get_by_role("button", name="결론 저장").click()
     expect(page.locator("section.answer")).to_contain_text("턱 경계가 어긋남")
 
+    page.get_by_role("tab", name="증거와 통지").click()
     with page.expect_download() as download:
         page.get_by_role("link", name="증거 파일(ZIP)").click()
     download.value.save_as(tmp_path / "e.zip")
@@ -270,7 +267,8 @@ FILE_NAMES = re.compile(r"<img src=x onerror=alert\(1\)>|\S*\.(?:png|mp4)\b")
 NOT_TRANSLATED = frozenset(
     {
         # Formats, units and names.
-        "API", "AUC", "CLIP", "CSV", "DOWN", "DSA", "DU", "EU", "HTTP", "ID", "IT", "JPEG", "KiB",
+        "API", "AUC", "CLIP", "CSV", "DOWN", "DSA", "DU", "ELA", "EU",
+        "HTTP", "ID", "IT", "JPEG", "KiB",
         "MTCNN", "MiB", "GiB", "ONNX", "PDF", "PNG", "Act", "TAKE", "URL", "US", "UTC", "VIDEO",
         "WebP", "XMP", "ZIP", "px", "SHA", "GMT", "age", "deepfake", "submit", "DMCA", "PA",
         "PDQ", "bicubic", "log", "json", "hashes", "onnxruntime", "numpy", "pillow", "python",

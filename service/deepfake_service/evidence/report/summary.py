@@ -245,17 +245,21 @@ def _measured_on(r: Reading) -> str:
 
 def _why_undecided(r: Reading) -> list[str]:
     """Return how many manipulated faces like this one the method finds at all, where it found none
-    for certain."""
-    person = _most_suspect(r)
-    if r.result["verdict"] not in _OPEN or person is None:
+    for certain; how many media, if faces like this one were not measured."""
+    w, person = r.words, _most_suspect(r)
+    if r.result["verdict"] not in _OPEN:
         return []
-    rate = person["true_positive_rate"]
-    if rate["value"] is None:
-        return []
-    key = "why_sharp" if "sharpness" in person["bin"] else "why_size"
-    told = {"px": f"{person['face_px']:.0f}", "tpr": fmt.interval(rate)}
-    little = rate["value"] < _FINDS_LITTLE
-    return [r.words(key, **told) + (" " + r.words("why_little") if little else "")]
+    if person and (rate := person["true_positive_rate"])["value"] is not None:
+        key = "why_sharp" if "sharpness" in person["bin"] else "why_size"
+        why = w(key, px=f"{person['face_px']:.0f}", tpr=fmt.interval(rate))
+    else:
+        rate = r.document["error_rates"]["decision"]["true_positive_rate"]
+        if not rate or rate["value"] is None:
+            return []
+        why = w("why_general", items=w(_measured_on(r)), tpr=fmt.interval(rate))
+    notes = ["why_little"] * (rate["value"] < _FINDS_LITTLE)
+    notes += ["rates_indicative"] * bool(rate["indicative"])
+    return [" ".join([why, *map(w, notes)])]
 
 
 def _most_suspect(r: Reading) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from deepfake_service.evidence.report.summary import resembled
 from deepfake_service.platform.texts.characters import quoted
 from deepfake_service.platform.texts.formatting import (
     attributed,
+    interval,
     leaning_figures,
     percent,
     signed,
@@ -35,6 +36,7 @@ def tables_of(r: Reading) -> dict[str, Any]:
         "item": _item(r),
         "finding": _finding(r),
         "method": _method(r),
+        "signs": _signs(r),
         "occurrences": _occurrences(r),
         "occurrences_more": w("more_stated", count=places) if places > 0 else None,
         "conditions": _conditions(r),
@@ -78,6 +80,21 @@ def _item(r: Reading) -> Rows:
     if d["predecessor"]:
         rows.append([w("predecessor"), d["predecessor"]])
     return rows
+
+
+def _signs(r: Reading) -> Rows:
+    """Return what each kind of trace came to, with its own error rates; most were not examined."""
+    w, decision = r.words, r.document["error_rates"]["decision"]
+    false, true = decision["false_positive_rate"], decision["true_positive_rate"]
+    rates = w("not_measured")
+    if false and true and None not in (false["value"], true["value"]):
+        rates = w("signs_rates", fpr=interval(false), tpr=interval(true))
+    others = ["signs_metadata", "signs_whole", "signs_body", *["signs_speech"] * (not r.is_still)]
+    return [
+        [w("signs_faces"), w.of("verdicts", r.result["verdict"]), rates],
+        [w("credentials"), _credentials(r), w("signs_claim")],
+        *([w(name), w("signs_unexamined"), "–"] for name in others),
+    ]
 
 
 def _credentials(r: Reading) -> str:

@@ -26,9 +26,9 @@ const svg = (name, attributes, text = "") => {
 let [scale, x, y] = [1, 0, 0];
 const fitting = () => Math.min(element.clientWidth / WIDTH, element.clientHeight / HEIGHT, 1);
 function place() {
-  const [width, height] = [WIDTH * scale, HEIGHT * scale];
-  const within = (at, size, room) => (size <= room ? (room - size) / 2 : Math.min(0, Math.max(room - size, at)));
-  [x, y] = [within(x, width, element.clientWidth), within(y, height, element.clientHeight)];
+  // The middle of the window always shows a part of the medium.
+  const within = (at, size, room) => Math.min(room / 2, Math.max(room / 2 - size, at));
+  [x, y] = [within(x, WIDTH * scale, element.clientWidth), within(y, HEIGHT * scale, element.clientHeight)];
   plane.style.transform = `translate(${x}px, ${y}px) scale(${scale})`;
   plane.classList.toggle("pixels", scale >= 2);
   element.classList.toggle("zoomed", scale > fitting());
@@ -38,9 +38,14 @@ function zoom(factor, at = [element.clientWidth / 2, element.clientHeight / 2]) 
   const next = Math.min(MOST, Math.max(fitting(), scale * factor));
   [x, y] = [at[0] - ((at[0] - x) * next) / scale, at[1] - ((at[1] - y) * next) / scale];
   scale = next;
+  if (next === fitting()) reset();
+  else place();
+}
+function reset() {
+  scale = fitting();
+  [x, y] = [(element.clientWidth - WIDTH * scale) / 2, (element.clientHeight - HEIGHT * scale) / 2];
   place();
 }
-function reset() { scale = fitting(); [x, y] = [0, 0]; place(); }
 const inFile = (event) => {
   const box = element.getBoundingClientRect();
   return [(event.clientX - box.x - x) / scale, (event.clientY - box.y - y) / scale];

@@ -95,6 +95,45 @@ def test_rates_of_conditions_with_too_few_people_are_not_stated(language: str) -
     assert "5.2%" not in text
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_it_is_said_how_many_faces_like_this_one_are_found_where_nothing_was(language: str) -> None:
+    document = judged("inconclusive", 0.1)
+    (person,) = document["error_rates"]["people"]
+    rate = {"value": 0.06, "low": 0.02, "high": 0.13, "samples": 90, "groups": 30,
+            "indicative": False}  # fmt: skip
+    stated = {"false_positive_rate": rate, "true_positive_rate": rate, "face_px": 55.2}
+    person.update(stated, bin={"face_px": [0, 64]})
+    told = words(language)
+    little, few = told("why_little"), told("rates_indicative")
+
+    def why() -> str:
+        return str(summary_of(Reading(document, told))["reasons"][0])
+
+    assert all(part in why() for part in ("55", "6.0% [2.0%, 13.0%]", little))
+    assert few not in why()
+    person["true_positive_rate"] = {**rate, "value": 0.25, "indicative": True}
+    assert little not in why()
+    assert few in why()
+    person["bin"] = None  # faces like these were not measured: the rate of all such media is stated
+    overall = {**rate, "value": 0.464, "low": 0.41, "high": 0.52}
+    document["error_rates"]["decision"]["true_positive_rate"] = overall
+    assert "46.4% [41.0%, 52.0%]" in why()
+    assert "55" not in why()
+    document["result"]["verdict"] = "likely_manipulated"
+    assert not any("46.4%" in reason for reason in summary_of(Reading(document, told))["reasons"])
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_was_not_examined_has_a_line_of_its_own(language: str) -> None:
+    document, told = judged("inconclusive", 0.1), words(language)
+    rows = {name: cells for name, *cells in tables_of(Reading(document, told))["signs"]}
+    assert rows[told("signs_faces")][0] == told.of("verdicts", "inconclusive")
+    absent = told.of("credential_states", document["item"]["content_credentials"]["state"])
+    assert absent in rows[told("credentials")][0]
+    for name in ("signs_metadata", "signs_whole", "signs_body", "signs_speech"):
+        assert rows[told(name)] == [told("signs_unexamined"), "–"]
+
+
 def test_a_value_at_the_limit_of_the_calibration_is_stated_as_at_least() -> None:
     document = judged("likely_manipulated", 1.0)
     limit = document["method"]["calibration"]["item"]["limit"]
