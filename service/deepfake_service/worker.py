@@ -83,6 +83,7 @@ def worker_running(
         vault,
         services.webhook_secrets,
         metrics,
+        runner.executor_id,
         allowed=CallbackHosts.of(settings.callback_hosts),
     )
     reading = CaptureReaders(require=settings.sandbox == "require")
@@ -100,7 +101,9 @@ def worker_running(
     looks = None
     if settings.looks_from is not None:  # else nothing leaves this machine
         readers = PageReaders(require=settings.sandbox == "require")
-        looks = LookLane(database, vault, services.looks, PostLooker(Pages(), readers))
+        looks = LookLane(
+            database, runner.executor_id, vault, services.looks, PostLooker(Pages(), readers)
+        )
 
     # Each chore has a thread of its own: a webhook receiver that does not answer must not delay
     # the other chores or make this worker look dead.

@@ -135,6 +135,7 @@ def test_ten_thousand_posts_are_looked_at_within_their_schedule(tmp_path: Path) 
         pages = Pages(allowed=CallbackHosts.of("127.0.0.1"))
         lane = LookLane(
             database,
+            "worker-1",
             services.vault,
             services.looks,
             PostLooker(pages, PageReaders(require=False)),

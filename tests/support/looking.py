@@ -42,9 +42,9 @@ def looker_of(pages: Pages) -> PostLooker:
     return PostLooker(pages, InProcessReaders())
 
 
-def lane_of(service: Service, pages: Pages) -> LookLane:
+def lane_of(service: Service, pages: Pages, name: str = "worker-1") -> LookLane:
     services = service.app.state.shared.services
-    return LookLane(service.database, services.vault, services.looks, looker_of(pages))
+    return LookLane(service.database, name, services.vault, services.looks, looker_of(pages))
 
 
 def saw(service: Service, result: LookResult, **told: Any) -> NewLook:

@@ -225,7 +225,7 @@ def do_due(lane: Lane[Any]) -> int:
     return done
 
 
-def deliveries_of(service: Service) -> WebhookDeliveries:
+def deliveries_of(service: Service, name: str = "worker-1") -> WebhookDeliveries:
     """Return what a worker sends webhooks with."""
     services = service.app.state.shared.services
     return WebhookDeliveries(
@@ -233,6 +233,7 @@ def deliveries_of(service: Service) -> WebhookDeliveries:
         services.vault,
         services.webhook_secrets,
         Metrics(),
+        name,
         allowed=CallbackHosts.of("127.0.0.1"),
     )
 

@@ -22,15 +22,16 @@ from deepfake_models.errors import DecoderFailed, DecoderTooSlow, SandboxIncompl
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.capture import gate as gates
 from deepfake_service.capture.browser import PageBrowser
-from deepfake_service.capture.claims import MAX_ATTEMPTS, Claims, Work
 from deepfake_service.capture.fetcher import Found, Request, find_program
 from deepfake_service.capture.gate import Gate
 from deepfake_service.capture.links import ENDS
 from deepfake_service.capture.programs import Programs, Running
 from deepfake_service.capture.registries import Operator, Registries
 from deepfake_service.capture.shapes import Fetch, NamedFile
+from deepfake_service.capture.work import Work, in_turn
 from deepfake_service.examination.submissions import Sealed, blob_of
 from deepfake_service.examination.webhook_deliveries import release_callbacks
+from deepfake_service.platform.claims import MAX_ATTEMPTS, Claims
 from deepfake_service.platform.clock import Clock, iso_time, utc_now
 from deepfake_service.platform.db import Capture, Database, new_id
 from deepfake_service.platform.db.enums import CaptureState
@@ -83,7 +84,7 @@ class Fetches:
     kept_for: timedelta
 
     def __post_init__(self) -> None:
-        self._claims = Claims(self._database, self.executor_id)
+        self._claims = Claims(self._database, self.executor_id, Capture)
         self._programs = Programs()
         self._closed = self._waits = False
         self._lock = threading.Lock()
@@ -103,33 +104,34 @@ class Fetches:
 
     def work_off(self) -> None:
         """Fetch links until none waits, or the disk has no room for what one may give."""
-        while not self._closed and (capture_id := self._claim()):
+        while not self._closed and (capture := self._claim()):
             try:
-                work = self._claims.opened(self._vault, capture_id)
+                work = Work.opened(self._database, self._vault, capture)
                 if work is not None:
                     self._capture(work)
             except DiskFull:
-                self._claims.release(capture_id)
+                self._claims.release(capture.id)
                 with self._lock:
                     if not self._waits:
                         _log.warning("links_wait_for_disk_space")
                     self._waits = True
             except (DatabaseUnavailable, StorageUnavailable, SandboxIncomplete):
-                self._claims.release(capture_id)
+                self._claims.release(capture.id)
                 raise
             finally:
                 with self._lock:
-                    self._running.discard(capture_id)
+                    self._running.discard(capture.id)
 
-    def _claim(self) -> str | None:
+    def _claim(self) -> Capture | None:
         with self._lock:
             self._waits = self._waits and not self._disk.has_room(gates.ROOM_BYTES)
             if self._waits:
                 return None
             due = (Capture.state == CaptureState.QUEUED) & Capture.id.not_in(self._running)
-            if capture_id := self._claims.take(due):
-                self._running.add(capture_id)
-            return capture_id
+            for capture in self._claims.take(in_turn(due)):
+                self._running.add(capture.id)
+                return capture
+            return None
 
     def _capture(self, work: Work) -> None:
         if work.case.minor_at is not None:
@@ -216,7 +218,7 @@ class Fetches:
         one, it is refused. A link whose case was deleted meanwhile leaves nothing."""
         recorded, content = None, work.content
         with self._database.write() as session:
-            if (kept := self._claims.kept(session, work, CaptureState.QUEUED)) is not None:
+            if (kept := work.kept(session)) is not None:
                 (capture, case), now = kept, self._database.clock()
                 if case.minor_at is not None:  # flagged meanwhile
                     reason = "minor"

@@ -23,7 +23,6 @@ from deepfake_service.accounts.accounts import Caller
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.capture.archives import Refused
 from deepfake_service.capture.captures import add_chosen, offered
-from deepfake_service.capture.claims import MAX_ATTEMPTS, Claims, Work
 from deepfake_service.capture.contents import instant
 from deepfake_service.capture.findings import CapturedImage, Findings, Page
 from deepfake_service.capture.readers import CaptureReaders
@@ -38,12 +37,14 @@ from deepfake_service.capture.shapes import (
     Minimum,
     Text,
 )
+from deepfake_service.capture.work import Work, in_turn
 from deepfake_service.cases.cases import PostDetails, folder_of, media_key
 from deepfake_service.cases.media_deletion import expire
 from deepfake_service.evidence.bundle.zip_format import sha256
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.examination.submissions import Origin, Submission, Submissions
 from deepfake_service.examination.webhook_deliveries import release_callbacks
+from deepfake_service.platform.claims import MAX_ATTEMPTS, Claims
 from deepfake_service.platform.db import (
     Account,
     Capture,
@@ -88,7 +89,7 @@ class Imports:
     kept_for: timedelta
 
     def __post_init__(self) -> None:
-        self._claims = Claims(self._database, self.executor_id)
+        self._claims = Claims(self._database, self.executor_id, Capture)
         self._short: dict[str, int] = {}
         """Captures of which a medium did not find that many bytes on the disk."""
 
@@ -109,19 +110,20 @@ class Imports:
         def may_begin() -> ColumnElement[bool]:
             return Capture.id.not_in(list(self._short)) | (Capture.id.in_(again) & is_alone)
 
-        while capture_id := self._claims.take(TO_DO & may_begin()):
-            self._short.pop(capture_id, None)
-            again.discard(capture_id)
-            work = self._claims.opened(self._vault, capture_id)
+        while taken := self._claims.take(in_turn(TO_DO & may_begin())):
+            (capture,) = taken
+            self._short.pop(capture.id, None)
+            again.discard(capture.id)
+            work = Work.opened(self._database, self._vault, capture)
             if work is None:
                 continue
             try:
-                if work.capture.state == CaptureState.RECEIVED:
+                if capture.state == CaptureState.RECEIVED:
                     self._import(work)
                 else:
                     self._take_out(work)
             except (DatabaseUnavailable, StorageUnavailable, SandboxBusy, SandboxIncomplete):
-                self._claims.release(capture_id)
+                self._claims.release(capture.id)
                 raise
 
     def _import(self, work: Work) -> None:
@@ -168,7 +170,7 @@ class Imports:
     ) -> bool:
         """Record what became of a capture; return whether that counts."""
         with self._database.write() as session:
-            if (kept := self._claims.kept(session, work, CaptureState.RECEIVED)) is None:
+            if (kept := work.kept(session)) is None:
                 return False
             capture, _ = kept
             capture.state, capture.worker = state, None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated
 
 import httpx
@@ -20,6 +21,7 @@ from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.platform import outbound, webhooks
 from deepfake_service.platform.answers import ItemId, Published
 from deepfake_service.platform.chores import Lane
+from deepfake_service.platform.claims import Claims
 from deepfake_service.platform.db import (
     Capture,
     Case,
@@ -51,9 +53,6 @@ from deepfake_service.platform.storage.envelope import KeyWrapper, seal, unseal
 from deepfake_service.platform.storage.vault import replace_secret
 from deepfake_service.platform.webhooks import Callback
 
-CLAIMED_FOR = timedelta(seconds=3 * webhooks.DEADLINE_S)
-"""How long a delivery belongs to one process. After that the process is taken for dead, or could
-not record the outcome: the webhook is sent again, with the same id."""
 SENDERS = 8
 """Deliveries that one process sends at the same time."""
 MAX_CALLBACKS = 5
@@ -187,7 +186,8 @@ def _of(owner_id: str) -> ColumnElement[bool]:
 class _Due:
     id: str
     owner: Job | Capture
-    callback: webhooks.Callback
+    callback: Callback | None
+    """``None`` if it cannot be read: that may be seen to."""
     reference: str | None
     """Of the case, if the callback asks for it."""
     post_id: str | None
@@ -196,7 +196,7 @@ class _Due:
     @property
     def host(self) -> str:
         try:
-            return httpx.URL(self.callback.url).host
+            return httpx.URL(self.callback.url).host if self.callback else ""
         except httpx.InvalidURL:
             return ""
 
@@ -209,29 +209,30 @@ class WebhookDeliveries(Lane[_Due]):
     _vault: Vault
     _secrets: WebhookSecrets
     _metrics: Metrics
+    executor_id: str
     allowed: CallbackHosts
 
     def __post_init__(self) -> None:
         super().__init__("webhook", SENDERS)
+        self._claims = Claims(self._database, self.executor_id, Delivery)
 
     @staticmethod
     def is_due(now: datetime) -> ColumnElement[bool]:
         """Return the condition that a webhook is to be sent now."""
         return exists().where(_is_due(now))
 
-    def _claim(self, free: int, busy: set[str]) -> Iterator[_Due]:
+    def _claim(self, free: int, busy: set[str]) -> list[_Due]:
+        chosen: dict[str, _Due] = {}
         for due in self._candidates():
-            if free and due.host not in busy and self._is_ours(due.id):
-                free -= 1
-                busy.add(due.host)
-                yield due
+            if due.host not in busy and len(chosen) < free:
+                chosen.setdefault(due.host, due)
+        are_chosen = Delivery.id.in_([due.id for due in chosen.values()])
+        wanted = select(Delivery).where(are_chosen, _is_due(self._database.clock()))
+        taken = {row.id for row in self._claims.take(wanted, free)} if chosen else ()
+        return [due for due in chosen.values() if due.id in taken]
 
     def _candidates(self) -> list[_Due]:
-        """Return due deliveries: the oldest of each account, then their second, and so on.
-
-        One that cannot be read counts as a failed attempt: it must not hold up the others, and may
-        be readable again once a person has seen to it.
-        """
+        """Return due deliveries: the oldest of each account, then their second, and so on."""
         account = func.coalesce(Job.account_id, Capture.account_id)
         turn = func.row_number().over(partition_by=account, order_by=Delivery.due_at)
         due = (
@@ -241,6 +242,7 @@ class WebhookDeliveries(Lane[_Due]):
             .join(Case, Case.id == func.coalesce(Job.case_id, Capture.case_id))
             .where(
                 _is_due(self._database.clock()),
+                self._claims.are_free(),
                 Case.wrapped_key.is_not(None),
                 # A deletion takes the job's callbacks with it, and tells nobody.
                 or_(Job.id.is_(None), Job.state != JobState.CANCELLED),
@@ -250,45 +252,33 @@ class WebhookDeliveries(Lane[_Due]):
         )
         with self._database.read() as session:
             rows = session.execute(due).all()
-        unreadable, found = list[str](), list[_Due]()
-        for delivery, job, capture, case in rows:
-            try:
-                owner = capture if delivery.job_id is None else job
-                found.append(self._opened(delivery, owner, case))
-            except DecryptionFailed:
-                unreadable.append(delivery.id)
-        for delivery_id in unreadable:
-            if self._is_ours(delivery_id):
-                self._finish(delivery_id, webhooks.DeliveryOutcome("unreadable"))
-        return found
+        return [self._opened(*row) for row in rows]
 
-    def _opened(self, delivery: Delivery, owner: Job | Capture, case: Case) -> _Due:
-        key = self._vault.case_key(case)
-        (callback,) = _callbacks(key, [delivery])
-        reference = None
-        if callback.content is CallbackContent.VERDICT:
-            reference = open_json(key, case)["reference"]
+    def _opened(
+        self, delivery: Delivery, job: Job | None, capture: Capture | None, case: Case
+    ) -> _Due:
+        callback = reference = None
+        with contextlib.suppress(DecryptionFailed):
+            key = self._vault.case_key(case)
+            (read,) = _callbacks(key, [delivery])
+            if read.content is CallbackContent.VERDICT:
+                reference = open_json(key, case)["reference"]
+            callback = read
+        owner = job or capture
+        assert owner is not None
         return _Due(delivery.id, owner, callback, reference, delivery.occurrence_id)
-
-    def _is_ours(self, delivery_id: str) -> bool:
-        """Claim a delivery for ``CLAIMED_FOR``, unless another process was faster."""
-        now = self._database.clock()
-        with self._database.write() as session:
-            claimed = session.execute(
-                update(Delivery)
-                .where(Delivery.id == delivery_id, _is_due(now))
-                .values(due_at=now + CLAIMED_FOR, attempts=Delivery.attempts + 1)
-                .returning(Delivery.id)
-            ).first()
-        return claimed is not None
 
     def _do(self, due: _Due) -> None:
         try:
-            self._finish(due.id, self._send(due))
+            outcome = self._send(due)
         except Exception as error:
             _log.error("webhook_broken", delivery_id=due.id, failure=describe(error))
+            outcome = webhooks.DeliveryOutcome("unreadable")
+        self._finish(due.id, outcome)
 
     def _send(self, due: _Due) -> webhooks.DeliveryOutcome:
+        if due.callback is None:
+            return webhooks.DeliveryOutcome("unreadable")
         try:
             # Checked for each attempt, because a name can resolve to another address by then.
             target = outbound.check(due.callback.url, allowed=self.allowed)
@@ -307,8 +297,9 @@ class WebhookDeliveries(Lane[_Due]):
     def _finish(self, delivery_id: str, outcome: webhooks.DeliveryOutcome) -> None:
         with self._database.write() as session:
             delivery = session.get(Delivery, delivery_id)
-            if delivery is None:
-                return
+            if delivery is None or delivery.worker != self.executor_id:
+                return  # it was deleted, or this worker was taken for dead
+            delivery.worker = None
             is_over = outcome.final or delivery.attempts > len(webhooks.BACK_OFF)
             delivery.outcome = outcome.code
             if outcome.delivered:
@@ -334,7 +325,7 @@ def _event(due: _Due, at: datetime) -> webhooks.Event:
         post = webhooks.ReturnedPost(id=due.post_id, job_id=owner.id, case_id=owner.case_id)
         return webhooks.PostEvent(type="post.returned", timestamp=timestamp, data=post)
     job = {"id": owner.id, "state": owner.state, "case_id": owner.case_id}
-    if due.callback.content is CallbackContent.VERDICT:
+    if due.callback and due.callback.content is CallbackContent.VERDICT:
         told = {"verdict": owner.verdict, "case_reference": due.reference}
     else:
         told = {}

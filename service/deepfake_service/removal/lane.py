@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import ColumnElement, and_, exists, func, select, update
+from sqlalchemy import ColumnElement, exists, func, or_, select, update
 from sqlalchemy.orm import aliased
 
 from deepfake_service.cases.cases import open_post
 from deepfake_service.platform.chores import Lane
+from deepfake_service.platform.claims import MAX_ATTEMPTS, Claims
 from deepfake_service.platform.db import Case, Database, Notice, Occurrence, Watch
 from deepfake_service.platform.errors import NotFound
 from deepfake_service.platform.logs import describe, logger
-from deepfake_service.platform.pages import DEADLINE_S
 from deepfake_service.platform.storage import Vault
 from deepfake_service.post_pages.reading import ShownPage
 from deepfake_service.removal.conclusions import Plan, planned_look
@@ -31,8 +31,6 @@ LOOKERS = 4
 SITE_GAP = timedelta(seconds=10)
 SITE_LOOKS_AN_HOUR = 300
 """How often one site is asked, at most: a person who clicks through posts asks as often."""
-CLAIMED_FOR = timedelta(seconds=10 * DEADLINE_S)
-"""How long a look belongs to one process. After that the process is taken for dead."""
 NEVER_FOR = timedelta(days=1)
 """How long the page of an address that never was is compared with, of each site."""
 MAX_NEVER = 2000
@@ -50,13 +48,24 @@ class DueLook:
     occurrence_id: str
     host: str
     planned_at: datetime
+    attempts: int
+
+    @classmethod
+    def of(cls, watch: Watch) -> DueLook:
+        """Return what is due with a watch that has a time and a host."""
+        assert watch.host is not None
+        assert watch.next_look_at is not None
+        return cls(watch.id, watch.occurrence_id, watch.host, watch.next_look_at, watch.attempts)
 
 
 class LookLane(Lane[DueLook]):
     """Makes the looks that are due."""
 
-    def __init__(self, database: Database, vault: Vault, looks: Looks, looker: PostLooker) -> None:
+    def __init__(
+        self, database: Database, executor_id: str, vault: Vault, looks: Looks, looker: PostLooker
+    ) -> None:
         super().__init__("look", LOOKERS)
+        self._claims = Claims(database, executor_id, Watch)
         self._database = database
         self._vault = vault
         self._looks = looks
@@ -73,59 +82,45 @@ class LookLane(Lane[DueLook]):
         return exists().where(Watch.next_look_at <= now)
 
     def _claim(self, free: int, busy: set[str]) -> list[DueLook]:
-        """Claim looks, the longest due of each site."""
+        """Claim looks, the longest due of each site that is in nobody's hands."""
         now = self._database.clock()
         other = aliased(Watch)
-        lately = exists().where(other.host == Watch.host, other.looked_at > now - SITE_GAP)
+        is_busy = other.looked_at > now - SITE_GAP, other.worker.in_(self._claims.others())
+        lately = exists().where(other.host == Watch.host, or_(*is_busy))
         this_hour = (
             select(func.count(other.id))
             .where(other.host == Watch.host, other.looked_at > now - timedelta(hours=1))
             .correlate(Watch)
             .scalar_subquery()
         )
-        # Grouped by the host itself, SQLite would read every watch by the index of hosts, in place
-        # of the few that are due by theirs. It is in lower case already.
-        site = func.lower(Watch.host)
+        order = Watch.next_look_at, Watch.id
+        place = func.row_number().over(partition_by=Watch.host, order_by=order)
         # The service looks at no post by itself that may show a minor: see docs/removal.md.
-        sites = (
-            select(site.label("host"), func.min(Watch.next_look_at).label("at"))
+        due = (
+            select(Watch.id, place.label("place"))
             .join(Occurrence, Watch.occurrence_id == Occurrence.id)
             .join(Case, Occurrence.case_id == Case.id)
             .where(
                 Watch.next_look_at <= now,
+                Watch.host.is_not(None),
                 Case.minor_at.is_(None),
                 Case.wrapped_key.is_not(None),
             )
-            .group_by(site)
             .subquery()
         )
-        due = (
+        first = (
             select(Watch)
-            .join(sites, and_(Watch.host == sites.c.host, Watch.next_look_at == sites.c.at))
+            .join(due, Watch.id == due.c.id)
+            .where(due.c.place == 1, Watch.host.not_in(busy))
             .where(~lately, this_hour < SITE_LOOKS_AN_HOUR)
-            .order_by(Watch.next_look_at, Watch.id)
+            .order_by(*order)
         )
-        claimed: dict[str, DueLook] = {}
-        with self._database.read() as session:
-            if session.scalars(due.limit(1)).first() is None:
-                return []
-        with self._database.write() as session:
-            self._database.one_at_a_time(session, "looks")
-            for watch in session.scalars(due.limit(10 * free)):
-                host, planned_at = watch.host, watch.next_look_at
-                if len(claimed) < free and host and host not in busy | claimed.keys():
-                    assert planned_at is not None
-                    claimed[host] = DueLook(watch.id, watch.occurrence_id, host, planned_at)
-            for one in claimed.values():
-                # Other notices may be about the same post: one look is for all of them.
-                session.execute(
-                    update(Watch)
-                    .where(Watch.occurrence_id == one.occurrence_id, Watch.host == one.host)
-                    .values(next_look_at=now + CLAIMED_FOR, looked_at=now)
-                )
-        return list(claimed.values())
+        return [DueLook.of(row) for row in self._claims.take(first, free, looked_at=now)]
 
     def _do(self, due: DueLook) -> None:
+        if due.attempts > MAX_ATTEMPTS:
+            self._postpone(due)
+            return
         try:
             self._looks.record(due.occurrence_id, self._look(due))
         except NotFound:
@@ -142,7 +137,7 @@ class LookLane(Lane[DueLook]):
             session.execute(
                 update(Watch)
                 .where(of_post, Watch.next_look_at.is_not(None))
-                .values(next_look_at=later)
+                .values(next_look_at=later, worker=None, attempts=0)
             )
 
     def _look(self, due: DueLook) -> NewLook:

@@ -79,13 +79,14 @@ def move_watches(
     recorded = _recorded_looks(session, key, look.occurrence_id)
     of_post = Watch.occurrence_id == look.occurrence_id
     for watch in session.scalars(select(Watch).where(of_post)).all():
+        watch.worker = None
         notice = session.get_one(Notice, watch.notice_id)
         if notice.sent_at is None or look.at < notice.sent_at:
             continue  # what was seen before a notice was sent is nothing that it achieved
         looks = [each for each in recorded if each.at >= notice.sent_at]
         found = conclude(looks, watch.state, watch.gone_at)
         happened |= _move(watch, found, look)
-        watch.next_look_at = None
+        watch.next_look_at, watch.attempts = None, 0
         if watch.host is not None and notice.state is not NoticeState.WITHDRAWN:
             plan = Plan(watch.id, notice.sent_at, notice.due_at)
             at = next_look(plan, looks, found, retry_after_s=retry_after_s)

@@ -107,6 +107,17 @@ class Base(DeclarativeBase):
     }
 
 
+class Claimable(Base):
+    """A table whose rows wait for a worker; see ``platform/claims.py``."""
+
+    __abstract__ = True
+
+    worker: Mapped[Code | None]
+    """Executor id of the worker that has it in hand."""
+    attempts: Mapped[int] = mapped_column(default=0)
+    """How often a worker took it in hand."""
+
+
 class Authenticated(Base):
     """A table whose rows have a code that ``row_authentication`` computes and compares."""
 

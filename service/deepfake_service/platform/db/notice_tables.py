@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from deepfake_service.platform.db.columns import (
     AnyId,
     Base,
+    Claimable,
     Digest,
     Id,
     OfAccount,
@@ -69,7 +70,7 @@ class NoticeEvent(Base):
     __table_args__ = (UniqueConstraint("notice_id", "number"),)
 
 
-class Watch(Base):
+class Watch(Claimable):
     """One post that a notice which was sent is about: when it is looked at, and what came of it."""
 
     __tablename__ = "watches"

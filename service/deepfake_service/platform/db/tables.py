@@ -18,6 +18,7 @@ from deepfake_service.platform.db.columns import (
     AnyId,
     Base,
     BlobName,
+    Claimable,
     Code,
     Digest,
     Id,
@@ -70,7 +71,7 @@ class Case(Base):
     __table_args__ = (Index("ix_cases_account_reference", "account_id", "reference"),)
 
 
-class Capture(Base):
+class Capture(Claimable):
     """A page that another tool or a person recorded: files that expire, and a bundle that stays."""
 
     __tablename__ = "captures"
@@ -81,9 +82,6 @@ class Capture(Base):
     state: Mapped[CaptureState] = mapped_column(index=True)
     reason: Mapped[ShortCode | None]
     """Why it was refused: a code."""
-    worker: Mapped[Code | None]
-    """Executor id of the worker that reads it; see ``capture/imports.py``."""
-    attempts: Mapped[int] = mapped_column(default=0)
     sha256: Mapped[Digest | None]
     """The SHA-256 of the bundle."""
     blob: Mapped[BlobName | None]
@@ -280,7 +278,7 @@ class UploadPart(Base):
     blob: Mapped[BlobName] = mapped_column(unique=True)
 
 
-class Delivery(Base):
+class Delivery(Claimable):
     """A webhook that is sent when its job or its capture ends."""
 
     __tablename__ = "deliveries"
@@ -292,7 +290,6 @@ class Delivery(Base):
     target: Mapped[bytes]
     """The URL, sealed."""
     state: Mapped[DeliveryState] = mapped_column(index=True)
-    attempts: Mapped[int] = mapped_column(default=0)
     due_at: Mapped[datetime]
     outcome: Mapped[Code | None]
     occurrence_id: Mapped[OfPost | None]

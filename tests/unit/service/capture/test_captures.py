@@ -19,11 +19,11 @@ import pytest
 import rfc8785
 from sqlalchemy import select
 
-from deepfake_service.capture.claims import MAX_ATTEMPTS
 from deepfake_service.capture.findings import CapturedImage, Page
 from deepfake_service.capture.imports import TO_DO, post_of
 from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.capture.shapes import UNREAD, CaptureRecord, Content, HandedIn
+from deepfake_service.capture.work import in_turn
 from deepfake_service.cases.cases import PostDetails
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.capture_format import CAPTURE, RECORDS
@@ -32,6 +32,7 @@ from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.examination.webhook_deliveries import release_callbacks
 from deepfake_service.platform import webhooks
+from deepfake_service.platform.claims import MAX_ATTEMPTS
 from deepfake_service.platform.db import (
     AuditEntry,
     Capture,
@@ -635,7 +636,7 @@ async def test_a_worker_that_died_leaves_one_capture_and_no_half_blob(
     answer = await hand_in(service, archives.page().content())
     capture_id = answer.json()["id"]
     dead = worker(service, readers, "worker-0")
-    assert dead._claims.take(TO_DO) == capture_id
+    assert [taken.id for taken in dead._claims.take(in_turn(TO_DO))] == [capture_id]
     half = f"cases/{answer.json()['case_id']}/capture-{new_id()}"
     dead._vault.blobs.put_bytes(half, b"half a bundle")
     with service.database.write() as session:
@@ -766,7 +767,7 @@ async def test_a_capture_that_kills_its_workers_is_given_up(
 ) -> None:
     answer = await hand_in(service, archives.page().content())
     for number in range(3):
-        assert worker(service, readers, f"dead-{number}")._claims.take(TO_DO)
+        assert worker(service, readers, f"dead-{number}")._claims.take(in_turn(TO_DO))
     await work(service, readers)
     capture = (await get(service, answer.headers["Location"])).json()
     assert (capture["state"], capture["reason"]) == ("refused", "failed")

@@ -18,7 +18,6 @@ from sqlalchemy import select
 
 from deepfake_models.errors import SandboxIncomplete
 from deepfake_service.capture import gate as gates
-from deepfake_service.capture.claims import MAX_ATTEMPTS
 from deepfake_service.capture.fetches import try_link
 from deepfake_service.capture.links import ENDS
 from deepfake_service.capture.programs import Running
@@ -28,6 +27,7 @@ from deepfake_service.cases.cases import open_post
 from deepfake_service.evidence.bundle.steps import ExitCode
 from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
+from deepfake_service.platform.claims import MAX_ATTEMPTS
 from deepfake_service.platform.db import AuditEntry, Capture, Case, Media, Occurrence
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.disk_space import SHORT, DiskSpace
@@ -511,8 +511,8 @@ async def test_accounts_take_turns(service: Service, platform: FakePlatform) -> 
     other = await queue(service, "https://video.example/other", role=Role.ADMIN)
     fetches = fetches_of(service, platform)
     first, second = fetches._claim(), fetches._claim()
-    assert first != other.json()["links"][0]["id"]
-    assert second == other.json()["links"][0]["id"]
+    assert first.id != other.json()["links"][0]["id"]
+    assert second.id == other.json()["links"][0]["id"]
 
 
 async def test_no_link_is_opened_unless_it_is_switched_on(start: Callable[..., Any]) -> None:

@@ -26,8 +26,8 @@ from deepfake_service.accounts.accounts import ENVIRONMENT_ID, SIGNED_IN_FOR
 from deepfake_service.accounts.admin_key import ensure_admin_key
 from deepfake_service.accounts.second_factors import STEP_S
 from deepfake_service.audit.log import SERVICE, Action, append_entry, verify
-from deepfake_service.capture.claims import Claims
 from deepfake_service.capture.imports import TO_DO
+from deepfake_service.capture.work import in_turn
 from deepfake_service.cases import notice_history
 from deepfake_service.cases.cases import PostDetails
 from deepfake_service.evidence.listings import listed_result
@@ -37,7 +37,9 @@ from deepfake_service.examination.submissions import Sealed, Submission
 from deepfake_service.examination.webhook_deliveries import release_callbacks
 from deepfake_service.hashes.hash_bank import HashBank
 from deepfake_service.notices.states import NoticeUpdate
+from deepfake_service.platform.claims import Claims
 from deepfake_service.platform.db import (
+    Capture,
     Case,
     Delivery,
     Job,
@@ -234,14 +236,14 @@ async def test_a_capture_is_deleted_while_a_worker_takes_it(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     capture = (await hand_in(service, b"a page")).json()
-    claims = Claims(service.database, "worker")
-    meanwhile = Meanwhile(service, lambda: claims.take(TO_DO))
+    claims, due = Claims(service.database, "worker", Capture), in_turn(TO_DO)
+    meanwhile = Meanwhile(service, lambda: claims.take(due))
     meanwhile.before_entry_of(retention, monkeypatch)
     deleter = caller_of(service, Role.ADMIN)
     service.app.state.shared.services.retention.delete_capture(deleter, capture["id"])
     meanwhile.end()
     claims.release(capture["id"])
-    assert claims.take(TO_DO) is None
+    assert not claims.take(due)
 
 
 async def test_a_key_is_changed_while_it_is_revoked(

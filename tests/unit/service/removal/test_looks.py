@@ -20,11 +20,12 @@ from deepfake_service.evidence.bundle.look_format import predicate_of
 from deepfake_service.evidence.bundle.steps import ExitCode
 from deepfake_service.evidence.bundle.trust_store import Trust, public_keys
 from deepfake_service.evidence.bundle.verification import verify
-from deepfake_service.platform.db import AuditEntry, Case, Delivery, Look, Notice, Watch
+from deepfake_service.platform.claims import MAX_ATTEMPTS
+from deepfake_service.platform.db import AuditEntry, Case, Delivery, Lease, Look, Notice, Watch
 from deepfake_service.platform.db.enums import DeliveryState, LookResult, Role, WatchState
 from deepfake_service.platform.errors import Conflict, InvalidRequest, NotFound, RecordAltered
 from deepfake_service.platform.pages import AGENT, Pages
-from deepfake_service.removal.lane import LookLane
+from deepfake_service.removal.lane import SITE_GAP, LookLane
 from tests.support.fake_platform import FakePlatform, Handler, post, redirect, reset, status
 from tests.support.jobs import VIDEO
 from tests.support.looking import lane_of, pass_time, reported, saw, sent, watch_of
@@ -263,7 +264,7 @@ async def test_what_is_due_is_found_without_reading_every_watch(
 
     @event.listens_for(watching.database.engine, "before_cursor_execute")
     def note(_c: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
-        if "min(watches.next_look_at)" in statement:
+        if "row_number() OVER" in statement:
             asked.append((statement, values))
 
     assert do_due(lane) == 0
@@ -272,7 +273,8 @@ async def test_what_is_due_is_found_without_reading_every_watch(
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
     steps = [row[-1] for row in plan if row[-1].split()[1] == "watches"]
     assert len(steps) == 2
-    assert all("ix_watches_next_look_at (next_look_at" in step for step in steps), steps
+    found_by = [step.partition("(")[2] for step in steps]
+    assert found_by == ["next_look_at<?)", "id=?)"], steps
 
 
 async def test_a_file_of_looks_is_verified_offline(
@@ -483,6 +485,43 @@ async def test_a_site_is_asked_little_and_others_do_not_wait_for_it(
     assert 6 <= looks <= 8
     siblings = [path for path in platform.asked if path not in platform.answers]
     assert len(siblings) == 2  # what never was is asked for once a day and site
+
+
+async def test_a_look_whose_worker_died_is_made_by_another_one(
+    watching: Service, lane: LookLane, pages: Pages, platform: FakePlatform
+) -> None:
+    url = platform.says("/v/123456", post())
+    case_id, (seen,) = await reported(watching, url)
+    await sent(watching, case_id, [seen])
+    watching.clock.advance(timedelta(hours=1.2))
+    (claimed,) = lane._claim(1, set())
+    assert claimed.occurrence_id == seen
+    another = lane_of(watching, pages, "worker-2")
+    with watching.database.write() as session:
+        ends_at = watching.clock() + timedelta(seconds=30)
+        session.add(Lease(executor_id="worker-1", expires_at=ends_at))
+    watching.clock.advance(SITE_GAP + timedelta(seconds=1))
+    assert do_due(another) == 0  # the first one may be alive
+    watching.clock.advance(timedelta(seconds=30))
+    assert do_due(another) == 1
+    assert watch_of(watching, seen).state is WatchState.UP
+
+
+async def test_a_post_that_kills_who_looks_at_it_waits_for_a_day(
+    watching: Service, lane: LookLane, platform: FakePlatform
+) -> None:
+    url = platform.says("/v/123456", post())
+    case_id, (seen,) = await reported(watching, url)
+    await sent(watching, case_id, [seen])
+    watching.clock.advance(timedelta(hours=1.2))
+    for _ in range(MAX_ATTEMPTS):
+        assert lane._claim(1, set())
+        watching.clock.advance(SITE_GAP + timedelta(seconds=1))
+    assert do_due(lane) == 1
+    assert watch_of(watching, seen).state is WatchState.NOT_LOOKED
+    watching.clock.advance(timedelta(days=1))
+    assert do_due(lane) == 1
+    assert watch_of(watching, seen).state is WatchState.UP
 
 
 async def test_withdrawn_notices_and_undone_ones_are_not_followed(
