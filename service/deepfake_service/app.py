@@ -47,7 +47,6 @@ from deepfake_service.web import bulk_reviews, items, queue, signing_in
 from deepfake_service.web import notice_form as web_notice_form
 from deepfake_service.web import notices as web_notices
 from deepfake_service.web import posts as web_posts
-from deepfake_service.web import statistics as web_statistics
 from deepfake_service.web import submit as web_submit
 from deepfake_service.web.pages import answer_unknown_address
 from deepfake_service.worker import worker_running
@@ -63,7 +62,7 @@ API = (
 )  # fmt: skip
 PAGES = (
     signing_in, queue, bulk_reviews, items, web_submit, web_notices,
-    web_notice_form, web_posts, web_statistics, web_admin, web_audit,
+    web_notice_form, web_posts, web_admin, web_audit,
 )  # fmt: skip
 """The modules whose routes the app has, in this order."""
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -99,15 +98,26 @@ def create_app(
     )
 
     async def start(stack: contextlib.AsyncExitStack) -> None:
-        engine = await stack.enter_async_context(_engine_running(state, scorer, decoder))
-        services = Services(settings, database, engine.bundle.sha256, decoder, metrics)
+        pictures = PictureScorer(scorer, decoder, slots=settings.jobs_at_once)
+        metrics.watch(
+            {
+                "deepfake_pictures_waiting": pictures.waiting,
+                "deepfake_upload_buffered_bytes": lambda: state.memory.bytes_held,
+            }
+        )
+        confinement = await anyio.to_thread.run_sync(decoder.confinement)
+        # They start when a bundle is sent: most services verify few.
+        readers = BundleReaders(settings.jobs_at_once, require=settings.sandbox == "require")
+        stack.callback(readers.close)
+        services = Services(settings, database, scorer.bundle.sha256, decoder, metrics)
         stack.callback(services.close)
         if worker:
             examining = worker_running(services, scorer, decoder, metrics)
             # DBOS must be started and stopped in a thread: its calls would block the event loop.
             await stack.enter_async_context(contextmanager_in_threadpool(examining))
         services.watch(metrics)
-        state.engine, state.services = engine, services
+        state.engine = Engine(pictures, scorer.bundle, confinement, readers)
+        state.services = services
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -159,26 +169,6 @@ def _described(lifespan: Lifespan | None = None, public_url: str | None = None) 
     for module in API:
         add_routes(app, module.router)
     return app
-
-
-@contextlib.asynccontextmanager
-async def _engine_running(
-    state: AppState, scorer: Scorer, decoder: Decoder
-) -> AsyncIterator[Engine]:
-    """Score pictures, and read bundles that clients send, while the context lasts."""
-    settings, metrics = state.settings, state.metrics
-    pictures = PictureScorer(scorer, decoder, slots=settings.jobs_at_once)
-    metrics.watch(
-        {
-            "deepfake_pictures_waiting": pictures.waiting,
-            "deepfake_upload_buffered_bytes": lambda: state.memory.bytes_held,
-        }
-    )
-    confinement = await anyio.to_thread.run_sync(decoder.confinement)
-    required = settings.sandbox == "require"
-    # They start when a bundle is sent: most services verify few.
-    with contextlib.closing(BundleReaders(settings.jobs_at_once, require=required)) as readers:
-        yield Engine(pictures, scorer.bundle, confinement, readers)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,11 @@ from deepfake_service.accounts.accounts import (
     ENVIRONMENT_ID,
     create_account,
     exclude_others,
+    generate_key,
     has_administrator,
+    key_hash,
+    store_key,
 )
-from deepfake_service.accounts.keys import generate_key, key_hash, store_key
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.platform.db import Account, Database, Key, current_time
 from deepfake_service.platform.db.enums import Role

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.accounts.accounts import Accounts
-from deepfake_service.accounts.keys import (
+from deepfake_service.accounts.accounts import (
     MAX_KEY_CHARS,
     SECRET_BYTES,
+    Accounts,
     NewKey,
     generate_key,
     key_hash,

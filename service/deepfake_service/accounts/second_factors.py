@@ -11,8 +11,7 @@ import pyotp
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.accounts.accounts import Caller, start_session
-from deepfake_service.accounts.keys import is_valid, key_hash
+from deepfake_service.accounts.accounts import Caller, is_valid, key_hash, start_session
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
 from deepfake_service.platform.db import (
     Account,

@@ -89,33 +89,28 @@ async def _score_all(
     """Score ``uploads``, some at a time, unless one of them fails or the client goes away
     (``ClientGone``): pictures that were not begun are then dropped."""
     answers: dict[int, tuple[FrameOut, Verdict]] = {}
-    failures: list[Exception] = []
 
     async def work(todo: Iterator[tuple[int, Upload]]) -> None:
-        try:
-            for index, upload in todo:
-                digest = await anyio.to_thread.run_sync(upload.sha256)
-                upload.content.seek(0)
-                verdict = await pictures.score(upload.content)
-                shown = {"name": upload.name, "sha256": digest, **verdict.to_json(faces=True)}
-                answers[index] = FrameOut.model_validate(shown), verdict
-        except Exception as error:
-            failures.append(error)
-            group.cancel_scope.cancel()
+        for index, upload in todo:
+            digest = await anyio.to_thread.run_sync(upload.sha256)
+            upload.content.seek(0)
+            verdict = await pictures.score(upload.content)
+            shown = {"name": upload.name, "sha256": digest, **verdict.to_json(faces=True)}
+            answers[index] = FrameOut.model_validate(shown), verdict
         if len(answers) == len(uploads):
             group.cancel_scope.cancel()  # only the watcher is left
 
     async def watch() -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        failures.append(ClientGone())
-        group.cancel_scope.cancel()
+        raise ClientGone
 
-    async with anyio.create_task_group() as group:
-        group.start_soon(watch)
-        shared = iter(enumerate(uploads))
-        for _ in range(min(pictures.concurrency, len(uploads))):
-            group.start_soon(work, shared)
-    if failures:
-        raise failures[0]
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(watch)
+            shared = iter(enumerate(uploads))
+            for _ in range(min(pictures.concurrency, len(uploads))):
+                group.start_soon(work, shared)
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
     return [answers[index] for index in range(len(uploads))]

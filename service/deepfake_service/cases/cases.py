@@ -219,7 +219,10 @@ class Cases:
         known = session.scalars(of_medium.where(Occurrence.digest == digest)).first()
         if known is not None and screenshot is not None:
             if screenshot.completes and _lacks_screenshot(key, known):
-                _add_screenshot(session, caller, key, known, screenshot)
+                content = {**open_json(key, known), "screenshot": screenshot.sha256}
+                seal_json(key, known, content)
+                action = Action.SCREENSHOT_ADDED
+                append_entry(session, caller.actor, action, known.case_id, known.id)
             elif open_json(key, known)["screenshot"] != screenshot.sha256:
                 digest = self._digest(sighting, screenshot)
                 known = session.scalars(of_medium.where(Occurrence.digest == digest)).first()
@@ -372,14 +375,6 @@ def open_post(key: bytes, occurrence: Occurrence) -> Post:
         recorded_at=occurrence.created_at,
         **content,
     )
-
-
-def _add_screenshot(
-    session: Session, caller: Caller, key: bytes, known: Occurrence, screenshot: Screenshot
-) -> None:
-    """Add a screenshot to an occurrence that has none."""
-    seal_json(key, known, {**open_json(key, known), "screenshot": screenshot.sha256})
-    append_entry(session, caller.actor, Action.SCREENSHOT_ADDED, known.case_id, known.id)
 
 
 def _drop_claims(

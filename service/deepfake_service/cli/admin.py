@@ -15,9 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from deepfake_models.errors import DeepfakeError
-from deepfake_service.accounts.accounts import Accounts
+from deepfake_service.accounts.accounts import Accounts, NewKey
 from deepfake_service.accounts.invitations import Invitations
-from deepfake_service.accounts.keys import NewKey
 from deepfake_service.accounts.second_factors import SecondFactors
 from deepfake_service.audit import log
 from deepfake_service.audit.checkpoints import audit_key

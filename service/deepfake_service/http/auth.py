@@ -80,17 +80,12 @@ def check_site(request: Request, *, required: bool = False) -> None:
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     if site not in (None, "same-origin", "none"):
         raise CrossSiteRequest
-    if origin is not None and _authority(origin) not in _own_authorities(request):
+    # Schemes are not compared: a proxy may speak TLS with the browser and HTTP with the service.
+    named = (app_state(request).settings.public_url or "", f"//{request.headers.get('host', '')}")
+    if origin is not None and _authority(origin) not in {*map(_authority, named)} - {""}:
         raise CrossSiteRequest
     if required and site is None and origin is None:
         raise CrossSiteRequest
-
-
-def _own_authorities(request: Request) -> set[str]:
-    # Schemes are not compared: a proxy may speak TLS with the browser and HTTP with the service.
-    public = app_state(request).settings.public_url or ""
-    own = {_authority(public), _authority(f"//{request.headers.get('host', '')}")}
-    return own - {""}
 
 
 def _authority(url: str) -> str:

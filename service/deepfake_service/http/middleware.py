@@ -57,7 +57,11 @@ class RequestMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _add_headers(MutableHeaders(scope=message), request_id)
+                headers = MutableHeaders(scope=message)
+                headers[REQUEST_ID_HEADER] = request_id
+                headers["X-Content-Type-Options"] = "nosniff"
+                # Unless a route says otherwise: what is static may be kept.
+                headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
         started = time.monotonic()
@@ -108,13 +112,6 @@ def _bounded(scope: Scope, receive: Receive) -> Receive:
             raise BodyRefused(error) from error
 
     return receive_some
-
-
-def _add_headers(headers: MutableHeaders, request_id: str) -> None:
-    headers[REQUEST_ID_HEADER] = request_id
-    headers["X-Content-Type-Options"] = "nosniff"
-    # Unless a route says otherwise: what is static may be kept.
-    headers.setdefault("Cache-Control", "no-store")
 
 
 def for_own_hosts(app: ASGIApp, settings: Settings) -> ASGIApp:

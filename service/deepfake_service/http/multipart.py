@@ -53,7 +53,13 @@ async def read_parts(boundary: bytes, body: AsyncIterator[bytes]) -> AsyncIterat
         value.clear()
 
     def end_head() -> None:
-        found.append(_part_of(headers.get(b"content-disposition")))
+        kind, options = parse_options_header(headers.get(b"content-disposition"))
+        if kind != b"form-data" or b"name" not in options:
+            raise MalformedRequest("A part has no Content-Disposition that names its field.")
+        field = _printable(text_of(options[b"name"], "?", FIELD_NAME))[:MAX_FIELD_CHARS]
+        raw, where = options.get(b"filename"), f'The file name in the field "{field}"'
+        filename = None if raw is None else base_name(text_of(raw, field, where))
+        found.append(Part(field, filename))
         headers.clear()
 
     def end() -> None:
@@ -85,15 +91,6 @@ async def read_parts(boundary: bytes, body: AsyncIterator[bytes]) -> AsyncIterat
         found.clear()
     if not ended:
         raise MalformedRequest("The body ends before its last boundary.")
-
-
-def _part_of(disposition: bytes | None) -> Part:
-    kind, options = parse_options_header(disposition)
-    if kind != b"form-data" or b"name" not in options:
-        raise MalformedRequest("A part has no Content-Disposition that names its field.")
-    field = _printable(text_of(options[b"name"], "?", FIELD_NAME))[:MAX_FIELD_CHARS]
-    raw, where = options.get(b"filename"), f'The file name in the field "{field}"'
-    return Part(field, None if raw is None else base_name(text_of(raw, field, where)))
 
 
 def boundary_of(content_type: str | None) -> bytes:

@@ -230,10 +230,18 @@ class SubmittedForm(Generic[F]):
                 self._begin(piece)
             elif field not in self._files:
                 self._add_text(field, piece)
-            elif field == FILE:
-                yield piece
+            elif self._pictures and field == self._pictures.field:
+                content, limit = self.uploads[-1].content, self._pictures.max_bytes
+                if content.tell() + len(piece) > limit:
+                    over = _over(MORE_BYTES, limit, f"{field}[{len(self.uploads) - 1}]")
+                    raise RequestTooLarge(
+                        f"A picture may have at most {limit} bytes.", errors=[over]
+                    )
+                assert self._take is not None, "pictures are read within held_in"
+                self._take(len(piece))
+                content.write(piece)
             else:
-                self._add_to_picture(piece)
+                yield piece
         if required and not self._file_came:
             raise invalid_field(FILE, "missing; send the video to examine")
 
@@ -258,8 +266,13 @@ class SubmittedForm(Generic[F]):
             example = "video.mp4" if part.field == FILE else "picture.jpg"
             detail = f"must be a file, not text (curl: -F {part.field}=@{example})"
             raise invalid_field(part.field, detail)
-        elif part.field != FILE:
-            self._begin_picture(part.filename)
+        elif self._pictures and part.field == self._pictures.field:
+            if len(self.uploads) == self._pictures.most:
+                raise RequestTooLarge(
+                    f"A request may hold at most {self._pictures.most} pictures.",
+                    errors=[_over(MORE_FILES, self._pictures.most, part.field)],
+                )
+            self.uploads.append(Upload(part.filename, io.BytesIO()))
         elif self._file_came:
             raise invalid_field(FILE, "sent twice; send one video in each request")
         else:
@@ -277,28 +290,6 @@ class SubmittedForm(Generic[F]):
         if len(self._texts[name]) + len(data) > MAX_FIELD_BYTES:
             raise invalid_field(name, f"longer than {MAX_FIELD_BYTES} bytes")
         self._texts[name] += data
-
-    def _begin_picture(self, name: str) -> None:
-        assert self._pictures is not None
-        if len(self.uploads) == self._pictures.most:
-            raise RequestTooLarge(
-                f"A request may hold at most {self._pictures.most} pictures.",
-                errors=[_over(MORE_FILES, self._pictures.most, self._pictures.field)],
-            )
-        self.uploads.append(Upload(name, io.BytesIO()))
-
-    def _add_to_picture(self, data: bytes) -> None:
-        assert self._pictures is not None
-        assert self._take is not None, "pictures are read within held_in"
-        content, limit = self.uploads[-1].content, self._pictures.max_bytes
-        if content.tell() + len(data) > limit:
-            field = f"{self._pictures.field}[{len(self.uploads) - 1}]"
-            raise RequestTooLarge(
-                f"A picture may have at most {limit} bytes.",
-                errors=[_over(MORE_BYTES, limit, field)],
-            )
-        self._take(len(data))
-        content.write(data)
 
 
 async def receive_file(call: Call, max_bytes: int) -> AsyncIterator[bytes]:

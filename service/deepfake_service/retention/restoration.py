@@ -16,7 +16,7 @@ from datetime import datetime
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.accounts.keys import end_of
+from deepfake_service.accounts.accounts import end_of
 from deepfake_service.audit.journal import BACKUP_FACT, Journal, Stored, forgotten, lacking, rows_of
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.cases.case_lock import lock_case

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Response
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
+from pydantic import BaseModel, Field, TypeAdapter
 
+from deepfake_service.accounts.accounts import last_moment
 from deepfake_service.accounts.invitations import Invitations
-from deepfake_service.accounts.keys import last_moment
 from deepfake_service.accounts.organisation import STATEMENTS, organisation_of_form
 from deepfake_service.examination.backlog import queue_state
 from deepfake_service.http.dependencies import AppState
 from deepfake_service.http.problems import problem_of
+from deepfake_service.http.submission_form import Line
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import Conflict, FieldError, InvalidRequest
@@ -25,6 +27,7 @@ from deepfake_service.web.pages import (
     Form,
     PageRoute,
     Visit,
+    checked_input,
     redirect,
     require_sure,
     safe,
@@ -42,6 +45,18 @@ MAX_CARD_BYTES = 1024 * 1024
 TABLE_NAME = "Table of the model card"
 
 
+class NewAccount(BaseModel):
+    """The form of an account."""
+
+    name: Annotated[Line, Field(min_length=1, max_length=100)]
+    role: Role
+    kind: Literal["person", "system"]
+    live: bool = False
+
+
+NEW_ACCOUNT = TypeAdapter(NewAccount)
+
+
 @router.get("/admin")
 def get_admin(visit: Administrator) -> Response:
     """Show accounts, keys, system status, retention, and the model with its error rates."""
@@ -51,28 +66,15 @@ def get_admin(visit: Administrator) -> Response:
 @router.post("/admin/accounts")
 def post_account(visit: Administrator, fields: Form) -> Response:
     """Create an account, and a one-time link by which its owner creates the first key."""
-    name, role, kind = (fields.get(k, "") for k in ("name", "role", "kind"))
-    checks = (
-        ("name", "1 to 100 printable characters", 1 <= len(name) <= 100 and name.isprintable()),
-        ("role", "choose one", role in set(Role)),
-        ("kind", "choose one", kind in ("person", "system")),
-    )
-    invalid = [FieldError(field, detail) for field, detail, is_valid in checks if not is_valid]
-    if invalid:
-        raise InvalidRequest(errors=invalid)
+    new, by = checked_input(NEW_ACCOUNT, **fields), visit.caller.actor
+    is_live = new.kind == "person" or new.live
     try:
-        visit.state.accounts.create(
-            name,
-            "person" if kind == "person" else "system",
-            Role(role),
-            visit.caller.actor,
-            live=kind == "person" or fields.get("live") == "yes",
-        )
+        visit.state.accounts.create(new.name, new.kind, new.role, by, live=is_live)
     except Conflict as error:
         problem = problem_of(error).told(visit.language)[1]
         return _admin_page(visit, typed=fields, problem=problem)
-    token = Invitations(visit.state.database).create(name, visit.caller.actor)
-    return _admin_page(visit, token=token, owner=name)
+    token = Invitations(visit.state.database).create(new.name, by)
+    return _admin_page(visit, token=token, owner=new.name)
 
 
 @router.post("/admin/keys")

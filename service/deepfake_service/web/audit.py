@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 from sqlalchemy import ColumnElement, literal, select, union_all
-from sqlalchemy.orm import Session
 
 from deepfake_service.audit import log as audit_log
 from deepfake_service.cases.cases import OF_CASE
@@ -96,10 +95,14 @@ def get_audit(visit: Auditor, query: Annotated[AuditQuery, Query()]) -> Response
         found = select(AuditEntry).where(*query.conditions(cases))
         newest = found.order_by(AuditEntry.number.desc()).limit(AUDIT_PAGE + 1)
         entries = [audit_log.entry_of(row) for row in session.scalars(newest)]
-        links, references = {}, {}
+        links, references = dict[str, str](), dict[str, str]()
         if caller.role is Role.ADMIN:
-            links = _links(session, entries)
             subjects = {str(entry.subject) for entry in entries}
+            links = {
+                row_id: f"/{folder}/{row_id}"
+                for folder, model in PAGES
+                for row_id in session.scalars(select(model.id).where(model.id.in_(subjects)))
+            }
             references = book.references(session, subjects)
     return visit.page(
         "audit.html",
@@ -112,13 +115,3 @@ def get_audit(visit: Auditor, query: Annotated[AuditQuery, Query()]) -> Response
         names={account.id: account.name for account in state.accounts.all()},
         actions=[str(action) for action in audit_log.Action],
     )
-
-
-def _links(session: Session, entries: list[audit_log.Entry]) -> dict[str, str]:
-    """Return the paths of the items, cases and notices that entries are about, by id."""
-    subjects = {entry.subject for entry in entries}
-    return {
-        row_id: f"/{folder}/{row_id}"
-        for folder, model in PAGES
-        for row_id in session.scalars(select(model.id).where(model.id.in_(subjects)))
-    }

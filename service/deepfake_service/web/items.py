@@ -19,7 +19,6 @@ from deepfake_service.platform.texts.i18n import words
 from deepfake_service.review.reviews import OnHold
 from deepfake_service.review.shapes import HoldRequest, Item
 from deepfake_service.web.item_view import result_view
-from deepfake_service.web.notice_form import checked_input
 from deepfake_service.web.pages import (
     Cursor,
     Form,
@@ -29,6 +28,7 @@ from deepfake_service.web.pages import (
     Reader,
     Reviewer,
     Visit,
+    checked_input,
     redirect,
     require_sure,
 )

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Response
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from deepfake_service.accounts.organisation import Organisation
 from deepfake_service.cases.posts import Post
-from deepfake_service.http.problems import invalid_fields, problem_of
+from deepfake_service.http.problems import problem_of
 from deepfake_service.notices.compose import WithoutConsent
-from deepfake_service.notices.kinds import Kind, kind_of
+from deepfake_service.notices.kinds import KINDS, Kind, kind_of
 from deepfake_service.notices.shapes import FullNotice
 from deepfake_service.notices.states import NoticeRequest, NoticeUpdate
 from deepfake_service.platform.db.enums import NoticeState
@@ -22,10 +22,11 @@ from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.networks import platform_of
 from deepfake_service.platform.pagination import MAX_PAGE, Filters, ListPage
 from deepfake_service.platform.texts.fields import NEVER_COPIED
-from deepfake_service.platform.texts.i18n import LANGUAGES
+from deepfake_service.platform.texts.formatting import attributed, to_the_second
+from deepfake_service.platform.texts.i18n import LANGUAGES, words
+from deepfake_service.removal.posts import PostTimeline
 from deepfake_service.review.shapes import Item
-from deepfake_service.web.escalation import account_of, left_of
-from deepfake_service.web.pages import Form, Id, PageRoute, Reader, Visit, redirect
+from deepfake_service.web.pages import Form, Id, PageRoute, Reader, Visit, checked_input, redirect
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -36,7 +37,8 @@ OptionalId = Annotated[str | None, Query(max_length=26)]
 REQUEST = TypeAdapter(NoticeRequest)
 CONSENT = TypeAdapter(WithoutConsent)
 CONSENT_FIELD = "without_consent."
-T = TypeVar("T")
+ENDED = ("removed", "delisted", "temporarily_blocked", "preserved")
+"""Outcomes after which nothing is left to be escalated."""
 
 
 class OfferedPost(Post):
@@ -194,14 +196,6 @@ def _notice_request(kind: Kind, values: dict[str, str]) -> NoticeRequest:
     )
 
 
-def checked_input(adapter: TypeAdapter[T], **values: object) -> T:
-    """Return what a form says, checked as a request to the API is."""
-    try:
-        return adapter.validate_python(values)
-    except ValidationError as error:
-        raise InvalidRequest(errors=invalid_fields(error)) from error
-
-
 def _form_page(
     visit: Visit,
     notice_form: NoticeForm,
@@ -350,3 +344,54 @@ def posts_of_recipient(kind: Kind, posts: Posts) -> set[str]:
 def place_of(post: Post) -> str:
     """Return what tells platforms apart: the name that the post or its URL has, or else a host."""
     return (post.platform or platform_of(post.source_url)).casefold().strip()
+
+
+def followers_of(notice: FullNotice) -> list[str]:
+    """Return the kinds of notices that can follow one: it was sent, and a post is still there."""
+    is_over = notice.state in ENDED and not notice.returned_at
+    if not notice.sent_at or is_over or (notice.gone_at and not notice.returned_at):
+        return []
+    return [kind.id for kind in KINDS.values() if notice.kind in kind.follows]
+
+
+def left_of(posts: Sequence[Post], lines: Mapping[str, PostTimeline]) -> list[Post]:
+    """Return the posts of a notice that are not known to be gone."""
+    return [post for post in posts if not lines[post.id].gone_at]
+
+
+def account_of(
+    notice: FullNotice,
+    posts: Sequence[Post],
+    lines: Mapping[str, PostTimeline],
+    language: str,
+) -> str:
+    """Return what the records say of a notice: when it was sent, and what looks found since. A
+    person reads, corrects and states it: a form only begins with it."""
+    t = words(language, "notice", polite=True)
+    kind = kind_of(notice.kind)
+    sent = {
+        "kind": kind.name.of(language),
+        "recipient": notice.recipient or "–",
+        "at": to_the_second(notice.sent_at, language),
+    }
+    said = [t("earlier_sent", **sent)]
+    if notice.due_at:
+        said.append(t("earlier_due", at=to_the_second(notice.due_at, language)))
+    if notice.answered_at:
+        at = to_the_second(notice.answered_at, language)
+        said.append(t("earlier_answer", outcome=t.of("states", notice.state), at=at))
+    for post in left_of(posts, lines):
+        line, url = lines[post.id], post.source_url
+        place = attributed("source_url", url, post.claimed, t) if url else t("no_url")
+        if line.result is None:
+            said.append(t("earlier_not_looked", url=place))
+            continue
+        found = {
+            "url": place,
+            "result": t.of("looks", line.result),
+            "at": to_the_second(line.looked_at, language),
+            "number": line.looks,
+            "sha256": line.sha256,
+        }
+        said.append(t("earlier_look", **found))
+    return "\n".join(said)

@@ -1,4 +1,5 @@
-"""Pages of notices: the lists, each notice with what became of it, and its package."""
+"""Pages of notices: the lists, each notice with what became of it, its package, and removals in
+numbers."""
 
 from __future__ import annotations
 
@@ -12,15 +13,28 @@ from starlette.responses import StreamingResponse
 
 from deepfake_service.http.answers import attachment
 from deepfake_service.http.auth import while_authenticated
-from deepfake_service.notices.kinds import kind_of
+from deepfake_service.http.list_filters import Period
+from deepfake_service.notices.kinds import KINDS, kind_of
 from deepfake_service.notices.package import package_of
 from deepfake_service.notices.states import NoticePart, NoticeUpdate
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db.enums import NoticeState
 from deepfake_service.platform.errors import FieldError, InvalidRequest
-from deepfake_service.web.escalation import followers_of
-from deepfake_service.web.notice_form import checked_input
-from deepfake_service.web.pages import HEADERS, Downloader, Form, Id, PageRoute, Reader, redirect
+from deepfake_service.platform.texts.i18n import words
+from deepfake_service.removal.statistics import GroupBy
+from deepfake_service.removal.statistics_pages import plot_of, table_of
+from deepfake_service.web.notice_form import followers_of
+from deepfake_service.web.pages import (
+    HEADERS,
+    Downloader,
+    Form,
+    Id,
+    PageRoute,
+    Reader,
+    checked_input,
+    redirect,
+    safe,
+)
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -142,4 +156,26 @@ def get_package(notice_id: Id, visit: Downloader) -> Response:
         while_authenticated(visit.request, pieces),
         media_type="application/zip",
         headers=HEADERS | attachment(f"notice-{notice_id}.zip"),
+    )
+
+
+@router.get("/statistics")
+def get_statistics(visit: Reader, period: Period) -> Response:
+    """Show what became of the posts of notices, by platform, kind or month."""
+    found = period.removals(visit.services, visit.caller)
+    texts = words(visit.language, polite=True)
+
+    def kind_name(kind: str) -> str:
+        return KINDS[kind].name.of(visit.language)
+
+    head, rows = table_of(found, texts, kind_name)
+    plot = plot_of(found, texts, kind_name)
+    return visit.page(
+        "statistics.html",
+        summary=found,
+        ways=list(GroupBy),
+        head=head,
+        rows=rows,
+        plot=plot and safe(plot),
+        notes=texts.list("removals_notes"),
     )

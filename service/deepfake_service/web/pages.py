@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
-from typing import Annotated
+from typing import Annotated, TypeVar
 from urllib.parse import quote
 
 from fastapi import Depends, Path, Query, Request, Response
@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.filters import do_filesizeformat
 from markupsafe import Markup
+from pydantic import TypeAdapter, ValidationError
 from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.routing import Match
 
@@ -36,6 +37,7 @@ from deepfake_service.http.multipart import urlencoded_fields
 from deepfake_service.http.problems import (
     BodyRefused,
     answer_http_error,
+    invalid_fields,
     note_failure,
     preferred_language,
     problem_of,
@@ -52,6 +54,8 @@ from deepfake_service.platform.errors import (
 )
 from deepfake_service.platform.texts.formatting import to_the_second
 from deepfake_service.platform.texts.i18n import LANGUAGES, translations, words
+
+T = TypeVar("T")
 
 LANGUAGE_COOKIE = "language"
 MAX_FORM_BYTES = 512 * 1024
@@ -289,6 +293,14 @@ Form = Annotated[dict[str, str], Depends(_checked_form)]
 """The fields of a form sent by a page of the signed-in user; others get ``CrossSiteRequest``."""
 PublicForm = Annotated[dict[str, str], Depends(_public_form)]
 """The fields of a form that needs no session, sent from this site."""
+
+
+def checked_input(adapter: TypeAdapter[T], **values: object) -> T:
+    """Return what a form says, checked as a request to the API is."""
+    try:
+        return adapter.validate_python(values)
+    except ValidationError as error:
+        raise InvalidRequest(errors=invalid_fields(error)) from error
 
 
 class PageRoute(APIRoute):

@@ -17,10 +17,12 @@ from sqlalchemy import select
 
 from deepfake_service.accounts.accounts import (
     ENVIRONMENT_ID,
+    MAX_KEY_CHARS,
     MAX_SESSIONS,
     MAY_SUBMIT,
     SIGNED_IN_FOR,
     Accounts,
+    NewKey,
     authorize,
 )
 from deepfake_service.accounts.admin_key import (
@@ -28,7 +30,6 @@ from deepfake_service.accounts.admin_key import (
     FIRST_ACCOUNT,
     ensure_admin_key,
 )
-from deepfake_service.accounts.keys import MAX_KEY_CHARS, NewKey
 from deepfake_service.audit.records import open_database
 from deepfake_service.platform.db import AuditEntry, Database, SignIn
 from deepfake_service.platform.db.enums import Role

@@ -14,8 +14,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 from typer.testing import CliRunner
 
-from deepfake_service.accounts.accounts import Accounts
-from deepfake_service.accounts.keys import key_hash
+from deepfake_service.accounts.accounts import Accounts, key_hash
 from deepfake_service.audit.log import Action, Actor, append_entry, verify
 from deepfake_service.audit.records import altered_rows, open_database
 from deepfake_service.cli.app import app
