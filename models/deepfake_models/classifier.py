@@ -1,12 +1,9 @@
-"""Score face crops in batches, and compute their activation maps."""
+"""Score face crops, and compute their activation maps."""
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,23 +22,14 @@ KIND_LOGITS = "kind_logits"
 ACTIVATION_MAP = "activation_map"
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    crop: NDArray[np.uint8]
-    still: bool
-    score: Future[FaceScore]
-
-
 class Classifier:
     """The classifier's graphs, which turn uint8 RGB crops into scores and maps.
 
     ``open_map`` opens the graph of the activation map, which few faces need: its memory is
     released after each call. Without it, the map is an output of the classifier's own graph.
 
-    Scores are calculated in the threads of ``pool``, by default in one, up to ``faces_at_once``
-    faces in one run. Faces of all callers share the runs: what waits while the threads are busy,
-    such as faces of another video, goes into the next one. A CPU gains nothing from larger batches,
-    and each face needs some 20 MB of buffers.
+    Scores are calculated in the threads of ``pool``, by default in one, one face in a run: a CPU
+    gains nothing from batches, and each face needs some 20 MB of buffers.
     """
 
     def __init__(
@@ -50,7 +38,6 @@ class Classifier:
         spec: BundleSpec,
         *,
         open_map: Callable[[], OnnxSession] | None = None,
-        faces_at_once: int = 1,
         pool: Executor | None = None,
     ) -> None:
         self._session = session
@@ -59,9 +46,6 @@ class Classifier:
         size, views = spec.input.height, spec.crop.views
         self.shape: tuple[int, ...] = (size, size, 3) if views == 1 else (views, size, size, 3)
         """Shape of the crop of one face; see ``faces.crops.cut_views``."""
-        self._faces_at_once = faces_at_once
-        self._waiting: deque[_Waiting] = deque()
-        self._lock = threading.Lock()
         self._pool = pool or ThreadPoolExecutor(1, thread_name_prefix="classify")
 
     def scores(self, crops: Sequence[NDArray[np.uint8]], *, still: bool) -> list[FaceScore]:
@@ -71,53 +55,15 @@ class Classifier:
 
     def begin(self, crops: Sequence[NDArray[np.uint8]], *, still: bool) -> list[Future[FaceScore]]:
         """Begin to score ``crops``, as ``scores`` does; return the future of each one's score, in
-        order.
-
-        One that is cancelled before its run begins is left out of it. A crop on which the network
-        fails does not affect others in the same run.
-        """
+        order. One that is cancelled in time is not run."""
         self._check(crops)
-        waiting = [_Waiting(crop, still, Future()) for crop in crops]
-        with self._lock:
-            self._waiting.extend(waiting)
-        for _ in waiting:  # as many as runs of one face need; the rest find nothing to do
-            self._pool.submit(self._run)
-        return [one.score for one in waiting]
+        return [self._pool.submit(self._score, crop, still) for crop in crops]
 
-    def _run(self) -> None:
-        batch: list[_Waiting] = []
-        with self._lock:
-            while self._waiting and len(batch) < self._faces_at_once:
-                one = self._waiting.popleft()
-                if one.score.set_running_or_notify_cancel():
-                    batch.append(one)
-        self._score_batch(batch)
-
-    def _score_batch(self, batch: Sequence[_Waiting]) -> None:
-        if not batch:
-            return
-        try:
-            scores = self._score(batch)
-        except Exception as error:
-            if len(batch) == 1:
-                batch[0].score.set_exception(error)
-                return
-            for one in batch:
-                self._score_batch([one])
-            return
-        for one, score in zip(batch, scores, strict=True):
-            one.score.set_result(score)
-
-    def _score(self, batch: Sequence[_Waiting]) -> list[FaceScore]:
-        crops = np.stack([one.crop for one in batch])
+    def _score(self, crop: NDArray[np.uint8], still: bool) -> FaceScore:
         outputs = [LOGIT, KIND_LOGITS] if self._kinds else [LOGIT]
-        logits, *kinds = self._finite(outputs, crops, self._session)
-        rows = [tuple(row) for row in kinds[0].tolist()] if kinds else [None] * len(crops)
-        values = logits.reshape(len(crops), -1).tolist()
-        return [
-            FaceScore(of_face[-1 if one.still else 0], row)
-            for one, of_face, row in zip(batch, values, rows, strict=True)
-        ]
+        logits, *kinds = self._finite(outputs, crop[np.newaxis], self._session)
+        logit = logits.ravel().tolist()[-1 if still else 0]
+        return FaceScore(logit, tuple(kinds[0][0].tolist()) if kinds else None)
 
     def activation_maps(
         self, crops: Sequence[NDArray[np.uint8]], *, still: bool

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,15 +26,12 @@ from deepfake_models.faces.tracks import signature
 from deepfake_models.machine import Device, usable_cores
 from deepfake_models.media.interface import FailedFrame, Frame
 
-FRAMES_AT_ONCE = 8
-"""Frames and faces in one run on a GPU. On a CPU it is one, and the threads run side by side."""
-
 MAX_PIXELS = 16 * 1024**2
 """Pixels of the frames that are held at a time, unless one has more: 50 MB, eight frames of 1080p
 or two of 4K."""
 
-Observe = Callable[[Sequence[NDArray[np.uint8]], Sequence[float]], list[list[CroppedFace]]]
-"""Detects and crops the faces of pictures at some times; see ``Scorer.observe``."""
+Observe = Callable[[NDArray[np.uint8], float], list[CroppedFace]]
+"""Detects and crops the faces of a picture at some time; see ``Scorer.observe``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,6 @@ class Networks:
     classifier: Classifier
     pool: Executor
     threads: int
-    frames_at_once: int = 1
 
 
 def open_networks(
@@ -60,7 +56,6 @@ def open_networks(
     cannot be loaded, or the classifier's lacks an output; ``EngineMissing`` if onnxruntime is not
     installed.
     """
-    providers: set[str] = set()
     # Maps are drawn so rarely that their graph is read again each time. What is kept for that must
     # not keep the graphs alive, of which the sessions hold copies.
     files = replace(bundle, graphs={})
@@ -76,7 +71,6 @@ def open_networks(
         )
         if name == CLASSIFIER:
             _require_outputs(opened, files.spec)
-        providers.add(opened.provider)
         return opened
 
     graphs = bundle.graphs
@@ -84,18 +78,16 @@ def open_networks(
         session(name, graphs.__getitem__)
         for name in ("pnet.onnx", "rnet.onnx", "onet.onnx", CLASSIFIER)
     )
-    gpu = providers != {"CPUExecutionProvider"}
     threads = threads or usable_cores()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="examine")
     classifier = Classifier(
         network,
         bundle.spec,
         open_map=(lambda: session(MAP, files.read)) if MAP in bundle.spec.files else None,
-        faces_at_once=FRAMES_AT_ONCE if gpu else 1,
         pool=pool,
     )
     detector = MtcnnDetector(pnet, rnet, onet, bundle.spec.detector)
-    return Networks(detector, classifier, pool, threads, FRAMES_AT_ONCE if gpu else 1)
+    return Networks(detector, classifier, pool, threads)
 
 
 def _require_outputs(classifier: OnnxSession, spec: BundleSpec) -> None:
@@ -110,11 +102,10 @@ _Observed = tuple[float, list[CroppedFace], NDArray[np.float32]]
 
 
 @dataclass(slots=True)
-class _Group:
+class _InWork:
     pixels: int
-    observing: Future[list[_Observed]]
-    observed: list[_Observed] = field(default_factory=list)
-    scoring: list[Future[FaceScore]] = field(default_factory=list)
+    observing: Future[_Observed]
+    scoring: Sequence[Future[FaceScore]] = ()
 
 
 class FramePipeline:
@@ -138,63 +129,47 @@ class FramePipeline:
         Must not be called in a thread of the pool. Whatever ``frames`` or a network raises is
         passed on.
         """
-        observing: deque[_Group] = deque()
-        scoring: deque[_Group] = deque()
-        waiting: list[Frame] = []
+        observing: deque[_InWork] = deque()
+        scoring: deque[_InWork] = deque()
         try:
             for frame in frames:
                 if isinstance(frame, FailedFrame):
                     yield frame
                     continue
-                waiting.append(frame)
-                if len(waiting) < self._networks.frames_at_once and _size(waiting) < MAX_PIXELS:
-                    continue
-                while observing and self._full(observing, waiting):
+                pixels = frame.pixels.shape[0] * frame.pixels.shape[1]
+                while observing and self._full(observing, pixels):
                     yield from self._advance(observing, scoring)
-                observing.append(self._begin(waiting))
-                waiting = []
-            if waiting:
-                observing.append(self._begin(waiting))
+                task = self._networks.pool.submit(self._observed, frame)
+                observing.append(_InWork(pixels, task))
             while observing or scoring:
                 yield from self._advance(observing, scoring)
         finally:
-            for group in (*observing, *scoring):
-                group.observing.cancel()
-                for task in group.scoring:
-                    task.cancel()
+            for one in (*observing, *scoring):
+                one.observing.cancel()
+                for score in one.scoring:
+                    score.cancel()
 
-    def _full(self, observing: deque[_Group], waiting: Sequence[Frame]) -> bool:
-        held = sum(group.pixels for group in observing)
-        return len(observing) > self._networks.threads or held + _size(waiting) > MAX_PIXELS
+    def _full(self, observing: deque[_InWork], pixels: int) -> bool:
+        held = sum(one.pixels for one in observing)
+        return len(observing) > self._networks.threads or held + pixels > MAX_PIXELS
 
-    def _begin(self, frames: list[Frame]) -> _Group:
-        return _Group(_size(frames), self._networks.pool.submit(self._observed, tuple(frames)))
+    def _observed(self, frame: Frame) -> _Observed:
+        faces = self._observe(frame.pixels, frame.time_s)
+        return frame.time_s, faces, signature(frame.pixels)
 
-    def _observed(self, frames: tuple[Frame, ...]) -> list[_Observed]:
-        cropped = self._observe([f.pixels for f in frames], [f.time_s for f in frames])
-        return [
-            (frame.time_s, faces, signature(frame.pixels))
-            for frame, faces in zip(frames, cropped, strict=True)
-        ]
-
-    def _advance(self, observing: deque[_Group], scoring: deque[_Group]) -> Iterator[ExaminedFrame]:
-        """Move the oldest group on: from detection to classification, and from there out."""
+    def _advance(
+        self, observing: deque[_InWork], scoring: deque[_InWork]
+    ) -> Iterator[ExaminedFrame]:
+        """Move the oldest frame on: from detection to classification, and from there out."""
         if observing:
-            group = observing.popleft()
-            scoring.append(group)
-            group.observed = group.observing.result()
-            crops = [f.crop for _, seen, _ in group.observed for f in seen if f.crop is not None]
-            group.scoring = self._networks.classifier.begin(crops, still=self._still)
+            one = observing.popleft()
+            scoring.append(one)
+            _, seen, _ = one.observing.result()
+            crops = [face.crop for face in seen if face.crop is not None]
+            one.scoring = self._networks.classifier.begin(crops, still=self._still)
         while scoring and (len(scoring) > self._networks.threads or not observing):
-            yield from self._finish(scoring.popleft())
-
-    @staticmethod
-    def _finish(group: _Group) -> Iterator[ExaminedFrame]:
-        scores = iter([task.result() for task in group.scoring])
-        for time_s, seen, colours in group.observed:
+            one = scoring.popleft()
+            scores = iter([task.result() for task in one.scoring])
+            time_s, seen, colours = one.observing.result()
             faces = tuple(f.scored(None if f.crop is None else next(scores)) for f in seen)
             yield ExaminedFrame(time_s, faces, colours)
-
-
-def _size(frames: Sequence[Frame]) -> int:
-    return sum(f.pixels.shape[0] * f.pixels.shape[1] for f in frames)

@@ -108,18 +108,12 @@ class Scorer:
         # The sessions hold copies of the graphs, so these are released.
         return cls(replace(bundle, graphs={}), networks, decoder or InProcessDecoder())
 
-    def observe(
-        self, pictures: Sequence[NDArray[np.uint8]], times: Sequence[float]
-    ) -> list[list[CroppedFace]]:
-        """Detect, crop and measure the faces of ``pictures``, each (H, W, 3) uint8 RGB. ``times``
-        are those of the pictures, in seconds."""
-        detected = self._networks.detector.detect(pictures)
-        return [
-            crop_faces(
-                picture, time_s, detections, self.bundle.spec.detector, self.bundle.spec.crop
-            )
-            for picture, time_s, detections in zip(pictures, times, detected, strict=True)
-        ]
+    def observe(self, picture: NDArray[np.uint8], time_s: float) -> list[CroppedFace]:
+        """Detect, crop and measure the faces of ``picture``, (H, W, 3) uint8 RGB at ``time_s``."""
+        detected = self._networks.detector.detect(picture)
+        return crop_faces(
+            picture, time_s, detected, self.bundle.spec.detector, self.bundle.spec.crop
+        )
 
     def score(
         self,

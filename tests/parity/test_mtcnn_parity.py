@@ -116,7 +116,7 @@ def test_finds_what_facenet_pytorch_finds(detector: MtcnnDetector, reference: An
     confidences: list[float] = []
     for picture in pictures():
         count += 1
-        ours = detector.detect([picture])[0]
+        ours = detector.detect(picture)
         theirs = faces_of_reference(reference, picture)
         same += len(ours) == len(theirs)
         faces += len(theirs)

@@ -38,7 +38,7 @@ def face_crops(
         for frame in media.frames(sample(media.times, spec.sampling, frames)):
             if isinstance(frame, FailedFrame):
                 continue
-            faces = usable(detector.detect([frame.pixels])[0], frame.pixels, crop)
+            faces = usable(detector.detect(frame.pixels), frame.pixels, crop)
             if faces:
                 widest = max(faces, key=lambda face: face.box[2] - face.box[0])
                 crops.append(cut(frame.pixels, widest.box, crop, widest.turn or 0))

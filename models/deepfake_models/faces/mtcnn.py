@@ -1,4 +1,4 @@
-"""Detect faces with MTCNN: three ONNX graphs and numpy, in batches of pictures.
+"""Detect faces with MTCNN: three ONNX graphs and numpy.
 
 The cascade is that of Zhang et al. 2016, "Joint Face Detection and Alignment using Multi-task
 Cascaded Convolutional Networks" (arXiv:1604.02878), as facenet-pytorch 2.5 implements it: the same
@@ -25,8 +25,6 @@ from deepfake_models.faces.detection import Detection, Floats, Indices, View, sc
 
 Overlap = Literal["union", "min"]
 
-PICTURES_AT_ONCE = 16
-"""Pictures that go through the cascade together. At 640 pixels each needs about 20 MB."""
 CROPS_AT_ONCE = {24: 256, 48: 64}
 """Candidates in one run of the second and the third network, by the side of their input. Their
 activations take some 20 MB; larger batches are no faster on a CPU."""
@@ -64,48 +62,28 @@ class MtcnnDetector:
         )
         return cls(pnet, rnet, onet, spec)
 
-    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
-        """Return the faces of each of ``pictures``, most confident first, then largest first.
+    def detect(self, picture: NDArray[np.uint8]) -> list[Detection]:
+        """Return the faces of ``picture``, HWC uint8 RGB, most confident first, then largest first.
 
-        ``pictures`` are HWC uint8 RGB of any sizes; those of one size share a batch of the first
-        stage. Each is scaled down to ``spec.long_side``. Boxes and landmarks are finite and in
-        pixels of the given picture. Faces below ``spec.min_confidence`` are dropped, and faces
-        narrower than ``spec.min_face`` pixels of the scaled picture are not found. ``ValueError``
-        if a picture is not HWC uint8 RGB with at least one pixel.
+        It is scaled down to ``spec.long_side``. Boxes and landmarks are finite and in pixels of the
+        given picture. Faces below ``spec.min_confidence`` are dropped, and faces narrower than
+        ``spec.min_face`` pixels of the scaled picture are not found.
         """
-        for picture in pictures:
-            if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-                raise ValueError("a picture must be an HWC uint8 array of 3 channels")
-            if picture.size == 0:
-                raise ValueError("a picture must have at least one pixel")
-        faces: list[list[Detection]] = []
-        for start in range(0, len(pictures), PICTURES_AT_ONCE):
-            faces += self._detect(pictures[start : start + PICTURES_AT_ONCE])
-        return faces
-
-    def _detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
-        scaled = [self._scaled(picture) for picture in pictures]
-        faces: list[list[Detection]] = [[] for _ in pictures]
-        for k, box, points, confidence in self._cascade([View.of(small) for small, *_ in scaled]):
-            (height, width), (h, w) = pictures[k].shape[:2], scaled[k][0].shape[:2]
-            stretch = np.array([width / w, height / h])
+        height, width = size = picture.shape[:2]
+        further = side_of_copies(height, width, self._spec)
+        sides = [self._spec.long_side, *([] if further is None else [further])]
+        small, *smaller = scaled_to_each(picture, sides)
+        stretch = np.array([width / small.shape[1], height / small.shape[0]])
+        faces = []
+        for _, box, points, confidence in self._cascade([View.of(small)]):
             x0, y0, x1, y1 = (box.reshape(2, 2) * stretch).ravel().tolist()
             if x1 > x0 and y1 > y0:
                 landmarks = (points * stretch).astype(np.float32)
-                faces[k].append(Detection((x0, y0, x1, y1), landmarks, confidence))
+                faces.append(Detection((x0, y0, x1, y1), landmarks, confidence))
         # In cascades of their own: what the picture itself gives stays the same to the last bit.
-        for k, (_, *smaller) in enumerate(scaled):
-            for small in smaller:
-                size = pictures[k].shape[:2]
-                faces[k] = merged(faces[k], self._in_copies(small, size), size, self._spec)
-        return [sorted(of_one, key=_rank) for of_one in faces]
-
-    def _scaled(self, picture: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-        """Return the picture as the cascade sees it, and if there are copies, as they show it."""
-        height, width = picture.shape[:2]
-        further = side_of_copies(height, width, self._spec)
-        sides = [self._spec.long_side, *([] if further is None else [further])]
-        return scaled_to_each(picture, sides)
+        for copied in smaller:
+            faces = merged(faces, self._in_copies(copied, size), size, self._spec)
+        return sorted(faces, key=_rank)
 
     def _in_copies(
         self, small: NDArray[np.uint8], size: tuple[int, int]

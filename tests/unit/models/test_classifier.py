@@ -1,4 +1,4 @@
-"""Batches, kinds and maps of the classifier, on a session that stands in for its graphs."""
+"""Scores, kinds and maps of the classifier, on a session that stands in for its graphs."""
 
 from __future__ import annotations
 
@@ -59,19 +59,19 @@ def crops(*shape: int, count: int = 5) -> list[NDArray[np.uint8]]:
 def test_a_bundle_without_kinds_has_logits_alone() -> None:
     session = Mean()
     given = crops(SIZE, SIZE, 3)
-    scores = Classifier(session, spec(), faces_at_once=4).scores(given, still=False)
+    scores = Classifier(session, spec()).scores(given, still=False)
     assert [s.logit for s in scores] == pytest.approx([c.mean() for c in given])
     assert {s.kind_logits for s in scores} == {None}
-    assert session.asked == [((LOGIT,), 4), ((LOGIT,), 1)]
+    assert session.asked == [((LOGIT,), 1)] * 5
 
 
 def test_several_squares_of_a_face_have_one_score() -> None:
     session = Mean()
-    classifier = Classifier(session, spec(further=(0.8,), kinds=("a", "b")), faces_at_once=2)
+    classifier = Classifier(session, spec(further=(0.8,), kinds=("a", "b")))
     assert classifier.shape == (2, SIZE, SIZE, 3)
     given = crops(2, SIZE, SIZE, 3)
     scores = classifier.scores(given, still=False)
-    assert [count for _, count in session.asked] == [2, 2, 1]
+    assert [count for _, count in session.asked] == [1] * 5
     for score, crop in zip(scores, given, strict=True):
         assert score.logit == pytest.approx(crop.mean())
         assert score.kind_logits == pytest.approx((crop.mean() / 2, crop.mean() * 2))
@@ -108,24 +108,10 @@ class Held(Mean):
         return super().run(names, feed)
 
 
-def test_faces_of_several_callers_share_the_runs() -> None:
-    session, given = Held(), crops(SIZE, SIZE, 3, count=6)
-    classifier = Classifier(session, spec(), faces_at_once=4)
-    first = classifier.begin(given[:1], still=False)
-    assert session.entered.wait(60)
-    one_video = classifier.begin(given[1:4], still=False)
-    picture = classifier.begin(given[4:], still=True)
-    session.released.set()
-    scores = [future.result(60).logit for future in (*first, *one_video, *picture)]
-    means = [c.mean() for c in given]
-    assert scores == pytest.approx([*means[:4], -means[4], -means[5]])
-    assert [count for _, count in session.asked] == [1, 4, 1]
-
-
 def test_a_face_that_fails_or_is_no_longer_wanted_affects_no_other() -> None:
     session, given = Held(), crops(SIZE, SIZE, 3, count=5)
     given[2][...] = 255
-    classifier = Classifier(session, spec(), faces_at_once=4)
+    classifier = Classifier(session, spec())
     first = classifier.begin(given[:1], still=False)
     assert session.entered.wait(60)
     rest = classifier.begin(given[1:], still=False)

@@ -34,8 +34,8 @@ class Boxes:
     def __init__(self, *boxes: tuple[float, float, float, float]) -> None:
         self.faces = [Detection(b, np.zeros((5, 2), np.float32), 0.99) for b in boxes]
 
-    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
-        return [self.faces for _ in pictures]
+    def detect(self, _: NDArray[np.uint8]) -> list[Detection]:
+        return self.faces
 
 
 class Brightness:
@@ -221,10 +221,10 @@ def test_a_turned_face_is_scored_upright_and_published_with_its_turn() -> None:
     tested, film = scorer(None, Boxes(MIDDLE)), Film([60])
     (frame,) = film.frames([0])
     assert isinstance(frame, Frame)
-    ((upright,),) = tested.observe([frame.pixels], [0.0])
+    (upright,) = tested.observe(frame.pixels, 0.0)
     finder = Boxes(MIDDLE)
     finder.faces = [replace(f, turn=90) for f in finder.faces]
-    ((turned,),) = scorer(None, finder).observe([frame.pixels], [0.0])
+    (turned,) = scorer(None, finder).observe(frame.pixels, 0.0)
     assert upright.crop is not None
     assert turned.crop is not None
     assert np.array_equal(turned.crop, np.rot90(upright.crop, -1))
@@ -244,9 +244,9 @@ def test_few_frames_are_held_at_a_time(
     ahead: list[int] = []
     observe = tested.observe
 
-    def counted(pictures: Sequence[NDArray[np.uint8]], times: Sequence[float]):  # type: ignore[no-untyped-def]
-        ahead.append(len(film.asked) - int(times[0]))
-        return observe(pictures, times)
+    def counted(picture: NDArray[np.uint8], time_s: float):  # type: ignore[no-untyped-def]
+        ahead.append(len(film.asked) - int(time_s))
+        return observe(picture, time_s)
 
     monkeypatch.setattr(tested, "observe", counted)
     tested.score(io.BytesIO(), frames=40)
@@ -258,9 +258,9 @@ def test_frames_are_examined_side_by_side_and_judged_in_order() -> None:
     together = threading.Barrier(THREADS)
 
     class Meeting(Boxes):
-        def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
+        def detect(self, picture: NDArray[np.uint8]) -> list[Detection]:
             together.wait(60)  # a frame alone would wait until the time is over
-            return super().detect(pictures)
+            return super().detect(picture)
 
     result = scorer(Film(range(60, 60 + 3 * THREADS)), Meeting(MIDDLE)).score(
         io.BytesIO(), frames=3 * THREADS
@@ -270,7 +270,7 @@ def test_frames_are_examined_side_by_side_and_judged_in_order() -> None:
 
 def test_an_error_of_a_network_is_raised_and_ends_the_examination() -> None:
     class Failing(Boxes):
-        def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
+        def detect(self, _: NDArray[np.uint8]) -> list[Detection]:
             raise RuntimeError("the graph failed")
 
     film = Film([60] * 200)

@@ -63,7 +63,7 @@ class Cutter:
                     if isinstance(frame, FailedFrame):
                         record["failed_frames"] += 1
                         continue
-                    detected = self.detector.detect([frame.pixels])[0]
+                    detected = self.detector.detect(frame.pixels)
                     record["frames"].append(
                         {"time_s": frame.time_s, "faces": [_detection_json(d) for d in detected]}
                     )

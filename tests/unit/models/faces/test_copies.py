@@ -59,11 +59,11 @@ def test_a_face_that_fills_the_picture_is_found_with_a_border(
 ) -> None:
     picture = tight(portraits, name)
     height, width = picture.shape[:2]
-    plain = MtcnnDetector(*sessions, DetectorSpec()).detect([picture])[0]
+    plain = MtcnnDetector(*sessions, DetectorSpec()).detect(picture)
     assert usable(plain, picture, CROP) == []
-    (face,) = usable(MtcnnDetector(*sessions, BORDERED).detect([picture])[0], picture, CROP)
+    (face,) = usable(MtcnnDetector(*sessions, BORDERED).detect(picture), picture, CROP)
     assert visible_share(face.box, width, height) > 0.6
-    (whole,) = MtcnnDetector(*sessions, DetectorSpec()).detect([portraits[name]])[0]
+    (whole,) = MtcnnDetector(*sessions, DetectorSpec()).detect(portraits[name])
     corner = np.array(TIGHT[name][:2])
     # Coordinates are the picture's: the landmarks lie where the whole portrait has them.
     assert face.landmarks + corner == pytest.approx(whole.landmarks, abs=0.12 * width)
@@ -76,9 +76,9 @@ def test_a_turned_face_is_cut_upright(
 ) -> None:
     picture = tight(portraits, name)
     detector = MtcnnDetector(*sessions, UPRIGHT)
-    (upright,) = usable(detector.detect([picture])[0], picture, CROP)
+    (upright,) = usable(detector.detect(picture), picture, CROP)
     turned = np.ascontiguousarray(np.rot90(picture, quarters))
-    (face,) = usable(detector.detect([turned])[0], turned, CROP)
+    (face,) = usable(detector.detect(turned), turned, CROP)
     assert (upright.turn, face.turn) == (0, 90 * quarters)
     expected = cut(picture, upright.box, CROP).astype(float)
     crop = cut(turned, face.box, CROP, face.turn or 0)
@@ -90,7 +90,7 @@ def test_a_tilted_face_is_not_turned(
     sessions: list[OnnxSession], portraits: dict[str, Picture], degrees: int
 ) -> None:
     tilted = np.asarray(Image.fromarray(portraits["hopper"]).rotate(degrees, expand=True))
-    faces = MtcnnDetector(*sessions, UPRIGHT).detect([tilted])[0]
+    faces = MtcnnDetector(*sessions, UPRIGHT).detect(tilted)
     assert max(faces, key=lambda f: f.box[2] - f.box[0]).turn == 0
 
 
@@ -98,10 +98,10 @@ def test_faces_inside_the_picture_keep_their_boxes_to_the_last_bit(
     sessions: list[OnnxSession], portraits: dict[str, Picture]
 ) -> None:
     pictures = [*portraits.values(), np.hstack([portraits["astronaut"]] * 2)]
-    plain = MtcnnDetector(*sessions, DetectorSpec()).detect(pictures)
     for spec in (BORDERED, UPRIGHT):
-        for before, after in zip(plain, MtcnnDetector(*sessions, spec).detect(pictures),
-                                 strict=True):  # fmt: skip
+        for picture in pictures:
+            before = MtcnnDetector(*sessions, DetectorSpec()).detect(picture)
+            after = MtcnnDetector(*sessions, spec).detect(picture)
             assert [f.box for f in after] == [f.box for f in before]
             assert [f.landmarks.tolist() for f in after] == [f.landmarks.tolist() for f in before]
             assert {f.turn for f in after} == {0}
@@ -115,7 +115,7 @@ def test_no_copy_is_examined_by_default(
     assert side_of_copies(512, 512, DetectorSpec()) is None
     assert list(copies(portraits["astronaut"], (512, 512), DetectorSpec())) == []
     monkeypatch.setattr("deepfake_models.faces.mtcnn.merged", None)
-    assert len(MtcnnDetector(*sessions, DetectorSpec()).detect([portraits["astronaut"]])[0]) == 1
+    assert len(MtcnnDetector(*sessions, DetectorSpec()).detect(portraits["astronaut"])) == 1
 
 
 @settings(max_examples=40, deadline=None)
