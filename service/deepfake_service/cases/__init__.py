@@ -1,4 +1,4 @@
-"""What a case is: its reference, posts, media and locks, and the turns of accounts in the queue.
+"""What a case is: its reference, posts, media and locks, and which cases and jobs a list has.
 
 Imports `platform`, `audit` and `accounts`. Begin in `cases.py`.
 """

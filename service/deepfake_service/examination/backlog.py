@@ -23,7 +23,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.cases.turns import mean_examination_s
+from deepfake_service.cases.filters import mean_examination_s
 from deepfake_service.examination.queue import job_version
 from deepfake_service.platform.db import Database, Job, Lease
 from deepfake_service.platform.db.columns import Moment

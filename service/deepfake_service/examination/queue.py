@@ -12,10 +12,10 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 
 from dbos import DBOS, DBOSClient, EnqueueOptions, Serializer, WorkflowStatus, error
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.cases.turns import queue_rank
-from deepfake_service.platform.db import Database, Job
+from deepfake_service.platform.db import Database, Job, enums
 from deepfake_service.platform.db.database import translating
 
 APPLICATION, EXAMINE, QUEUE = "deepfake-service", "examine", "examinations"
@@ -28,6 +28,8 @@ UNFINISHED = (PENDING, ENQUEUED, "DELAYED")
 """States of jobs for DBOS."""
 CLOCKS_DIFFER = timedelta(days=1)
 """DBOS's time of a job is compared with ours: that of the database server, or of this machine."""
+_BAND = 2**31 // len(enums.Priority) - 1
+"""How many turns each priority has: DBOS takes priorities from 1 to 2^31 - 1."""
 BATCH = 1000
 """Jobs that are listed at once."""
 
@@ -152,3 +154,27 @@ class JobQueue:
 def quieten() -> None:
     """Silence DBOS, which logs a hundred lines at its first start, and cancelled jobs in full."""
     logging.getLogger("dbos").setLevel(logging.CRITICAL)
+
+
+def next_turn(session: Session, account_id: str, priority: enums.Priority) -> int:
+    """Return the turn of a new job of an account. Call it for one job of the account at a time.
+
+    Accounts take turns: the first waiting job of an account has the turn that is being served, and
+    each further one the turn after it. So an account with many jobs does not delay those of others
+    by more than one job each.
+    """
+    # A job that waits for its model has begun: its turn was served long ago.
+    queued = and_(Job.state == enums.JobState.QUEUED, Job.started_at.is_(None))
+    waiting = select(func.min(Job.turn)).where(queued, Job.priority == priority)
+    unfinished = Job.state.in_(enums.UNFINISHED), Job.priority == priority
+    latest = select(func.max(Job.turn)).where(*unfinished)
+    served = session.scalar(waiting)
+    if served is None:  # then all turns have begun, and the last one is being served
+        served = session.scalar(latest) or 0
+    last = session.scalar(latest.where(Job.account_id == account_id))
+    return served if last is None else max(served, last + 1)
+
+
+def queue_rank(priority: enums.Priority, turn: int) -> int:
+    """Return the rank of a job in the queue: lower ones are served first."""
+    return (priority.rank - 1) * _BAND + 1 + min(turn, _BAND - 1)

@@ -15,9 +15,8 @@ from deepfake_service.accounts.accounts import Caller
 from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.cases.case_lock import lock_case, lock_open_case
 from deepfake_service.cases.cases import Cases, PostDetails
-from deepfake_service.cases.turns import next_turn
 from deepfake_service.evidence.listings import begin_listing
-from deepfake_service.examination.queue import JobQueue
+from deepfake_service.examination.queue import JobQueue, next_turn
 from deepfake_service.examination.webhook_deliveries import add_callback, callbacks_of
 from deepfake_service.hashes.minor_flags import MinorFlags
 from deepfake_service.platform.db import (

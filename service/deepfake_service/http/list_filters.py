@@ -11,13 +11,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from deepfake_models.bundle.results import Leaning, VerdictCode
 from deepfake_service.accounts.accounts import MAY_READ_ALL, Caller
+from deepfake_service.cases.filters import Filters, Pending
 from deepfake_service.container import Services
 from deepfake_service.http.auth import Call
 from deepfake_service.platform.answers import EXAMPLE_ID
 from deepfake_service.platform.clock import Day, Moment
 from deepfake_service.platform.db.enums import Finding, ListedState
 from deepfake_service.platform.errors import invalid_field
-from deepfake_service.platform.pagination import MAX_PAGE, Filters, Order, Pending
+from deepfake_service.platform.pagination import MAX_PAGE, Order
 from deepfake_service.platform.texts.formatting import KST
 from deepfake_service.removal.statistics import GroupBy, RemovalSummary
 

@@ -19,22 +19,14 @@ from deepfake_service.accounts.read_audit import ReadAudit
 from deepfake_service.accounts.visibility import find_visible, is_kept, may_delete, visible_to
 from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.cases.cases import media_key, open_post
+from deepfake_service.cases.filters import Filters, case_conditions, conditions, disagreed
 from deepfake_service.cases.posts import Post
 from deepfake_service.evidence.chain_of_custody import altered_jobs
 from deepfake_service.evidence.listings import open_listing, open_reasons
 from deepfake_service.platform.db import Case, Database, Job, Listing, Media, Occurrence
 from deepfake_service.platform.db.enums import UNFINISHED, JobStage, JobState, Role
 from deepfake_service.platform.errors import ImageryWithheld, NotFound
-from deepfake_service.platform.pagination import (
-    MAX_PAGE,
-    Filters,
-    ListPage,
-    Order,
-    case_conditions,
-    conditions,
-    disagreed,
-    page_of,
-)
+from deepfake_service.platform.pagination import MAX_PAGE, ListPage, Order, page_of
 from deepfake_service.platform.storage import Vault, context_of, open_json
 from deepfake_service.platform.storage.blobs import missing_as
 from deepfake_service.platform.storage.envelope import unseal

@@ -33,8 +33,15 @@ from sqlalchemy.orm import Session
 from deepfake_models.bundle.results import Leaning, VerdictCode
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import visible_to
+from deepfake_service.cases.filters import (
+    Filters,
+    conditions,
+    disagreed,
+    lacks_notice,
+    mean_examination_s,
+    on_hold,
+)
 from deepfake_service.cases.notices_under_way import RUNNING, TO_WITHDRAW
-from deepfake_service.cases.turns import mean_examination_s
 from deepfake_service.hashes.hash_bank import SimilarCase, similar_cases
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Job, Match, Notice, Review
@@ -44,14 +51,9 @@ from deepfake_service.platform.pagination import (
     MAX_TURN,
     UNRANKED,
     Columns,
-    Filters,
     ListPage,
     after,
-    conditions,
     cursor_of,
-    disagreed,
-    lacks_notice,
-    on_hold,
     values_of,
 )
 from deepfake_service.platform.storage import Vault

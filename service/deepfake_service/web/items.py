@@ -10,11 +10,12 @@ from fastapi import APIRouter, Response
 from pydantic import TypeAdapter
 
 from deepfake_service.accounts.accounts import may_review
+from deepfake_service.cases.filters import Filters
 from deepfake_service.http.problems import problem_of
 from deepfake_service.notices.kinds import KINDS, Kind
 from deepfake_service.platform.db.enums import ENDED, MANIPULATED, Decision
 from deepfake_service.platform.errors import Conflict, FieldError, InvalidRequest, NotReviewable
-from deepfake_service.platform.pagination import Filters, Order
+from deepfake_service.platform.pagination import Order
 from deepfake_service.platform.texts.i18n import words
 from deepfake_service.review.reviews import OnHold
 from deepfake_service.review.shapes import HoldRequest, Item

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import TypeAdapter
 
 from deepfake_service.accounts.organisation import Organisation
+from deepfake_service.cases.filters import Filters
 from deepfake_service.cases.posts import Post
 from deepfake_service.http.problems import problem_of
 from deepfake_service.notices.compose import WithoutConsent
@@ -20,7 +21,7 @@ from deepfake_service.platform.db.enums import NoticeState
 from deepfake_service.platform.errors import InvalidRequest, NotFound, NoticeRefused, ServiceError
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.networks import platform_of
-from deepfake_service.platform.pagination import MAX_PAGE, Filters, ListPage
+from deepfake_service.platform.pagination import MAX_PAGE, ListPage
 from deepfake_service.platform.texts.fields import NEVER_COPIED
 from deepfake_service.platform.texts.formatting import attributed, to_the_second
 from deepfake_service.platform.texts.i18n import LANGUAGES, words

@@ -132,7 +132,7 @@ MANIPULATED = frozenset({Finding.CONFIRMED, Finding.BODY_GENERATED})
 """The findings that say that a file is manipulated: notices may rest on them."""
 DISAGREEMENT = "disagreement"
 """What people are told instead of ``Finding.UNDECIDED`` where reviewers confirmed and rejected. It
-is not stored: see ``platform/pagination.py``."""
+is not stored: see ``cases/filters.py``."""
 
 
 class EditionState(StrEnum):

@@ -162,7 +162,7 @@ class Job(Base):
     state: Mapped[JobState] = mapped_column(index=True)
     priority: Mapped[Priority]
     turn: Mapped[int | None] = mapped_column(BigInteger)
-    """Its position among the waiting jobs of its priority; see ``cases/turns.py``."""
+    """Its position among the waiting jobs of its priority; see ``examination/queue.py``."""
     frames: Mapped[int | None]
     bundle_sha256: Mapped[Digest]
     retention: Mapped[RetentionPolicy]

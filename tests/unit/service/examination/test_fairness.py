@@ -12,8 +12,7 @@ import httpx
 import pytest
 from dbos import DBOSClient
 
-from deepfake_service.cases.turns import queue_rank
-from deepfake_service.examination.queue import PlainJson
+from deepfake_service.examination.queue import PlainJson, queue_rank
 from deepfake_service.examination.submissions import Submission
 from deepfake_service.http import admission, auth
 from deepfake_service.platform.db import Account, Job

@@ -16,6 +16,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.audit.log import Action
+from deepfake_service.cases.filters import Filters
 from deepfake_service.evidence.listings import ListEntry, begin_listing, end_listing, rank_of
 from deepfake_service.platform.db import (
     AuditEntry,
@@ -30,7 +31,6 @@ from deepfake_service.platform.db import (
 )
 from deepfake_service.platform.db.enums import Finding, JobState, NoticeState, Role
 from deepfake_service.platform.errors import InvalidRequest, NotFound
-from deepfake_service.platform.pagination import Filters
 from deepfake_service.platform.storage import seal_json
 from deepfake_service.platform.texts.i18n import words
 from deepfake_service.review.triage import Place, QueueRequest, Tab, places_of
