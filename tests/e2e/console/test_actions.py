@@ -94,6 +94,7 @@ def submit(hand: Hand, file: Path, screenshot: Path) -> None:
 
 def send_notice(hand: Hand) -> None:
     page = hand.page
+    hand.click(page.get_by_role("tab", name="증거와 통지"), "go to the evidence and the notices")
     hand.click(page.get_by_role("link", name=re.compile("유통신고·삭제요청")), "begin the notice")
     expect(page.locator("#f-statement")).to_have_value(re.compile("동의 없이 얼굴을 합성한"))
     expect(page.locator("#recipient")).to_have_value("Telegram")

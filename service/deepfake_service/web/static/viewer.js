@@ -148,6 +148,7 @@ export const viewer = {
 if (element) {
   over.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
   for (const sized of [plane, media]) [sized.style.width, sized.style.height] = [`${WIDTH}px`, `${HEIGHT}px`];
+  element.style.setProperty("--ratio", WIDTH / HEIGHT);
   for (const scripted of document.querySelectorAll(".controls .scripted")) scripted.hidden = false;
   reset();
   new ResizeObserver(() => { if (scale < fitting() || scale <= 1) reset(); else place(); }).observe(element);

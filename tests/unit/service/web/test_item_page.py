@@ -21,6 +21,7 @@ from deepfake_service.evidence.bundle.builder import VERDICT
 from deepfake_service.evidence.bundle.zip_format import unzipped
 from deepfake_service.evidence.report.report import present
 from deepfake_service.notices.kinds import KINDS
+from deepfake_service.platform.db import Media
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.texts.i18n import words
 from tests.support import exhibits, footage
@@ -263,6 +264,23 @@ async def test_where_two_people_review_everyone_is_told(start: Any) -> None:
         page = part(await item_page(service, job), "review")
         assert ANOTHER in page
         assert "You submitted this item." not in page
+
+
+async def test_the_evidence_s_pictures_are_looked_at_once_the_file_is_gone(
+    service: Service,
+) -> None:
+    job = await examined(service, exhibits.video())
+    await browse(service, Role.ANALYST)
+    kept = part(await item_page(service, job), "medium")
+    assert f"/media/{job['media_id']}/content" in kept
+    assert "data-pictures" not in kept
+    with service.database.write() as session:
+        session.get_one(Media, job["media_id"]).blob = None  # it expired
+    page = part(await item_page(service, job), "medium")
+    assert "The file is no longer kept." in page
+    assert f'<img class="veiled" src="/v1/jobs/{job["id"]}/faces/' in page
+    assert "&#34;time_s&#34;" in page
+    assert not re.search("/content|frame.png|data-faces", page)
 
 
 async def test_a_possible_minor_can_be_flagged_from_where_a_person_is_seen(
