@@ -20,7 +20,7 @@ from deepfake_models.scorer import Scorer
 from deepfake_service.audit.records import open_database
 from deepfake_service.capture.browser import PageBrowser
 from deepfake_service.capture.fetcher import find_program
-from deepfake_service.capture.fetches import AT_ONCE, Fetches, Way
+from deepfake_service.capture.fetches import AT_ONCE, Fetches
 from deepfake_service.capture.imports import Imports
 from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.capture.registries import Registries
@@ -199,9 +199,11 @@ def _fetches(services: Services, decoder: Decoder, executor_id: str) -> Fetches:
         services.database,
         services.vault,
         services.disk,
-        Way(vantage=settings.looks_from, registries=Registries(Pages()), browser=browser),
-        executor_id=executor_id,
-        kept_for=timedelta(days=settings.media_days_after_verdict),
+        executor_id,
+        timedelta(days=settings.media_days_after_verdict),
+        settings.looks_from,
+        Registries(Pages()),
+        browser,
     )
 
 

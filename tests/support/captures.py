@@ -11,7 +11,7 @@ import anyio.to_thread
 import httpx
 
 from deepfake_service.capture.browser import PageBrowser
-from deepfake_service.capture.fetches import Fetches, Way
+from deepfake_service.capture.fetches import Fetches
 from deepfake_service.capture.imports import Imports
 from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.capture.registries import Operator, Registries
@@ -98,10 +98,19 @@ def fetches_of(
     browser: PageBrowser | None = None,
 ) -> Fetches:
     """Return what a worker does with links; ``registries`` are asked whose a host is."""
-    way = Way("KR", CallbackHosts.of("127.0.0.1"), platform.authority, registries, browser)
-    vault = service.app.state.shared.services.vault
-    disk = service.app.state.shared.services.disk
-    return Fetches(service.database, vault, disk, way, executor_id=name, kept_for=WEEK)
+    services = service.app.state.shared.services
+    return Fetches(
+        service.database,
+        services.vault,
+        services.disk,
+        name,
+        WEEK,
+        "KR",
+        registries,
+        browser,
+        CallbackHosts.of("127.0.0.1"),
+        platform.authority,
+    )
 
 
 async def queue(service: Service, *urls: str, role: Role = Role.ANALYST, **fields: Any) -> Any:

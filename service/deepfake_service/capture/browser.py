@@ -13,7 +13,7 @@ import json
 import threading
 from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -24,6 +24,7 @@ from deepfake_models.media.interface import FailedFrame
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_service.capture.captures import UNPICTURED
 from deepfake_service.capture.programs import OpenGate, Programs
+from deepfake_service.capture.shapes import MissingPicture, PagePicture
 from deepfake_service.evidence.bundle.warc import head_of
 from deepfake_service.platform.errors import SettingsError
 from deepfake_service.platform.settings import PREFIX
@@ -80,10 +81,9 @@ class PageBrowser:
 
     def take(
         self, url: str, open_gate: OpenGate, authorities: str = ""
-    ) -> tuple[dict[str, Any], bytes]:
-        """Take a picture of a page; return what the record says of it, with ``reason`` if there is
-        none, and the WARC record of the picture, or nothing. ``DecoderFailed`` if the browser was
-        closed.
+    ) -> tuple[PagePicture | MissingPicture, bytes]:
+        """Take a picture of a page; return what the record says of it, and its WARC record, or
+        nothing. ``DecoderFailed`` if the browser was closed.
 
         Args:
             open_gate: makes the gate for the browser, which asks for connections on the socket.
@@ -116,19 +116,22 @@ class PageBrowser:
             told = _Told.model_validate_json(head)
         except ValidationError:
             told = _Told(reason="failed")
-        passed = {"first_connection": first, "limit": gate.limit}
         size = self._size(picture) if told.reason is None else None
         if size is None:
-            reason = told.reason if told.reason in UNPICTURED else "failed"
-            return {"reason": reason, "detail": told.detail, **passed}, b""
-        about = {
-            "reason": None,
-            "taken_at": at,
-            "width": size[0],
-            "height": size[1],
-            **passed,
+            reason = told.reason if told.reason and told.reason in UNPICTURED else "failed"
+            missing = MissingPicture(
+                reason=reason, detail=told.detail, first_connection=first, limit=gate.limit
+            )
+            return missing, b""
+        about = PagePicture(
+            reason=None,
+            taken_at=at,
+            width=size[0],
+            height=size[1],
+            first_connection=first,
+            limit=gate.limit,
             **told.model_dump(exclude={"reason", "detail"}),
-        }
+        )
         fields = {
             "WARC-Target-URI": f"urn:fullPage:{url}",
             "WARC-Date": at,

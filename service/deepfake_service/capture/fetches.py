@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from pydantic import ValidationError
 from sqlalchemy import ColumnElement, exists
@@ -27,7 +26,14 @@ from deepfake_service.capture.gate import Gate
 from deepfake_service.capture.links import ENDS
 from deepfake_service.capture.programs import Programs, Running
 from deepfake_service.capture.registries import Operator, Registries
-from deepfake_service.capture.shapes import Fetch, NamedFile
+from deepfake_service.capture.shapes import (
+    Confinement,
+    Fetch,
+    Limits,
+    MissingPicture,
+    NamedFile,
+    PagePicture,
+)
 from deepfake_service.capture.work import Work, in_turn
 from deepfake_service.examination.submissions import Sealed, blob_of
 from deepfake_service.examination.webhook_deliveries import release_callbacks
@@ -56,22 +62,6 @@ PICTURED = frozenset(
 _log = logger("deepfake_service.links")
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
-    """How requests leave this machine."""
-
-    vantage: str | None = None
-    """The country that they come from, if it is known."""
-    allowed: CallbackHosts = field(default_factory=CallbackHosts)
-    """Hosts that need not be public, for tests."""
-    authorities: str = ""
-    """Certificates in PEM that are trusted beside the public ones, for tests."""
-    registries: Registries | None = None
-    """Who is asked whose a post's host is."""
-    browser: PageBrowser | None = None
-    """What takes pictures of pages."""
-
-
 @dataclass
 class Fetches:
     """Fetches links that wait: ``AT_ONCE`` threads call ``work_off``."""
@@ -79,9 +69,18 @@ class Fetches:
     _database: Database
     _vault: Vault
     _disk: DiskSpace
-    _way: Way
     executor_id: str
     kept_for: timedelta
+    _vantage: str | None = None
+    """The country that requests come from, if it is known."""
+    _registries: Registries | None = None
+    """Who is asked whose a post's host is."""
+    _browser: PageBrowser | None = None
+    """What takes pictures of pages."""
+    _allowed: CallbackHosts = field(default_factory=CallbackHosts)
+    """Hosts that need not be public, for tests."""
+    _authorities: str = ""
+    """Certificates in PEM that are trusted beside the public ones, for tests."""
 
     def __post_init__(self) -> None:
         self._claims = Claims(self._database, self.executor_id, Capture)
@@ -99,8 +98,8 @@ class Fetches:
         """End the programs. What is being fetched is fetched again by the next worker."""
         self._closed = True
         self._programs.close()
-        if self._way.browser is not None:
-            self._way.browser.close()
+        if self._browser is not None:
+            self._browser.close()
 
     def work_off(self) -> None:
         """Fetch links until none waits, or the disk has no room for what one may give."""
@@ -144,9 +143,9 @@ class Fetches:
         began, url = self._database.clock(), work.content.handed_in.post.source_url or ""
         gate, said, file, picture = None, Found(), None, None
         try:
-            with _running(self._programs, self._database.clock, self._way) as running:
+            with _running(self._programs, self._database.clock, self._allowed) as running:
                 gate = running.gate
-                said = _found(running, url, self._way)
+                said = _found(running, url, self._authorities)
                 reason = _reason(said, gate)
                 picture, file = self._stored(url, running, reason)
         except DecoderFailed as error:
@@ -160,58 +159,59 @@ class Fetches:
             reason = "too_slow" if is_slow else "failed"
         except ValidationError:
             reason = "failed"
-        operator = self._operator(said, gate)
-        fetch = Fetch.model_validate({
-            "began_at": iso_time(began),
-            "ended_at": iso_time(self._database.clock()),
-            "from": self._way.vantage,
-            "signed_in": False,
-            "end": reason or "captured",
-            "tools": said.tools,
-            "user_agent": said.user_agent,
-            "post": said.post,
-            "confinement": {"missing": []},  # without all of it, nothing is run
-            "limits": {
-                "bytes": gates.MAX_BYTES["received"], "seconds": gates.MAX_SECONDS,
-                "connections": gates.MAX_CONNECTIONS,
-                # None was when a picture was begun, which has a limit of its own.
-                "reached": gate.limit if gate and picture is None else None,
-            },
-            "connections": gate.log if gate else [],
-            "operator": operator,
-            "picture": picture,
-        })  # fmt: skip
+        # None was reached when a picture was begun, which has a limit of its own.
+        reached = gate.limit if gate and picture is None else None
+        fetch = Fetch(
+            began_at=iso_time(began),
+            ended_at=iso_time(self._database.clock()),
+            vantage=self._vantage,
+            signed_in=False,
+            end=reason or "captured",
+            tools=said.tools,
+            user_agent=said.user_agent,
+            post=said.post,
+            confinement=Confinement(missing=[]),  # without all of it, nothing is run
+            limits=Limits(
+                bytes=gates.MAX_BYTES["received"],
+                seconds=gates.MAX_SECONDS,
+                connections=gates.MAX_CONNECTIONS,
+                reached=reached,
+            ),
+            connections=gate.log if gate else [],
+            operator=self._operator(said, gate),
+            picture=picture,
+        )
         content = work.content.model_copy(update={"fetch": fetch})
         self._end(replace(work, content=content), reason, file)
 
     def _operator(self, said: Found, gate: Gate | None) -> Operator | None:
         """Return whose the page's host is: the child may name one of those that the gate saw."""
-        seen = [line for line in gate.log if line["address"]] if gate else []
-        if self._way.registries is None or not seen:
+        seen = [(line.host, line.address) for line in gate.log if line.address] if gate else []
+        if self._registries is None or not seen:
             return None
-        line = next((line for line in reversed(seen) if line["host"] == said.host), seen[0])
-        return self._way.registries.of(line["host"], line["address"])
+        of_page = (each for each in reversed(seen) if each[0] == said.host)
+        return self._registries.of(*next(of_page, seen[0]))
 
     def _stored(
         self, url: str, running: Running, reason: str | None
-    ) -> tuple[dict[str, Any] | None, Sealed]:
+    ) -> tuple[PagePicture | MissingPicture | None, Sealed]:
         """Store what the program gives, and the picture of the page; return what is said of that,
         and the file."""
         # Each attempt has a file of its own: one that was taken for dead must not overwrite.
         media_id, key = new_id(), new_key()
-        picture: list[dict[str, Any]] = []
+        picture: PagePicture | MissingPicture | None = None
 
         async def file() -> AsyncIterator[bytes]:
+            nonlocal picture
             for piece in running.rest(gates.ROOM_BYTES):
                 yield piece
-            if self._way.browser is not None and reason in PICTURED:
-                gate, trusted = running.gate, self._way.authorities
-                about, record = self._way.browser.take(url, gate.another, trusted)
-                picture.append(about)
+            if self._browser is not None and reason in PICTURED:
+                trusted = self._authorities
+                picture, record = self._browser.take(url, running.gate.another, trusted)
                 yield record
 
         stored = asyncio.run(self._vault.store(blob_of(media_id), key, file()))
-        return picture[0] if picture else None, Sealed(media_id, key, stored)
+        return picture, Sealed(media_id, key, stored)
 
     def _end(self, work: Work, reason: str | None, file: Sealed | None) -> None:
         """Record what became of a link: with a file, it is read next; without one, or with an empty
@@ -245,25 +245,26 @@ class Fetches:
 def try_link(url: str | None) -> tuple[Found, str, int, Gate]:
     """Open a link without keeping anything; return what is said of it, its end, the bytes recorded,
     and the gate. Without a link, only the tools are named."""
-    way = Way()
-    with _running(Programs(), utc_now, way) as running:
-        said = _found(running, url, way)
+    with _running(Programs(), utc_now, CallbackHosts()) as running:
+        said = _found(running, url)
         size = sum(map(len, running.rest(gates.ROOM_BYTES)))
         return said, _reason(said, running.gate) or "captured", size, running.gate
 
 
-def _running(programs: Programs, clock: Clock, way: Way) -> AbstractContextManager[Running]:
+def _running(
+    programs: Programs, clock: Clock, allowed: CallbackHosts
+) -> AbstractContextManager[Running]:
     return programs.run(
         "deepfake_service.capture.fetcher",
-        lambda control: Gate(control, clock, way.allowed),
+        lambda control: Gate(control, clock, allowed),
         gates.MAX_SECONDS + MARGIN_S,
     )
 
 
-def _found(running: Running, url: str | None, way: Way) -> Found:
+def _found(running: Running, url: str | None, authorities: str = "") -> Found:
     """Return what a program says that is to fetch a link; its file follows. ``SandboxIncomplete``
     if this machine refuses a part of the enclosure."""
-    request = Request(program=find_program() or "", url=url, authorities=way.authorities)
+    request = Request(program=find_program() or "", url=url, authorities=authorities)
     found = Found.model_validate_json(running.ask(request.model_dump_json().encode()))
     if found.reason == "not_enclosed":
         raise SandboxIncomplete(f"Links are not opened: {found.detail}.")
@@ -274,9 +275,9 @@ def _reason(said: Found, gate: Gate) -> str | None:
     """Return why there is no medium. What the gate saw counts more than what the child says."""
     if gate.limit is not None:
         return "too_slow" if gate.limit == "time" else "too_large"
-    if gate.log and all(line["refused"] == "not public" for line in gate.log):
+    if gate.log and all(line.refused == "not public" for line in gate.log):
         return "refused_address"
-    if said.reason == "no_such_name" and gate.log and gate.log[-1]["refused"] == "name_server":
+    if said.reason == "no_such_name" and gate.log and gate.log[-1].refused == "name_server":
         return "name_server"
     if said.reason is not None and said.reason not in ENDS:
         return "failed"

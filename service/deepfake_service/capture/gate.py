@@ -19,10 +19,9 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 from deepfake_service.platform import outbound
-from deepfake_service.platform.clock import Clock, iso_time
+from deepfake_service.platform.clock import Clock
 from deepfake_service.platform.errors import CallbackRefused
 from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.platform.pages import Failure, failure_of_check
@@ -48,6 +47,23 @@ _REFUSED, _UNREACHABLE, _NO_NAME = b"\x02", b"\x05", b"\x04"
 """Replies: not allowed by the rules, connection refused, host unreachable (RFC 1928, section 6)."""
 
 
+@dataclass(slots=True)
+class Connection:
+    """A connection that the gate was asked for."""
+
+    number: int
+    at: str
+    host: str = ""
+    port: int = 0
+    answers: list[str] = field(default_factory=list)
+    """All addresses that the name had."""
+    address: str | None = None
+    """The one that was used."""
+    refused: str | None = None
+    sent: int = 0
+    received: int = 0
+
+
 class _Denied(Exception):
     def __init__(self, code: bytes, why: str) -> None:
         super().__init__(why)
@@ -64,8 +80,7 @@ class Gate:
     clock: Clock
     allowed: CallbackHosts = field(default_factory=CallbackHosts)
     """Hosts that need not be public, for tests."""
-    log: list[dict[str, Any]] = field(default_factory=list)
-    """A line for each connection."""
+    log: list[Connection] = field(default_factory=list)
     limit: str | None = None
     """``bytes``, ``time`` or ``connections``, if one was reached."""
     passed: Counter[str] = field(default_factory=Counter)
@@ -128,23 +143,20 @@ class Gate:
             if self.limit:
                 os.close(descriptor)
                 continue
-            line: dict[str, Any] = {
-                "number": len(self.log) + 1, "at": iso_time(self.clock()), "host": "", "port": 0,
-                "answers": [], "address": None, "refused": None, "sent": 0, "received": 0,
-            }  # fmt: skip
+            line = Connection(len(self.log) + 1, self.clock().isoformat(timespec="milliseconds"))
             self.log.append(line)
             try:
                 fetcher = socket.socket(fileno=descriptor)
             except OSError:  # only a fetcher that was taken over sends what is no socket
                 os.close(descriptor)
-                line["refused"] = "not a socket"
+                line.refused = "not a socket"
                 continue
             fetcher.setblocking(False)
             task = self._loop.create_task(self._serve(fetcher, line))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, fetcher: socket.socket, line: dict[str, Any]) -> None:
+    async def _serve(self, fetcher: socket.socket, line: Connection) -> None:
         streams = []
         try:
             reader, writer = await asyncio.open_connection(sock=fetcher)
@@ -154,25 +166,25 @@ class Gate:
                 target = await asyncio.to_thread(self._checked, line)
                 up, down = await self._connected(target, line)
             except _Denied as denied:
-                line["refused"] = denied.why
+                line.refused = denied.why
                 writer.write(b"\x05" + denied.code + b"\x00\x01" + bytes(6))
                 await writer.drain()
                 return
             streams.append(down)
-            address = ipaddress.ip_address(line["address"])
+            address = ipaddress.ip_address(line.address or "")
             kind = b"\x01" if address.version == 4 else b"\x04"
-            port = line["port"].to_bytes(2, "big")
+            port = line.port.to_bytes(2, "big")
             writer.write(b"\x05\x00\x00" + kind + address.packed + port)
             await self._relay((reader, down), (up, writer), line)
         except (OSError, EOFError, ValueError, TimeoutError):
-            line["refused"] = line["refused"] or (None if line["address"] else "no handshake")
+            line.refused = line.refused or (None if line.address else "no handshake")
         finally:
             fetcher.close()
             for stream in streams:
                 stream.transport.abort()
 
     async def _asked(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: dict[str, Any]
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: Connection
     ) -> None:
         """Read to which host and port a connection is wanted."""
         version, methods = await reader.readexactly(2)
@@ -183,25 +195,25 @@ class Gate:
             raise _Denied(_REFUSED, "not a CONNECT by name")
         (length,) = await reader.readexactly(1)
         host = (await reader.readexactly(length)).decode("ascii", errors="replace").lower()
-        line["port"] = int.from_bytes(await reader.readexactly(2), "big")
+        line.port = int.from_bytes(await reader.readexactly(2), "big")
         try:
-            line["host"] = str(ipaddress.ip_address(host))
+            line.host = str(ipaddress.ip_address(host))
         except ValueError:
             if not _NAME.fullmatch(host):
                 raise _Denied(_NO_NAME, "not a host name") from None
-            line["host"] = host.rstrip(".")
+            line.host = host.rstrip(".")
 
-    def _checked(self, line: dict[str, Any]) -> outbound.Target:
+    def _checked(self, line: Connection) -> outbound.Target:
         """Resolve a host once, and check each of its addresses."""
 
         def resolve(host: str, port: int) -> Sequence[str]:
-            line["answers"] = found = list(outbound.resolved(host, port, self._resolvers))[:16]
+            line.answers = found = list(outbound.resolved(host, port, self._resolvers))[:16]
             return found
 
-        host = f"[{line['host']}]" if ":" in line["host"] else line["host"]
+        host = f"[{line.host}]" if ":" in line.host else line.host
         try:
             return outbound.check(
-                f"http://{host}:{line['port']}/", allowed=self.allowed, resolve=resolve
+                f"http://{host}:{line.port}/", allowed=self.allowed, resolve=resolve
             )
         except CallbackRefused as error:
             failure = failure_of_check(error)
@@ -210,14 +222,14 @@ class Gate:
             raise _Denied(_NO_NAME, str(failure)) from error
 
     async def _connected(
-        self, target: outbound.Target, line: dict[str, Any]
+        self, target: outbound.Target, line: Connection
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         for address in target.addresses:
             with contextlib.suppress(OSError, TimeoutError):
                 found = await asyncio.wait_for(
-                    asyncio.open_connection(address, line["port"]), CONNECT_S
+                    asyncio.open_connection(address, line.port), CONNECT_S
                 )
-                line["address"] = address
+                line.address = address
                 return found
         raise _Denied(_UNREACHABLE, "unreachable")
 
@@ -225,14 +237,14 @@ class Gate:
         self,
         out: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         back: tuple[asyncio.StreamReader, asyncio.StreamWriter],
-        line: dict[str, Any],
+        line: Connection,
     ) -> None:
         """Pass bytes both ways until the server has ended, or the fetcher."""
 
         async def pump(ways: tuple[asyncio.StreamReader, asyncio.StreamWriter], name: str) -> None:
             reader, writer = ways
             while data := await reader.read(BLOCK):
-                line[name] += len(data)
+                setattr(line, name, getattr(line, name) + len(data))
                 self.passed[name] += len(data)
                 if any(self.passed[each] > most for each, most in MAX_BYTES.items()):
                     self._stop("bytes")

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field, JsonValue
 
 from deepfake_service.capture.findings import CapturedImage, Integrity, Kind, Note, Page
+from deepfake_service.capture.gate import Connection
 from deepfake_service.capture.registries import Operator
 from deepfake_service.cases.cases import PostDetails
 from deepfake_service.platform.answers import Published
@@ -35,22 +36,6 @@ class NamedFile(Published):
 
     media_id: str
     name: str | None
-
-
-class Connection(Published):
-    """A connection that the gate was asked for."""
-
-    number: int
-    at: str
-    host: str
-    port: int
-    answers: list[str]
-    """All addresses that the name had."""
-    address: str | None
-    """The one that was used."""
-    refused: str | None
-    sent: int
-    received: int
 
 
 class PagePicture(Published):

@@ -74,8 +74,8 @@ def _try_links(urls: list[str]) -> bool:
         _, end, size, gate = try_link(url)
         typer.echo(f"{clean(url)}: {end.replace('_', ' ')}; {size} bytes recorded")
         for line in gate.log:
-            where = line["address"] or line["refused"]
-            typer.echo(f"  {line['host']}:{line['port']}: {where}, {line['received']} bytes")
+            where = line.address or line.refused
+            typer.echo(f"  {line.host}:{line.port}: {where}, {line.received} bytes")
         works &= end == "captured"
     return works
 
@@ -85,14 +85,17 @@ def _try_browser(program: Path) -> bool:
     from deepfake_service.capture.browser import PageBrowser
     from deepfake_service.capture.captures import UNPICTURED
     from deepfake_service.capture.gate import Gate
+    from deepfake_service.capture.shapes import MissingPicture
 
     with contextlib.closing(ProcessDecoder(workers=1)) as decoder:
         browser = PageBrowser(program, decoder)
         about, _ = browser.take("data:,test", lambda control: Gate(control, utc_now))
-    reason = about["reason"]
-    said = f"none: {about['detail'] or UNPICTURED[reason]}" if reason else about["browser"]
+    if is_missing := isinstance(about, MissingPicture):
+        said = f"none: {about.detail or UNPICTURED[about.reason]}"
+    else:
+        said = about.browser
     typer.echo(clean(f"pictures of pages: {said}"))
-    return reason is None
+    return not is_missing
 
 
 def try_store(settings: Settings) -> None:

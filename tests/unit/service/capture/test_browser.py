@@ -22,6 +22,7 @@ from deepfake_service.capture.browser import USUAL_PATH, PageBrowser
 from deepfake_service.capture.captures import UNPICTURED
 from deepfake_service.capture.gate import Gate
 from deepfake_service.capture.readers import CaptureReaders
+from deepfake_service.capture.shapes import MissingPicture, PagePicture
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.capture_format import CAPTURE
 from deepfake_service.evidence.bundle.warc import Budget, records
@@ -41,7 +42,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not PROGRAM.exists(), reason="Chromium's headless shell is not installed"),
 ]
-Taken = tuple[dict[str, Any], Image.Image | None, Gate]
+Taken = tuple[PagePicture | MissingPicture, Image.Image | None, Gate]
 GREEN, RED = (0, 128, 0), (255, 0, 0)
 SAYS_GREEN = "<body><script>document.body.style.background='green'</script>"
 
@@ -67,8 +68,8 @@ def decoder() -> Iterator[ProcessDecoder]:
 def browser(decoder: ProcessDecoder) -> PageBrowser:
     made = PageBrowser(PROGRAM, decoder)
     about, _ = made.take("data:,", lambda control: Gate(control, utc_now))
-    if about["reason"] == "not_enclosed":
-        pytest.skip(about["detail"])
+    if about.reason == "not_enclosed":
+        pytest.skip(about.detail)
     return made
 
 
@@ -81,20 +82,20 @@ def take(browser: PageBrowser, platform: FakePlatform, url: str) -> Taken:
         return opened[0]
 
     about, record = browser.take(url, open_gate, platform.authority)
-    assert (about["reason"] is None) == bool(record)
-    assert about["reason"] is None or about["reason"] in UNPICTURED
+    assert (about.reason is None) == bool(record)
+    assert about.reason is None or about.reason in UNPICTURED
     if not record:
         return about, None, opened[0]
     read = next(records(BytesIO(record), Budget()))
     assert (read.kind, read.uri) == ("resource", f"urn:fullPage:{url}")
-    assert read.fields["warc-date"] == about["taken_at"]
+    assert read.fields["warc-date"] == about.taken_at
     picture = Image.open(BytesIO(b"".join(read.block())))
-    assert picture.size == (about["width"], about["height"])
+    assert picture.size == (about.width, about.height)
     return about, picture.convert("RGB"), opened[0]
 
 
 def hosts(gate: Gate) -> dict[str, str]:
-    return {line["host"]: line["address"] or line["refused"] for line in gate.log}
+    return {line.host: line.address or line.refused for line in gate.log}
 
 
 def test_a_page_is_pictured_as_a_whole_with_what_its_scripts_add(
@@ -113,10 +114,10 @@ def test_a_page_is_pictured_as_a_whole_with_what_its_scripts_add(
     begin = platform.says("/s", redirect("/p"))
     about, picture, gate = take(browser, platform, begin)
     assert picture is not None, about
-    assert about["browser"].startswith("HeadlessChrome/")
-    assert "Headless" not in about["user_agent"]
-    assert (about["url"], about["is_cut"], about["width"]) == (url, False, 1280)
-    assert about["height"] in range(5100, 5140)
+    assert about.browser.startswith("HeadlessChrome/")
+    assert "Headless" not in about.user_agent
+    assert (about.url, about.is_cut, about.width) == (url, False, 1280)
+    assert about.height in range(5100, 5140)
     assert picture.getpixel((600, 2500)) == GREEN
     assert picture.getpixel((600, 5050)) == RED, "what loads when it is seen is there"
     assert hosts(gate) == {"video.example": "127.0.0.1"}, "the browser calls nobody else"
@@ -201,7 +202,7 @@ def test_a_redirect_that_leads_out_of_the_web_has_no_picture(
     browser: PageBrowser, platform: FakePlatform, to: str
 ) -> None:
     about, picture, gate = take(browser, platform, platform.says("/s", redirect(to)))
-    assert (about["reason"], picture) == ("unreachable", None)
+    assert (about.reason, picture) == ("unreachable", None)
     assert all(where in ("not public", "no_such_name") for where in list(hosts(gate).values())[1:])
 
 
@@ -241,7 +242,7 @@ def test_a_page_without_an_end_is_cut(browser: PageBrowser, platform: FakePlatfo
       Object.assign(document.createElement('p'), {textContent: 'more'})) }, 5)</script>"""
     tall = f"<div style='height:20000px'></div>{body}"
     about, _, _ = take(browser, platform, platform.says("/p", shows(SAYS_GREEN + tall)))
-    assert (about["reason"], about["is_cut"], about["height"]) == (None, True, 16_000)
+    assert (about.reason, about.is_cut, about.height) == (None, True, 16_000)
 
 
 def test_a_page_that_takes_memory_without_end_is_ended(
@@ -253,7 +254,7 @@ def test_a_page_that_takes_memory_without_end_is_ended(
       canvas.getContext('2d').fillRect(0, 0, 4000, 4000); document.body.append(canvas);
       kept.push(canvas, new Uint8Array(1 << 24).fill(1)) }, 1)</script>"""
     about, picture, _ = take(browser, platform, platform.says("/p", shows(body)))
-    assert (about["reason"], picture) == ("memory", None)
+    assert (about.reason, picture) == ("memory", None)
 
 
 def test_a_page_that_takes_too_long_is_ended(
@@ -262,7 +263,7 @@ def test_a_page_that_takes_too_long_is_ended(
     monkeypatch.setattr(browsing, "SECONDS", 6.0)
     url = platform.says("/p", shows("<script>for (;;);</script>"))
     about, _, _ = take(browser, platform, url)
-    assert about["reason"] == "too_slow"
+    assert about.reason == "too_slow"
 
 
 def test_what_a_browser_receives_counts_with_what_came_before(
@@ -276,7 +277,7 @@ def test_what_a_browser_receives_counts_with_what_came_before(
         platform.says("/big.js", says_bytes(b" " * (9 << 20), "text/javascript"))
         url = platform.says("/p", shows("<script src='/big.js'></script>"))
         about, _ = browser.take(url, gate.another, platform.authority)
-    assert about["limit"] == "bytes"
+    assert about.limit == "bytes"
     assert 4 << 20 < gate.passed["received"] < 5 << 20
     assert gate.log
 
@@ -287,18 +288,18 @@ def test_a_name_with_a_private_address_and_a_bad_certificate_have_no_picture(
     url = platform.says("/p", shows(SAYS_GREEN))
     with resolving({"inner.example": ["127.0.0.1", "10.1.2.3"]}):
         about, _, gate = take(browser, platform, url.replace("video", "inner"))
-    assert (about["reason"], hosts(gate)["inner.example"]) == ("unreachable", "not public")
+    assert (about.reason, hosts(gate)["inner.example"]) == ("unreachable", "not public")
     other = FakePlatform(tmp_path)
     about, _, gate = take(browser, platform, other.says("/p", shows(SAYS_GREEN)))
     other.close()
-    assert (about["reason"], other.asked["/p"]) == ("unreachable", 0)
+    assert (about.reason, other.asked["/p"]) == ("unreachable", 0)
 
 
 def test_a_program_that_is_no_browser_gives_no_picture(
     decoder: ProcessDecoder, browser: PageBrowser, platform: FakePlatform
 ) -> None:
     about, _, _ = take(PageBrowser(Path("/bin/true"), decoder), platform, platform.url("/"))
-    assert about["reason"] == "failed"
+    assert about.reason == "failed"
     assert browser._size(b"\x89PNG\r\n\x1a\n" + bytes(5000)) is None
     for path in ("/usr/bin/chromium-headless-shell", "/nowhere"):
         with pytest.raises(SettingsError, match="headless shell"):
@@ -312,7 +313,7 @@ def test_a_link_to_the_browser_will_do(
     link.symlink_to(PROGRAM)
     url = platform.says("/p", shows(SAYS_GREEN))
     about, _, _ = take(PageBrowser(link, decoder), platform, url)
-    assert (about["reason"], about["limit"]) == (None, None)
+    assert (about.reason, about.limit) == (None, None)
 
 
 def test_a_worker_that_stops_ends_its_browser(

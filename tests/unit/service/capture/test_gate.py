@@ -80,7 +80,7 @@ def test_an_address_that_is_not_public_is_refused_in_each_form(
     gate, control = asking
     assert asked(control, connect(host))[2:4] == b"\5\2"
     (line,) = gate.log
-    assert (line["refused"], line["address"]) == ("not public", None), line
+    assert (line.refused, line.address) == ("not public", None), line
 
 
 @pytest.mark.parametrize("host", NO_NAMES)
@@ -88,7 +88,7 @@ def test_what_is_no_name_is_not_looked_up(asking: tuple[Gate, socket.socket], ho
     gate, control = asking
     assert asked(control, connect(host))[2:4] == b"\5\4"
     (line,) = gate.log
-    assert (line["refused"], line["answers"]) == ("not a host name", []), line
+    assert (line.refused, line.answers) == ("not a host name", []), line
 
 
 def test_names_that_hang_hold_up_no_names_of_others(
@@ -110,12 +110,12 @@ def test_names_that_hang_hold_up_no_names_of_others(
             for number in range(outbound.RESOLVERS + 2):
                 assert asked(control, connect(f"hangs{number}.example"))[2:4] == b"\5\4"
         assert len(hung) == NAMES_AT_ONCE
-        assert {line["refused"] for line in gate.log} == {"name_server"}
+        assert {line.refused for line in gate.log} == {"name_server"}
         assert outbound.resolved("video.example", 80) == ["127.0.0.1"]
         theirs, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, Gate(ours, utc_now) as other:
             asked(theirs, connect("video.example"))
-        assert other.log[0]["answers"] == ["127.0.0.1"]
+        assert other.log[0].answers == ["127.0.0.1"]
     finally:
         answers.set()
 
@@ -135,7 +135,7 @@ def test_what_is_no_socket_is_closed_logged_and_counted(
             socket.send_fds(control, [b"c"], [no_socket.fileno()])
     assert asked(control, connect("video.example")) == b""  # after all of those
     assert opened() <= before
-    assert [line["refused"] for line in gate.log] == ["not a socket"] * 40
+    assert [line.refused for line in gate.log] == ["not a socket"] * 40
     assert gate.limit == "connections"
 
 
@@ -144,7 +144,7 @@ def test_no_other_port_is_connected_to(asking: tuple[Gate, socket.socket], port:
     gate, control = asking
     assert asked(control, connect("video.example", port))[2:4] == b"\5\2"
     (line,) = gate.log
-    assert (line["refused"], line["answers"]) == ("not public", []), line
+    assert (line.refused, line.answers) == ("not public", []), line
 
 
 @pytest.mark.parametrize(
@@ -164,4 +164,4 @@ def test_only_a_connection_by_name_is_served(
     gate, control = asking
     assert asked(control, message)[2:4] in (b"\5\2", b"")
     (line,) = gate.log
-    assert (line["refused"], line["address"]) == ("not a CONNECT by name", None), line
+    assert (line.refused, line.address) == ("not a CONNECT by name", None), line

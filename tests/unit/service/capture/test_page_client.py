@@ -79,7 +79,7 @@ class Fetched:
             self.reason = fetch.run()
         self.host = fetch.host
         self.file = io.BytesIO(b"".join(fetch.records("of the test")))
-        self.hosts = [line["host"] for line in gate.log]
+        self.hosts = [line.host for line in gate.log]
         self.answers = []
         """Address, head and body of each."""
         for record in records(self.file, Budget()):
