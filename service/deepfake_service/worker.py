@@ -13,14 +13,13 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from prometheus_client import start_http_server
-from sqlalchemy import ColumnElement
 
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.audit.records import open_database
 from deepfake_service.capture.browser import PageBrowser
 from deepfake_service.capture.fetcher import find_program
-from deepfake_service.capture.fetches import AT_ONCE, Fetches
+from deepfake_service.capture.fetches import Fetches
 from deepfake_service.capture.imports import Imports
 from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.capture.registries import Registries
@@ -78,63 +77,50 @@ def worker_running(
         settings,
         metrics.step,
     )
-    deliveries = WebhookDeliveries(
-        database,
-        vault,
-        services.webhook_secrets,
-        metrics,
-        runner.executor_id,
-        allowed=CallbackHosts.of(settings.callback_hosts),
-    )
-    reading = CaptureReaders(require=settings.sandbox == "require")
-    imports = Imports(
-        database,
-        vault,
-        services.disk,
-        reading,
-        services.evidence_store,
-        services.submissions,
-        executor_id=runner.executor_id,
-        kept_for=timedelta(days=settings.media_days_after_verdict),
-    )
-    fetches = _fetches(services, decoder, runner.executor_id) if settings.capture_links else None
-    looks = None
+    lanes: dict[str, WebhookDeliveries | Imports | Fetches | LookLane] = {
+        "webhooks": WebhookDeliveries(
+            database,
+            vault,
+            services.webhook_secrets,
+            metrics,
+            runner.executor_id,
+            allowed=CallbackHosts.of(settings.callback_hosts),
+        ),
+        "captures": Imports(
+            database,
+            vault,
+            services.disk,
+            CaptureReaders(require=settings.sandbox == "require"),
+            services.evidence_store,
+            services.submissions,
+            executor_id=runner.executor_id,
+            kept_for=timedelta(days=settings.media_days_after_verdict),
+        ),
+    }
+    if settings.capture_links:
+        lanes["links"] = _fetches(services, decoder, runner.executor_id)
     if settings.looks_from is not None:  # else nothing leaves this machine
-        readers = PageReaders(require=settings.sandbox == "require")
-        looks = LookLane(
-            database, runner.executor_id, vault, services.looks, PostLooker(Pages(), readers)
-        )
+        looker = PostLooker(Pages(), PageReaders(require=settings.sandbox == "require"))
+        lanes["looks"] = LookLane(database, runner.executor_id, vault, services.looks, looker)
 
     # Each chore has a thread of its own: a webhook receiver that does not answer must not delay
     # the other chores or make this worker look dead.
     chores = _repeated(services)
     waiting = [Waiting(runner.is_due, runner.wake)]
 
-    def when_due(due: Callable[[datetime], ColumnElement[bool]], *woken: Chore) -> None:
-        chores.extend(woken)
-        waiting.extend(Waiting(due, chore.wake) for chore in woken)
-
     runner.start()
-    when_due(deliveries.is_due, Chore("webhooks", deliveries.run_due))
-    when_due(imports.is_due, Chore("captures", imports.work_off))
-    if fetches is not None:
-        threads = (Chore(f"links-{number}", fetches.work_off) for number in range(AT_ONCE))
-        when_due(fetches.is_due, *threads)
-    if looks is not None:
-        when_due(looks.is_due, Chore("looks", looks.run_due))
+    for name, lane in lanes.items():
+        chores.append(Chore(name, lane.run_due))
+        waiting.append(Waiting(lane.is_due, chores[-1].wake))
     chores.append(Chore("due", lambda: wake_due(database, waiting), DUE_EVERY_S))
-    lanes: list[WebhookDeliveries | LookLane] = [lane for lane in (deliveries, looks) if lane]
     try:
         yield
     finally:
-        for lane in lanes:
-            lane.stop()  # with many due, its chore would not end
-        reading.close()  # a capture that is being read is read again
-        if fetches is not None:
-            fetches.close()
+        for lane in lanes.values():
+            lane.stop()  # with much that is due, its chore would not end
         for chore in chores:
             chore.stop()
-        for lane in lanes:
+        for lane in lanes.values():
             lane.close()
         runner.stop(drain_s=DRAIN_S)
 

@@ -23,6 +23,7 @@ from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.networks import CallbackHosts
 from tests.support.fake_platform import FakePlatform
 from tests.support.jobs import headers
+from tests.support.stand_ins import do_due
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -45,7 +46,7 @@ def worker(service: Service, readers: CaptureReaders, name: str = "worker-1") ->
 
 async def work(service: Service, readers: CaptureReaders) -> None:
     """Do what the worker's chore does once."""
-    await anyio.to_thread.run_sync(worker(service, readers).work_off)
+    await anyio.to_thread.run_sync(do_due, worker(service, readers))
 
 
 async def hand_in(
@@ -130,7 +131,7 @@ async def captured(
     """Queue links, do what the worker's chores do, and return the captures."""
     answer = await queue(service, *urls, **fields)
     assert answer.status_code == 202, answer.text
-    await anyio.to_thread.run_sync(fetches_of(service, platform, registries=registries).work_off)
+    await anyio.to_thread.run_sync(do_due, fetches_of(service, platform, registries=registries))
     await work(service, readers)
     found = []
     for link in answer.json()["links"]:

@@ -8,7 +8,6 @@ another one, which begins again; what it stored belongs to no row, and is swept 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -37,6 +36,7 @@ from deepfake_service.capture.shapes import (
 from deepfake_service.capture.work import Work, in_turn
 from deepfake_service.examination.submissions import Sealed, blob_of
 from deepfake_service.examination.webhook_deliveries import release_callbacks
+from deepfake_service.platform.chores import Lane
 from deepfake_service.platform.claims import MAX_ATTEMPTS, Claims
 from deepfake_service.platform.clock import Clock, iso_time, utc_now
 from deepfake_service.platform.db import Capture, Database, new_id
@@ -63,8 +63,8 @@ _log = logger("deepfake_service.links")
 
 
 @dataclass
-class Fetches:
-    """Fetches links that wait: ``AT_ONCE`` threads call ``work_off``."""
+class Fetches(Lane[Capture]):
+    """Fetches links that wait."""
 
     _database: Database
     _vault: Vault
@@ -83,54 +83,44 @@ class Fetches:
     """Certificates in PEM that are trusted beside the public ones, for tests."""
 
     def __post_init__(self) -> None:
+        super().__init__("link", AT_ONCE)
         self._claims = Claims(self._database, self.executor_id, Capture)
         self._programs = Programs()
-        self._closed = self._waits = False
-        self._lock = threading.Lock()
-        self._running: set[str] = set()
+        self._waits = False
 
     @staticmethod
     def is_due(_: datetime) -> ColumnElement[bool]:
         """Return the condition that a link waits."""
         return exists().where(Capture.state == CaptureState.QUEUED)
 
-    def close(self) -> None:
-        """End the programs. What is being fetched is fetched again by the next worker."""
-        self._closed = True
+    def stop(self) -> None:
+        """Start nothing further, and end the programs. What is being fetched is fetched again by
+        the next worker."""
+        super().stop()
         self._programs.close()
         if self._browser is not None:
             self._browser.close()
 
-    def work_off(self) -> None:
-        """Fetch links until none waits, or the disk has no room for what one may give."""
-        while not self._closed and (capture := self._claim()):
-            try:
-                work = Work.opened(self._database, self._vault, capture)
-                if work is not None:
-                    self._capture(work)
-            except DiskFull:
-                self._claims.release(capture.id)
-                with self._lock:
-                    if not self._waits:
-                        _log.warning("links_wait_for_disk_space")
-                    self._waits = True
-            except (DatabaseUnavailable, StorageUnavailable, SandboxIncomplete):
-                self._claims.release(capture.id)
-                raise
-            finally:
-                with self._lock:
-                    self._running.discard(capture.id)
+    def _claim(self, free: int, busy: set[str]) -> dict[str, Capture]:
+        self._waits = self._waits and not self._disk.has_room(gates.ROOM_BYTES)
+        if self._waits:
+            return {}
+        due = (Capture.state == CaptureState.QUEUED) & Capture.id.not_in(busy)
+        return {row.id: row for row in self._claims.take(in_turn(due), free)}
 
-    def _claim(self) -> Capture | None:
-        with self._lock:
-            self._waits = self._waits and not self._disk.has_room(gates.ROOM_BYTES)
-            if self._waits:
-                return None
-            due = (Capture.state == CaptureState.QUEUED) & Capture.id.not_in(self._running)
-            for capture in self._claims.take(in_turn(due)):
-                self._running.add(capture.id)
-                return capture
-            return None
+    def _do(self, due: Capture) -> None:
+        try:
+            work = Work.opened(self._database, self._vault, due)
+            if work is not None:
+                self._capture(work)
+        except DiskFull:
+            self._claims.release(due.id)
+            if not self._waits:
+                _log.warning("links_wait_for_disk_space")
+            self._waits = True
+        except (DatabaseUnavailable, StorageUnavailable, SandboxIncomplete):
+            self._claims.release(due.id)
+            raise
 
     def _capture(self, work: Work) -> None:
         if work.case.minor_at is not None:
@@ -149,7 +139,7 @@ class Fetches:
                 reason = _reason(said, gate)
                 picture, file = self._stored(url, running, reason)
         except DecoderFailed as error:
-            if self._closed:
+            if self._programs.is_closed:
                 self._claims.release(work.capture.id)
                 return
             is_slow = isinstance(error, DecoderTooSlow)

@@ -44,6 +44,7 @@ from deepfake_service.evidence.bundle.zip_format import sha256
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.examination.submissions import Origin, Submission, Submissions
 from deepfake_service.examination.webhook_deliveries import release_callbacks
+from deepfake_service.platform.chores import Lane
 from deepfake_service.platform.claims import MAX_ATTEMPTS, Claims
 from deepfake_service.platform.db import (
     Account,
@@ -76,7 +77,7 @@ _log = logger("deepfake_service.captures")
 
 
 @dataclass
-class Imports:
+class Imports(Lane[Capture]):
     """Reads captures one after the other: uploads and examinations do not wait for them."""
 
     _database: Database
@@ -89,6 +90,7 @@ class Imports:
     kept_for: timedelta
 
     def __post_init__(self) -> None:
+        super().__init__("capture", 1)
         self._claims = Claims(self._database, self.executor_id, Capture)
         self._short: dict[str, int] = {}
         """Captures of which a medium did not find that many bytes on the disk."""
@@ -99,32 +101,35 @@ class Imports:
         received = exists().where(Capture.state == CaptureState.RECEIVED)
         return or_(received, exists().where(*_UNTAKEN))
 
-    def work_off(self) -> None:
-        """Read the captures that wait, and take out what was chosen in them. What the disk has no
-        room for is left until it has; other captures do not wait for it. Then no other worker may
-        have a capture in hand: two that fit one by one would fill the disk again and again."""
+    def stop(self) -> None:
+        """Start nothing further, and end the readers: what is being read is read again."""
+        super().stop()
+        self._readers.close()
+
+    def _claim(self, free: int, busy: set[str]) -> dict[str, Capture]:
+        """Claim captures. What the disk has no room for is left until it has; other captures do not
+        wait for it. Then no other worker may have a capture in hand: two that fit one by one would
+        fill the disk again and again."""
         again = {each for each, size in self._short.items() if self._disk.has_room(size)}
         other = aliased(Capture)
         is_alone = ~exists().where(other.worker.in_(self._claims.others()))
+        fits = Capture.id.not_in(list(self._short)) | (Capture.id.in_(again) & is_alone)
+        due = in_turn(TO_DO & fits & Capture.id.not_in(busy))
+        return {row.id: row for row in self._claims.take(due, free)}
 
-        def may_begin() -> ColumnElement[bool]:
-            return Capture.id.not_in(list(self._short)) | (Capture.id.in_(again) & is_alone)
-
-        while taken := self._claims.take(in_turn(TO_DO & may_begin())):
-            (capture,) = taken
-            self._short.pop(capture.id, None)
-            again.discard(capture.id)
-            work = Work.opened(self._database, self._vault, capture)
-            if work is None:
-                continue
-            try:
-                if capture.state == CaptureState.RECEIVED:
-                    self._import(work)
-                else:
-                    self._take_out(work)
-            except (DatabaseUnavailable, StorageUnavailable, SandboxBusy, SandboxIncomplete):
-                self._claims.release(capture.id)
-                raise
+    def _do(self, due: Capture) -> None:
+        self._short.pop(due.id, None)
+        work = Work.opened(self._database, self._vault, due)
+        if work is None:
+            return
+        try:
+            if due.state == CaptureState.RECEIVED:
+                self._import(work)
+            else:
+                self._take_out(work)
+        except (DatabaseUnavailable, StorageUnavailable, SandboxBusy, SandboxIncomplete):
+            self._claims.release(due.id)
+            raise
 
     def _import(self, work: Work) -> None:
         capture = work.capture

@@ -221,7 +221,7 @@ class WebhookDeliveries(Lane[_Due]):
         """Return the condition that a webhook is to be sent now."""
         return exists().where(_is_due(now))
 
-    def _claim(self, free: int, busy: set[str]) -> list[_Due]:
+    def _claim(self, free: int, busy: set[str]) -> dict[str, _Due]:
         chosen: dict[str, _Due] = {}
         for due in self._candidates():
             if due.host not in busy and len(chosen) < free:
@@ -229,7 +229,7 @@ class WebhookDeliveries(Lane[_Due]):
         are_chosen = Delivery.id.in_([due.id for due in chosen.values()])
         wanted = select(Delivery).where(are_chosen, _is_due(self._database.clock()))
         taken = {row.id for row in self._claims.take(wanted, free)} if chosen else ()
-        return [due for due in chosen.values() if due.id in taken]
+        return {host: due for host, due in chosen.items() if due.id in taken}
 
     def _candidates(self) -> list[_Due]:
         """Return due deliveries: the oldest of each account, then their second, and so on."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from sqlalchemy import ColumnElement, select
 
@@ -80,20 +80,13 @@ def wake_due(database: Database, waiting: Sequence[Waiting]) -> None:
             each.wake()
 
 
-class Due(Protocol):
-    """Something that is due at a host."""
-
-    @property
-    def host(self) -> str: ...
-
-
-D = TypeVar("D", bound=Due)
+D = TypeVar("D")
 
 
 class Lane(ABC, Generic[D]):
-    """Does what is due at other hosts in threads of its own, one thing at a time at each: a host
-    that does not answer holds up nothing but what is due there. One thread starts what is due.
-    Several processes may have a lane: ``_claim`` keeps two from doing the same."""
+    """Does what is due in threads of its own, one thing at a time at each place, such as a host:
+    what takes long holds up nothing but what is due there. One thread starts what is due. Several
+    processes may have a lane: ``_claim`` keeps two from doing the same."""
 
     def __init__(self, name: str, threads: int) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
@@ -101,31 +94,37 @@ class Lane(ABC, Generic[D]):
         self._closing = threading.Event()
         self._running: dict[str, Future[None]] = {}
 
+    @staticmethod
     @abstractmethod
-    def _claim(self, free: int, busy: set[str]) -> Iterable[D]:
-        """Claim up to ``free`` things that are due, each at a host of its own that is not
-        ``busy``."""
+    def is_due(now: datetime) -> ColumnElement[bool]:
+        """Return the condition that something waits."""
+
+    @abstractmethod
+    def _claim(self, free: int, busy: set[str]) -> Mapping[str, D]:
+        """Claim up to ``free`` things that are due, by their places, none of which is ``busy``."""
 
     @abstractmethod
     def _do(self, due: D) -> None:
         """Do what was claimed."""
 
     def run_due(self) -> None:
-        """Do what is due, and at each host the next thing as soon as it has answered. Return once
-        nothing is due at a host that is idle, or after ``stop``."""
+        """Do what is due, and at each place the next thing as soon as that is done. Return once
+        nothing is due at a place that is idle, or after ``stop``."""
         while started := self.start_due():
             wait(started, LOOK_AGAIN_S, FIRST_COMPLETED)
 
     def start_due(self) -> list[Future[None]]:
-        """Start what is due, as far as threads are free, and do not wait."""
-        self._running = {host: each for host, each in self._running.items() if not each.done()}
+        """Start what is due, as far as threads are free, and do not wait. Raise what something that
+        has ended raised."""
+        for place in [place for place, each in self._running.items() if each.done()]:
+            self._running.pop(place).result()
         busy = set(self._running)
         if self._closing.is_set() or len(busy) == self._most:
             return []
         started = []
-        for due in self._claim(self._most - len(busy), busy):
-            self._running[due.host] = self._threads.submit(self._do, due)
-            started.append(self._running[due.host])
+        for place, due in self._claim(self._most - len(busy), busy).items():
+            self._running[place] = self._threads.submit(self._do, due)
+            started.append(self._running[place])
         return started
 
     def stop(self) -> None:

@@ -81,7 +81,7 @@ class LookLane(Lane[DueLook]):
         """Return the condition that a look is due, if its site may be asked again."""
         return exists().where(Watch.next_look_at <= now)
 
-    def _claim(self, free: int, busy: set[str]) -> list[DueLook]:
+    def _claim(self, free: int, busy: set[str]) -> dict[str, DueLook]:
         """Claim looks, the longest due of each site that is in nobody's hands."""
         now = self._database.clock()
         other = aliased(Watch)
@@ -115,7 +115,8 @@ class LookLane(Lane[DueLook]):
             .where(~lately, this_hour < SITE_LOOKS_AN_HOUR)
             .order_by(*order)
         )
-        return [DueLook.of(row) for row in self._claims.take(first, free, looked_at=now)]
+        taken = self._claims.take(first, free, looked_at=now)
+        return {due.host: due for due in map(DueLook.of, taken)}
 
     def _do(self, due: DueLook) -> None:
         if due.attempts > MAX_ATTEMPTS:

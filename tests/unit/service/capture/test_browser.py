@@ -35,6 +35,7 @@ from tests.support.captures import fetches_of, work
 from tests.support.fake_platform import FakePlatform, redirect, resolving, shows
 from tests.support.fake_posts import page_with, says_bytes
 from tests.support.jobs import headers
+from tests.support.stand_ins import do_due
 
 PROGRAM = Path(USUAL_PATH)
 pytestmark = [
@@ -354,7 +355,7 @@ async def captured(
             fetches = fetches_of(service, platform, browser=browser)
             asked = {"case_reference": "R", "urls": [{"url": url} for url in urls]}
             answer = await service.client.post("/v1/links", json=asked, headers=analyst)
-            await anyio.to_thread.run_sync(fetches.work_off)
+            await anyio.to_thread.run_sync(do_due, fetches)
             await work(service, readers)
             for link in answer.json()["links"]:
                 there = f"/v1/captures/{link['id']}"

@@ -16,6 +16,7 @@ from tests.support import archives
 from tests.support.answers import browse, check_problem
 from tests.support.captures import get, hand_in, play, work, worker
 from tests.support.jobs import all_entries, blobs, headers
+from tests.support.stand_ins import do_due
 from tests.unit.service.conftest import Service
 
 pytest.importorskip("warcio", reason="warcio writes the WARC files of these tests")
@@ -126,7 +127,7 @@ async def test_a_capture_that_is_deleted_while_it_is_read_leaves_nothing(
             return signs.sign_capture(document, records)
 
     imports._evidence = Slow()  # type: ignore[assignment]
-    await anyio.to_thread.run_sync(imports.work_off)
+    await anyio.to_thread.run_sync(do_due, imports)
     assert blobs(service) == []
 
 
@@ -153,7 +154,7 @@ async def test_what_is_taken_out_while_its_capture_is_deleted_becomes_no_item(
         return sealed
 
     monkeypatch.setattr(imports._submissions, "seal", seals_slowly)
-    await anyio.to_thread.run_sync(imports.work_off)
+    await anyio.to_thread.run_sync(do_due, imports)
     assert (await get(service, f"/v1/captures/{capture_id}", Role.PIPELINE)).status_code == 404
     assert contents_of(service) == before
 

@@ -667,11 +667,11 @@ async def test_a_worker_that_was_taken_for_dead_replaces_no_signed_bundle(
         monkeypatch.undo()
         bundle = sign(*given)
         service.clock.advance(timedelta(minutes=30))  # its lease has ended
-        other.work_off()
+        do_due(other)
         return bundle
 
     monkeypatch.setattr(slow._evidence, "sign_capture", signs_slowly)
-    await anyio.to_thread.run_sync(slow.work_off)
+    await anyio.to_thread.run_sync(do_due, slow)
     capture = (await get(service, answer.headers["Location"])).json()
     content = await bundle_of(service, capture)
     assert hashlib.sha256(content).hexdigest() == capture["sha256"]
@@ -735,7 +735,7 @@ async def test_media_wait_for_room_on_the_disk(
         await work(service, readers)
     before_these = len(log_lines())
     for _ in range(2):
-        await anyio.to_thread.run_sync(running.work_off)
+        await anyio.to_thread.run_sync(do_due, running)
     logged = [line["event"] for line in log_lines()[before_these:]]
     assert logged.count("capture_waits_for_disk_space") == 1
     shown, other = [(await get(service, link)).json() for link in links]
@@ -751,12 +751,12 @@ async def test_media_wait_for_room_on_the_disk(
         ends_at = service.clock() + timedelta(hours=1)
         session.add(Lease(executor_id="worker-2", expires_at=ends_at))
         session.get_one(Capture, other["id"]).worker = "worker-2"
-    await anyio.to_thread.run_sync(running.work_off)
+    await anyio.to_thread.run_sync(do_due, running)
     shown = (await get(service, links[0])).json()
     assert not any(medium["job_id"] for medium in shown["media"])
     with service.database.write() as session:
         session.get_one(Capture, other["id"]).worker = None
-    await anyio.to_thread.run_sync(running.work_off)
+    await anyio.to_thread.run_sync(do_due, running)
     shown = (await get(service, links[0])).json()
     assert all(medium["job_id"] for medium in shown["media"])
     assert shown["waits"] is None
