@@ -494,7 +494,7 @@ async def test_a_look_whose_worker_died_is_made_by_another_one(
     case_id, (seen,) = await reported(watching, url)
     await sent(watching, case_id, [seen])
     watching.clock.advance(timedelta(hours=1.2))
-    (claimed,) = lane._claim(1, set())
+    (claimed,) = lane._claim(1, set()).values()
     assert claimed.occurrence_id == seen
     another = lane_of(watching, pages, "worker-2")
     with watching.database.write() as session:
