@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,13 +54,22 @@ def fitted_run(crops: Path, smoke: Config, tmp_path_factory: pytest.TempPathFact
     return run
 
 
-@pytest.fixture(scope="session")
-def few_draws() -> Iterator[None]:
-    """Let exports draw fewer samples for the intervals of their hundreds of figures."""
+@contextlib.contextmanager
+def spared_exports() -> Iterator[None]:
+    """Let exports draw fewer samples for the intervals of their hundreds of figures, and no plots
+    of their held-out media."""
+    from deepfake_eval.reporting import report
     from deepfake_training.export import bundle
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bundle, "BOOTSTRAP_DRAWS", 20)
+        patch.setattr(report, "figures", lambda *_: {})
+        yield
+
+
+@pytest.fixture(scope="module")
+def few_draws() -> Iterator[None]:
+    with spared_exports():
         yield
 
 
@@ -69,7 +79,6 @@ def exported_bundle(
     crops: Path,
     smoke: Config,
     fitted_run: Path,
-    few_draws: None,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Bundle:
     """The bundle of ``fitted_run``, exported by every real step."""
@@ -77,7 +86,8 @@ def exported_bundle(
     from deepfake_training.export.bundle import ExportInputs, export
 
     inputs = ExportInputs([Manifest(manifest)], crops, fitted_run)
-    return export(inputs, tmp_path_factory.mktemp("exported") / "bundle", smoke)
+    with spared_exports():
+        return export(inputs, tmp_path_factory.mktemp("exported") / "bundle", smoke)
 
 
 @pytest.fixture(scope="session")

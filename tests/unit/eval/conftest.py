@@ -11,8 +11,21 @@ import pytest
 
 from deepfake_eval.evaluate.run import run
 from deepfake_eval.options import RunOptions
+from deepfake_eval.reporting import report
 from tests.support import evaluation, footage
 from tests.support.evaluation import DRAWS
+
+
+@pytest.fixture
+def drawn() -> None:
+    """Let the runs of a test draw their plots."""
+
+
+@pytest.fixture(autouse=True)
+def no_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare all other runs their plots, which take longer than the rest of a small run."""
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr(report, "figures", lambda *_: {})
 
 
 @pytest.fixture(scope="session")

@@ -64,6 +64,7 @@ def test_the_commands_of_the_page_on_evaluation(folder: Path) -> None:
     assert all((folder / "results" / name).is_file() for name in named)
 
 
+@pytest.mark.usefixtures("drawn")
 @pytest.mark.slow
 def test_the_tutorial_leads_to_a_table(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (DOCS / "tutorial.md").read_text()

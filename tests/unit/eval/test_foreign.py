@@ -60,6 +60,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
     return written
 
 
+@pytest.mark.usefixtures("drawn")
 def test_the_auc_of_a_table_is_that_of_its_scores(
     write: Callable[..., Path], tmp_path: Path
 ) -> None:

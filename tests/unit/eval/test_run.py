@@ -189,6 +189,7 @@ def tuned(directory: Path, *, limit: float) -> Path:
     return directory
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_set_of_one_class_gives_a_report_without_auc(
     bundle: Path, media: Path, tmp_path: Path
 ) -> None:
