@@ -32,6 +32,7 @@ async def read(service: Service, path: str) -> dict[str, Any]:
     return dict(answer.json())
 
 
+@pytest.mark.slow
 async def test_three_posts_on_their_way(
     start: Starter,
     platform: FakePlatform,
