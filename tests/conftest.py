@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -25,63 +26,8 @@ settings.register_profile("suite", deadline=None)
 settings.register_profile("fuzz", deadline=None, max_examples=5000, print_blob=True)
 settings.load_profile("suite")
 
-TESTS = Path(__file__).parent
-
-LONGEST_FIRST = (
-    "integration/test_jobs.py",
-    "e2e/console/test_pages.py",
-    "e2e/test_make_serve.py",
-    "integration/test_training_head_export.py",
-    "integration/test_captures.py",
-    "integration/test_training_export.py",
-    "integration/test_workers_postgres.py",
-    "integration/test_server.py",
-    "integration/test_evidence_api.py",
-    "integration/test_cli_score.py",
-    "unit/service/capture/test_links.py",
-    "unit/service/capture/test_browser.py",
-    "fuzz/test_mutants.py",
-    "integration/test_jobs_postgres.py",
-    "integration/test_training_prepare.py",
-    "unit/service/removal/test_looks.py",
-    "fuzz/test_api.py",
-    "e2e/console/test_submitting.py",
-    "integration/test_training_features.py",
-    "e2e/console/test_answers.py",
-    "integration/test_stored_data_directory.py",
-    "e2e/test_shipped_model.py",
-    "unit/models/sandbox/test_decoder_process.py",
-    "unit/service/capture/test_link_videos.py",
-    "unit/service/removal/test_whole_way.py",
-    "e2e/test_docs.py",
-    "unit/eval/test_docs_commands.py",
-    "unit/eval/test_robustness.py",
-    "unit/eval/test_bench.py",
-    "unit/eval/test_run_workers.py",
-    "integration/test_shipped_evidence.py",
-    "integration/test_network.py",
-    "integration/test_wheel.py",
-    "integration/test_client.py",
-    "e2e/console/test_actions.py",
-    "e2e/console/test_keyboard.py",
-    "integration/test_frames_api.py",
-    "e2e/console/test_queue.py",
-    "integration/test_training_head.py",
-    "unit/service/api/test_videos_api.py",
-    "unit/service/evidence/test_evidence_tampering.py",
-    "unit/service/evidence/test_evidence.py",
-    "unit/service/capture/test_page_client.py",
-    "unit/service/web/test_long_pages.py",
-    "parity/test_mtcnn_parity.py",
-    "integration/test_robustness_media.py",
-    "integration/test_uploads.py",
-    "integration/test_training_fit.py",
-    "unit/models/media/test_decoders.py",
-    "unit/models/media/test_video_formats.py",
-    "unit/service/cases/test_job_deletion.py",
-)
-"""Modules that take longest, so that no worker begins one when the others have finished. Each runs
-on one worker (``--dist loadfile``), so that its fixtures are made once."""
+UNIT = Path(__file__).parent / "unit"
+TAKES_LONG = frozenset({"browser", "install", "server", "shipped_model", "slow", "torch"})
 
 
 class TorchBlocker:
@@ -103,25 +49,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Apply ``--without-torch``, and refuse names in ``LONGEST_FIRST`` that do not exist."""
-    missing = [name for name in LONGEST_FIRST if not (TESTS / name).is_file()]
-    assert not missing, missing
     if config.getoption("--without-torch"):
         sys.meta_path.insert(0, TorchBlocker())  # type: ignore[arg-type]
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return how many workers ``-n auto`` starts: one more than this process may use cores.
+    """Return how many workers ``-n auto`` starts: two more than this process may use cores.
 
     Some tests wait: for downloads, for processes that start, for leases that end.
     """
-    return len(os.sched_getaffinity(0)) + 1
+    return len(os.sched_getaffinity(0)) + 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest modules first."""
-    order = {TESTS / name: number for number, name in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: order.get(item.path, len(order)))
+    """Put modules that take long first, so that no worker begins one when the others have finished.
+
+    Each runs on one worker (``--dist loadfile``), so that its fixtures are made once. First are all
+    that are no unit tests, and among the others those with most tests that are marked as long.
+    """
+    long = Counter(i.path for i in items if TAKES_LONG & {mark.name for mark in i.iter_markers()})
+    items.sort(key=lambda item: (UNIT in item.path.parents, -long[item.path]))
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:
