@@ -14,8 +14,8 @@ BundleOption = Annotated[
 DatasetOption = Annotated[
     list[str],
     typer.Option(
-        help="NAME:ROOT or NAME,OPTION=VALUE:ROOT, with a name from `deepfake-eval datasets`. "
-        "May be repeated."
+        help="NAME:ROOT or NAME,OPTION=VALUE:ROOT, with a name from `deepfake-eval datasets` or "
+        "the path of a manifest (.toml). May be repeated."
     ),
 ]
 ResultsOption = Annotated[

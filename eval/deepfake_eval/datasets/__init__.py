@@ -1,33 +1,22 @@
-"""Turn data sets in their published layouts into labelled rows, by an adapter for each.
+"""Turn data sets in their published layouts into labelled rows.
 
-Adapters may import ``base`` and ``errors``, and read only file names and lists: they decode no
-media. Begin at ``base.Dataset`` and ``plain.Folders``; a new adapter is a module and its line here.
+A data set is a manifest in ``sets``, or one of yours; ``manifest`` describes its keys and reads it.
+Two kinds of lists have code of their own. Only file names and lists are read: nothing is decoded.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import textwrap
 from pathlib import Path
 
-from deepfake_eval.datasets import (  # noqa: F401 - each registers its adapters
-    celebdf,
-    crops,
-    deeperforensics,
-    deepfakebench,
-    dfdc,
-    faceforensics,
-    kodf,
-    pairs,
-    plain,
-)
-from deepfake_eval.datasets.base import DATASETS, SPLITS, Dataset, Label, Row, Rows
+from deepfake_eval.datasets import csv_table, deepfakebench
+from deepfake_eval.datasets.base import LABELS, SPLITS, Label, Row, Rows
+from deepfake_eval.datasets.manifest import Manifest, load_manifest, read
 from deepfake_eval.errors import DatasetError
 
 __all__ = [
     "DATASETS",
     "SPLITS",
-    "Dataset",
     "Label",
     "Row",
     "Rows",
@@ -37,22 +26,25 @@ __all__ = [
     "parse",
 ]
 
+DATASETS: dict[str, Manifest] = {
+    path.stem: load_manifest(path) for path in sorted((Path(__file__).parent / "sets").iterdir())
+}
+"""Every data set by its name on the command line."""
 
-def load(name: str, root: Path, split: str = "test", **options: str) -> Rows:
-    """Read the rows of one data set.
 
-    ``options`` are the fields of the adapter, for example ``compression="c40"``.
+def load(name: str, root: Path, /, split: str = "test", **options: str) -> Rows:
+    """Read the rows of one data set: ``name``, or the path of a manifest that ends in ``.toml``.
+
+    ``options`` are those of the manifest, for example ``compression="c40"``.
 
     Raises:
         DatasetError: the name, split or option is unknown, or the root does not have the layout of
             the data set; the message says what was expected and what was found.
     """
-    adapter = DATASETS.get(name)
-    if adapter is None:
-        raise DatasetError(f"There is no data set {name!r}. Choose from {', '.join(DATASETS)}.")
+    manifest = _manifest(name)
     if split not in SPLITS:
         raise DatasetError(f"The split must be one of {', '.join(SPLITS)}, not {split!r}.")
-    known = [f.name for f in dataclasses.fields(adapter)]  # type: ignore[arg-type]
+    known = manifest.options
     for option in options:
         if option not in known:
             raise DatasetError(
@@ -60,7 +52,22 @@ def load(name: str, root: Path, split: str = "test", **options: str) -> Rows:
             )
     if not root.exists():
         raise DatasetError(f"{root} does not exist. Give the folder of the data set {name}.")
-    return adapter(**options).rows(root, split)
+    if not manifest.reader:
+        return read(name, manifest, root, split, options)
+    given = {key: option.default for key, option in known.items()} | options
+    reader = csv_table.read if manifest.reader == "csv" else deepfakebench.read
+    return reader(root, split, given)
+
+
+def _manifest(name: str) -> Manifest:
+    if name.endswith(".toml"):
+        return load_manifest(Path(name))
+    if name not in DATASETS:
+        raise DatasetError(
+            f"There is no data set {name!r}. Choose from {', '.join(DATASETS)}, or give the path "
+            "of a manifest, which ends in .toml."
+        )
+    return DATASETS[name]
 
 
 def parse(text: str) -> tuple[str, dict[str, str], Path]:
@@ -94,23 +101,32 @@ def describe_one(text: str) -> str:
         DatasetError: there is no such data set or option, or no such root.
     """
     if ":" not in text:
-        if text not in DATASETS:
-            raise DatasetError(f"There is no data set {text!r}. Choose from {', '.join(DATASETS)}.")
         return _block(text)
     name, options, root = parse(text)
-    return "\n".join([_block(name) if name in DATASETS else name, "", _found(name, options, root)])
+    return "\n".join([_block(name), "", _found(name, options, root)])
 
 
 def _block(name: str) -> str:
-    adapter = DATASETS[name]
-    fields = dataclasses.fields(adapter)  # type: ignore[arg-type]
-    options = ", ".join(f"{f.name}={f.default}" for f in fields) or "none"
-    facts = {"below ROOT": adapter.layout, "options": options, "group": adapter.grouping}
+    manifest = _manifest(name)
+    options = ", ".join(f"{key}={option.default}" for key, option in manifest.options.items())
+    facts = {
+        "below ROOT": manifest.layout,
+        "options": options or "none",
+        "group": manifest.grouping,
+        "terms": manifest.terms,
+        "not confirmed": manifest.unconfirmed,
+        "published": _published(manifest),
+    }
     lines = (
         textwrap.fill(f"{key}: {text}", 92, initial_indent="  ", subsequent_indent="    ")
         for key, text in facts.items()
+        if text
     )
     return "\n".join([name, *lines])
+
+
+def _published(manifest: Manifest) -> str:
+    return ", ".join(f"{number:,} {label}" for label, number in manifest.published.items())
 
 
 def _found(name: str, options: dict[str, str], root: Path) -> str:
@@ -121,9 +137,11 @@ def _found(name: str, options: dict[str, str], root: Path) -> str:
         except DatasetError as error:
             lines.append(f"  {split}: {error.message}")
             continue
-        counts = (sum(r.label == label for r in rows.rows) for label in ("real", "fake"))
+        counts = (sum(r.label == label for r in rows.rows) for label in LABELS)
         text = "  {}: {} real, {} fake".format(split, *counts)
         if rows.missing:
             text += f"; {len(rows.missing)} listed but absent, such as {rows.missing[0]}"
+        if split == "all" and (published := _published(_manifest(name))):
+            text += f" (published: {published})"
         lines.append(text)
     return "\n".join(lines)

@@ -1,15 +1,16 @@
-"""Common parts of the adapters: rows, the ``Dataset`` protocol, listing media, and groups."""
+"""Common parts of the readers: rows, tables, listing media, and groups."""
 
 from __future__ import annotations
 
 import csv
+import io
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol, TypeVar
+from typing import Literal
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -59,7 +60,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The result of an adapter.
+    """What was found of a data set.
 
     ``missing`` lists media that are named in a list but absent. ``notes`` are remarks for the
     report.
@@ -71,42 +72,9 @@ class Rows:
     notes: tuple[str, ...] = ()
 
 
-class Dataset(Protocol):
-    """An adapter: a frozen dataclass whose fields are its options, all of them strings."""
-
-    name: ClassVar[str]
-    """The name on the command line."""
-    layout: ClassVar[str]
-    """The published folders and lists that ``rows`` expects below the root."""
-    grouping: ClassVar[str]
-    """What makes a group, and why."""
-
-    def __init__(self, **options: str) -> None: ...
-
-    def rows(self, root: Path, split: str) -> Rows:
-        """Return the rows of ``split`` (one of ``SPLITS``) below ``root``.
-
-        Raises:
-            DatasetError: the root does not have this layout, or the split does not exist; the
-                message says what was expected and what was found.
-        """
-        ...
-
-
-Adapter = TypeVar("Adapter", bound=type[Dataset])
-DATASETS: dict[str, type[Dataset]] = {}
-"""Every adapter by its name on the command line."""
-
-
-def adapter(dataset: Adapter) -> Adapter:
-    """Register an adapter: a decorator above its class."""
-    DATASETS[dataset.name] = dataset
-    return dataset
-
-
 @dataclass(slots=True)
 class Found:
-    """The media that an adapter finds below ``root``, in order."""
+    """The media that a reader finds below ``root``, in order."""
 
     root: Path
     clips: list[tuple[Row, Sequence[str]]] = field(default_factory=list)
@@ -118,14 +86,6 @@ class Found:
         """Add a medium that shows ``people``, first the person of the footage. Without people, the
         row's own group stays."""
         self.clips.append((row, people))
-
-    def add_listed(self, row: Row, *people: str) -> None:
-        """Add the medium that a list names as ``row.media``, or note that it is missing."""
-        media = locate(self.root, row.media)
-        if media is None:
-            self.missing.append(row.media)
-        else:
-            self.add(replace(row, media=media), *people)
 
     def rows(self) -> Rows:
         """Return the rows, grouped by their people where these are known."""
@@ -141,37 +101,6 @@ class Found:
 def original_or(method: str, label: Label) -> str:
     """Return ``original`` for real media, and ``method`` for manipulated ones."""
     return "original" if label == "real" else method
-
-
-def parts_of(split: str, parts: Sequence[str]) -> Sequence[str]:
-    return parts if split == "all" else (split,)
-
-
-def refuse_split(name: str, split: str, *refused: str) -> None:
-    """Raise ``DatasetError`` if ``split`` is one that the data set does not publish."""
-    if split in refused:
-        others = " or ".join(s for s in SPLITS if s not in refused)
-        raise DatasetError(f"The data set {name} publishes no {split} split. Use {others}.")
-
-
-def check_option(name: str, option: str, value: str, known: Sequence[str]) -> None:
-    """Raise ``DatasetError`` unless the ``value`` of an option is one of ``known``."""
-    if value not in known:
-        raise DatasetError(
-            f"The option {option} of {name} must be one of {', '.join(known)}, not {value!r}."
-        )
-
-
-def choose(dataset: str, kind: str, wanted: str, present: Sequence[str]) -> list[str]:
-    """Return the names that the option ``wanted`` joins by ``+``, by default all ``present`` ones.
-    ``DatasetError`` if there is none of such a name; ``kind`` says what they name."""
-    names = wanted.split("+") if wanted else list(present)
-    if absent := [name for name in names if name not in present]:
-        raise DatasetError(
-            f"{dataset} has no {kind} {absent[0]!r} here. Choose from "
-            f"{', '.join(present) or 'none'}."
-        )
-    return names
 
 
 def namespace(dataset: str) -> str:
@@ -199,19 +128,25 @@ def checked_label(label: str, where: str, error: type[EvalError]) -> Label:
 
 
 def read_table(
-    path: Path, required: Sequence[str], error: type[DeepfakeError]
+    path: Path, required: Sequence[str], error: type[DeepfakeError], *, encoding: str = "utf-8-sig"
 ) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Return the columns of a CSV table and its rows, each with the number of its line.
+
+    ``encoding`` is that of a table that is not in UTF-8.
 
     Raises:
         DeepfakeError: ``error``, if the file is not readable, lacks a ``required`` column, or a row
             has more values than there are columns.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restval="")
-            columns = list(reader.fieldnames or ())
-            lines = [(reader.line_num, line) for line in reader]
+        raw = path.read_bytes()
+        try:
+            text = raw.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = raw.decode(encoding)
+        reader = csv.DictReader(io.StringIO(text, newline=""), restval="")
+        columns = reader.fieldnames = [composed(c).strip() for c in reader.fieldnames or ()]
+        lines = [(reader.line_num, line) for line in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as cause:
         raise error(f"{path.name} is not a readable CSV in UTF-8. Save it as one.") from cause
     if missing := [c for c in required if c not in columns]:
@@ -256,12 +191,6 @@ def wrong_root(name: str, root: Path, expected: str, inner: Iterable[str] = ()) 
         f"The data set {name} needs {expected} in {root}, which has {describe(root)}.{hint} See "
         f"`deepfake-eval datasets {name}` for its layout."
     )
-
-
-def require(name: str, root: Path, names: Sequence[str]) -> None:
-    """Raise ``DatasetError`` unless ``root`` contains all of ``names``."""
-    if not all((root / n).exists() for n in names):
-        raise wrong_root(name, root, " and ".join(names), names)
 
 
 def visible(folder: Path) -> list[Path]:
@@ -315,6 +244,10 @@ def locate(root: Path, relative: str) -> str | None:
     A list names ``Celeb-real/id0_0000.mp4``, but downloads unpack to ``Celeb-real/videos/`` and
     preprocessed copies have ``Celeb-real/frames/id0_0000/``.
     """
+    top, slash, rest = relative.partition("/")
+    if slash and not (root / top).exists():
+        named = (p.name for p in visible(root) if composed(p.name).lower() == composed(top).lower())
+        relative = f"{next(named, top)}/{rest}"
     folder, _, name = f"/{relative}".rpartition("/")
     folder = folder.removesuffix("/videos")
     stem = name.rpartition(".")[0] or name

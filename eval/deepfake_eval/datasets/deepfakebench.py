@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar
+from typing import Any
 
 from deepfake_eval.datasets import base
 from deepfake_eval.errors import DatasetError
@@ -24,55 +24,40 @@ METHODS = {
 FOLDER = "dataset_json"
 
 
-@base.adapter
-@dataclass(frozen=True, slots=True)
-class DeepfakeBench:
-    """Frames listed by ``rearrange.py`` of DeepfakeBench; each listed video is one clip."""
+def read(root: Path, split: str, options: Mapping[str, str]) -> base.Rows:
+    """Read frames listed by ``rearrange.py`` of DeepfakeBench; each listed video is one clip.
 
-    json: str = ""
-    """Names of the lists to read, without ``.json``, joined by ``+``; all by default."""
-    compression: str = "c23"
-    """Compression to use of the data sets that have several."""
-
-    name: ClassVar[str] = "deepfakebench"
-    layout: ClassVar[str] = (
-        "[dataset_json/]*.json as {DATASET: {LABEL: {train|val|test: {[c23|c40|raw:] {VIDEO: "
-        '{"label", "frames": []}}}}}}, and the listed frames below the root'
-    )
-    grouping: ClassVar[str] = (
-        "ids in the name of a video: the FaceForensics++ pair, or the celebrity of the footage; "
-        "otherwise each video"
-    )
-
-    def rows(self, root: Path, split: str) -> base.Rows:
-        folder = root / FOLDER if (root / FOLDER).is_dir() else root
-        lists = {p.stem: p for p in sorted(folder.glob("*.json"))}
-        chosen = self.json.split("+") if self.json else list(lists)
-        absent = [n for n in chosen if n not in lists]
-        if absent or not chosen:
-            raise base.wrong_root(self.name, folder, f"{absent[0]}.json" if absent else "*.json")
-        rows: dict[str, base.Row] = {}
-        missing: dict[str, None] = {}
-        notes: dict[str, None] = {}
-        in_train = Counter[str]()
-        for name in chosen:
-            for row, frames in _entries(lists[name], self.compression, notes):
-                in_split = split in ("all", row.split)
-                media, absent_frames = _media(root, frames)
-                if in_split:
-                    missing.update(dict.fromkeys(absent_frames))
-                if media is None:
-                    continue
-                in_train.update([media] if row.split == "train" else [])
-                if in_split and media not in rows:
-                    rows[media] = replace(row, media=media)
-        leaked = sum(1 for m, r in rows.items() if r.split != "train" and in_train[m])
-        if leaked:
-            notes[
-                f"{leaked} of {len(rows)} videos are also listed in train: they are not held out "
-                "from a model that was trained on these lists."
-            ] = None
-        return base.Rows(root, tuple(rows.values()), tuple(missing), tuple(notes))
+    The option ``json`` names lists without ``.json``, joined by ``+``, by default all;
+    ``compression`` is that of data sets that have several.
+    """
+    folder = root / FOLDER if (root / FOLDER).is_dir() else root
+    lists = {p.stem: p for p in sorted(folder.glob("*.json"))}
+    chosen = options["json"].split("+") if options["json"] else list(lists)
+    absent = [n for n in chosen if n not in lists]
+    if absent or not chosen:
+        raise base.wrong_root("deepfakebench", folder, f"{absent[0]}.json" if absent else "*.json")
+    rows: dict[str, base.Row] = {}
+    missing: dict[str, None] = {}
+    notes: dict[str, None] = {}
+    in_train = Counter[str]()
+    for name in chosen:
+        for row, frames in _entries(lists[name], options["compression"], notes):
+            in_split = split in ("all", row.split)
+            media, absent_frames = _media(root, frames)
+            if in_split:
+                missing.update(dict.fromkeys(absent_frames))
+            if media is None:
+                continue
+            in_train.update([media] if row.split == "train" else [])
+            if in_split and media not in rows:
+                rows[media] = replace(row, media=media)
+    leaked = sum(1 for m, r in rows.items() if r.split != "train" and in_train[m])
+    if leaked:
+        notes[
+            f"{leaked} of {len(rows)} videos are also listed in train: they are not held out "
+            "from a model that was trained on these lists."
+        ] = None
+    return base.Rows(root, tuple(rows.values()), tuple(missing), tuple(notes))
 
 
 def _entries(

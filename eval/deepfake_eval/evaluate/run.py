@@ -36,7 +36,7 @@ Labelled = Sequence[tuple[Row, Path]]
 
 @dataclass(frozen=True, slots=True)
 class LoadedDataset:
-    """The adapter and options of one ``--dataset`` argument, and the rows that it found."""
+    """The data set and options of one ``--dataset`` argument, and the rows that it found."""
 
     adapter: str
     options: dict[str, str]
@@ -153,7 +153,7 @@ def load_dataset(text: str, split: str) -> LoadedDataset:
         DatasetError: the argument is malformed, or the root does not have the expected layout.
     """
     name, options, root = parse(text)
-    return LoadedDataset(name, options, load(name, root, split, **options))
+    return LoadedDataset(Path(name).name, options, load(name, root, split, **options))
 
 
 def labelled_rows(datasets: Sequence[LoadedDataset]) -> list[tuple[Row, Path]]:

@@ -10,6 +10,7 @@ import pytest
 from deepfake_eval.datasets import base, load, parse
 from deepfake_eval.datasets.base import group_by_people
 from deepfake_eval.errors import DatasetError
+from deepfake_eval.evaluate.run import load_dataset
 from tests.support import evaluation
 
 
@@ -54,18 +55,34 @@ def test_people_are_linked_through_others(monkeypatch: pytest.MonkeyPatch) -> No
     assert group_by_people(people, "D") == (["a+2", "a+2", "a+2", "d"], [])
 
 
-def test_the_adapter_that_the_documentation_shows_reads_its_layout(tmp_path: Path) -> None:
+def test_the_manifest_that_the_documentation_shows_reads_its_layout(tmp_path: Path) -> None:
     page = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
-    try:
-        exec(code, {"__name__": base.__name__})
-        evaluation.touch(
-            tmp_path, ["clips/a/real/1.mp4", "clips/a/fake/2.mp4", "clips/b/fake/3.mp4"]
-        )
-        assert evaluation.by_media(load("clips", tmp_path)) == {
-            "clips/a/real/1.mp4": ("real", "original", "a"),
-            "clips/a/fake/2.mp4": ("fake", "swap", "a"),
-            "clips/b/fake/3.mp4": ("fake", "swap", "b"),
-        }
-    finally:
-        base.DATASETS.pop("clips", None)
+    (text,) = re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)
+    own = tmp_path / "clips.toml"
+    own.write_text(text)
+    evaluation.touch(
+        tmp_path,
+        ["clips/a/real/1.mp4", "clips/a/fake/2.mp4", "clips/b/real/3.mp4", "clips/c/fake/4.mp4"],
+    )
+    dataset = load_dataset(f"{own}:{tmp_path}", "test")
+    assert dataset.adapter == "clips.toml"  # no path: reports are passed on
+    assert evaluation.by_media(dataset.rows) == {
+        "clips/a/real/1.mp4": ("real", "original", "a"),
+        "clips/a/fake/2.mp4": ("fake", "swap", "a"),
+        "clips/b/real/3.mp4": ("real", "original", "b"),
+        "clips/c/fake/4.mp4": ("fake", "swap", "c"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("title = 'x'", r"own\.toml: layout: Field required"),
+        ("group = 'x'\ntitle='x'\nlayout='x'\ngrouping='x'", r"own\.toml: group: Extra"),
+        ("title =", "not a readable TOML"),
+    ],
+)
+def test_a_wrong_manifest_is_named(tmp_path: Path, text: str, named: str) -> None:
+    (tmp_path / "own.toml").write_text(text)
+    with pytest.raises(DatasetError, match=named):
+        load(str(tmp_path / "own.toml"), tmp_path)

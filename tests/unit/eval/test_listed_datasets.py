@@ -110,6 +110,13 @@ def test_csv(tmp_path: Path) -> None:
     assert not rows.notes
 
 
+def test_a_table_may_lie_apart_from_its_media(tmp_path: Path) -> None:
+    evaluation.touch(tmp_path, ["disk/a.mp4", "lists/x"])
+    (tmp_path / "lists/list.csv").write_text("media,label\na.mp4,real\n")
+    rows = load("csv", tmp_path / "lists/list.csv", root=str(tmp_path / "disk"))
+    assert (rows.root, [r.media for r in rows.rows]) == (tmp_path / "disk", ["a.mp4"])
+
+
 def test_csv_rows_without_a_split_are_noted(tmp_path: Path) -> None:
     evaluation.touch(tmp_path, ["a.mp4", "b.mp4", "c.mp4"])
     (tmp_path / "list.csv").write_text(

@@ -192,7 +192,7 @@ class WrittenManifest:
     missing: tuple[Path, ...]
     """Media that the lists of a data set name, and that are not on disk."""
     notes: tuple[str, ...]
-    """Remarks of the adapters, for example on absent methods."""
+    """Remarks on the data sets, for example on absent methods."""
 
 
 def write_manifest(
