@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from deepfake_service.evidence.bundle.documents import Custody, VerdictDocument
 from deepfake_service.evidence.report.report import present
 from deepfake_service.platform.texts.i18n import Words
+from tests.support.exhibits import stated
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -45,11 +46,19 @@ def leaves(value: Any) -> Iterator[str]:
         yield value
 
 
+NO_CUSTODY = Custody(accounts={}, entries=())
+
+
 def report_texts(
-    document: dict[str, Any], pictures: Mapping[str, bytes], custody: dict[str, Any], words: Words
+    document: dict[str, Any] | VerdictDocument,
+    pictures: Mapping[str, bytes],
+    words: Words,
+    custody: Custody = NO_CUSTODY,
 ) -> dict[str, Any]:
     """Return all that a report says, by name."""
-    payload = {**pictures, "custody.json": json.dumps(custody).encode()}
+    payload = {**pictures, "custody.json": custody.canonical()}
+    if isinstance(document, dict):
+        document = stated(document)
     shown = present(document, payload, words, "ab" * 32)
     del shown["files"]  # their names are no texts
     return shown

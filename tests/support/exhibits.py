@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import io
 import json
@@ -22,14 +21,21 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from deepfake_models.bundle.results import Leaning, unable
-from deepfake_models.decision.serialization import judge_exact, load_exact
+from deepfake_models.decision.serialization import judge_exact, unjudged
 from deepfake_models.errors import MediaError
+from deepfake_models.media.credentials import Credentials
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.media.image import HEAD_BYTES
 from deepfake_models.scorer import Scorer
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.artifacts import MODEL_MANIFEST, Gatherer, Material, mime_of
 from deepfake_service.evidence.bundle.builder import build
+from deepfake_service.evidence.bundle.documents import (
+    About,
+    Examination,
+    Records,
+    VerdictDocument,
+)
 from deepfake_service.evidence.bundle.dsse import Signers
 from deepfake_service.evidence.bundle.look_format import Record, signed_look
 from deepfake_service.evidence.bundle.steps import ExitCode, Outcome, Verification
@@ -55,7 +61,19 @@ def video() -> bytes:
 def material(media: bytes, frames: int | None = None, judge: Scorer | None = None) -> Material:
     """Return a copy of what the worker gathers of a file; each file is examined once."""
     gathered = _material(media, frames, judge or scorer())
-    return Material(copy.deepcopy(gathered.examination), dict(gathered.files))
+    return Material(gathered.examination, dict(gathered.files))
+
+
+def changed(material: Material, change: Callable[[dict[str, Any]], object]) -> Material:
+    """Return material whose ``examination.json`` went through ``change``."""
+    found = material.examination.model_dump(mode="json")
+    change(found)
+    return Material(Examination.model_validate_json(json.dumps(found)), material.files)
+
+
+def stated(document: dict[str, Any]) -> VerdictDocument:
+    """Return the document with this content of ``verdict.json``."""
+    return VerdictDocument.model_validate_json(json.dumps(document))
 
 
 @cache
@@ -63,7 +81,7 @@ def _material(media: bytes, frames: int | None, judge: Scorer) -> Material:
     decoder = InProcessDecoder()
     mime = mime_of(media[:HEAD_BYTES])
     credentials = decoder.read_credentials(io.BytesIO(media), mime)
-    about = {"mime": mime, "content_credentials": credentials}
+    about = About(mime=mime, content_credentials=Credentials.model_validate(credentials))
     try:
         with decoder.open(io.BytesIO(media)) as opened:
             sampled = judge.plan(opened, frames)
@@ -87,7 +105,8 @@ def leaning_material(media: bytes, leans: Leaning = Leaning.TOWARDS_MANIPULATED)
     and its most suspect person lean the given way.
     """
     gathered = material(media)
-    value = gathered.examination["result"]["log_likelihood_ratio"]
+    value = gathered.examination.result.log_likelihood_ratio
+    assert value is not None
     offset = {Leaning.TOWARDS_MANIPULATED: -0.2, Leaning.NEITHER: 0.0}.get(leans, 0.2)
     level = {
         "likely_manipulated": value + 1, "no_manipulation_found": value - 1,
@@ -103,13 +122,21 @@ def leaning_material(media: bytes, leans: Leaning = Leaning.TOWARDS_MANIPULATED)
     manifest["thresholds"] = dict.fromkeys(("face", "track", "item", "picture"), level)
     manifest["kinds"] = KINDS
     gathered.files[MODEL_MANIFEST] = json.dumps(manifest).encode()
-    for face in gathered.examination["exact"]["faces"]:
-        if face["logit"] is not None:
-            face["kind_logits"] = [0.0, 2.0, -1.0, 0.5]
-    judged = judge_exact(load_exact(gathered.examination["exact"]), gathered.spec)
+
+    def with_kinds(found: dict[str, Any]) -> None:
+        for face in found["exact"]["faces"]:
+            if face["logit"] is not None:
+                face["kind_logits"] = [0.0, 2.0, -1.0, 0.5]
+
+    return judged_again(changed(gathered, with_kinds))
+
+
+def judged_again(gathered: Material) -> Material:
+    """Return material with the verdict that follows from its faces."""
+    judged = judge_exact(unjudged(gathered.examination.exact), gathered.spec)
     assert judged is not None
-    gathered.examination["result"] = judged.to_json()
-    return gathered
+    result = judged.to_json()
+    return changed(gathered, lambda found: found.update(result=result))
 
 
 @cache
@@ -119,10 +146,10 @@ def signers(name: str = "one") -> Signers:
     return Signers(Ed25519PrivateKey.generate(), key, (certificate,))
 
 
-def dossier(media: bytes, **changes: Any) -> dict[str, Any]:
+def dossier(media: bytes, **changes: Any) -> Records:
     """Return the records of a job on ``media``, with ``changes``."""
     at = "2026-01-02T03:04:05.678+00:00"
-    return {
+    given = {
         "issuer": "디지털성범죄 대응센터",
         "edition": 1,
         "predecessor": None,
@@ -148,7 +175,12 @@ def dossier(media: bytes, **changes: Any) -> dict[str, Any]:
                 "case_reference": None,
                 "tool": "api",
                 "collector": "a" * 26,
+                "collector_name": "Kim",
                 "screenshot": False,
+                "note": None,
+                "capture": None,
+                "capture_sha256": None,
+                "claimed": None,
             }
         ],
         "reviews": [],
@@ -156,6 +188,7 @@ def dossier(media: bytes, **changes: Any) -> dict[str, Any]:
         "custody": {"accounts": {}, "entries": []},
         **changes,
     }
+    return Records.model_validate_json(json.dumps(given))
 
 
 def reviewed(decision: str, name: str = "Kim", reason: str = "seen") -> dict[str, Any]:
@@ -169,7 +202,7 @@ def reviewed(decision: str, name: str = "Kim", reason: str = "seen") -> dict[str
         "reviews": [
             {
                 "at": at, "account": account, "name": name, "role": "analyst",
-                "decision": decision, "reason": reason,
+                "decision": decision, "reason": reason, "pictures_withheld": False,
             }
         ],
         "finding": decision,
@@ -207,8 +240,8 @@ def bundle() -> bytes:
 def other_bundle() -> bytes:
     """Return a bundle about a picture, signed by the same signers."""
     picture = footage.picture(footage.grace_hopper(), "PNG")
-    return build(dossier(picture, job={**dossier(picture)["job"], "id": "k" * 26}),
-                 material(picture), signers())  # fmt: skip
+    job = dossier(picture).job.model_dump() | {"id": "k" * 26}
+    return build(dossier(picture, job=job), material(picture), signers())
 
 
 LOOK_TEXT = "This post was removed."

@@ -85,10 +85,10 @@ def end(service: Service, job_id: str, material: Material) -> None:
     with service.database.read() as session:
         row = session.get_one(Job, job_id)
         key = services.vault.case_key(session.get_one(Case, row.case_id))
+    found = material.examination
     services.vault.write(material_of(row), key, material.pack())
-    services.minor_flags.compare_job(row, MediaHashes.of(material.examination))
-    result = material.examination["result"]
-    listed = listed_result(result, material)
+    services.minor_flags.compare_job(row, MediaHashes.of(found.hashes, found.likeness))
+    result, listed = found.result.to_json(), listed_result(material)
     with service.database.write() as session:
         row = session.get_one(Job, job_id)
         end_job(session, row, key, result, listed, WEEK)

@@ -48,7 +48,7 @@ class UnreadableRecord(DeepfakeError):
 
 @with_config(_STRICT)
 @dataclass(frozen=True, slots=True)
-class _ExactFace:
+class ExactFace:
     """A scored face, without what follows from judging it."""
 
     time_s: float
@@ -62,7 +62,7 @@ class _ExactFace:
     kind_logits: tuple[float, ...] | None = None
 
     @classmethod
-    def of(cls, face: Face) -> _ExactFace:
+    def unjudged(cls, face: Face) -> ExactFace:
         # Every reason of a face with a logit comes from judging it.
         reasons = face.reasons if face.logit is None else ()
         values = {f.name: getattr(face, f.name) for f in fields(cls)}
@@ -74,10 +74,12 @@ class _ExactFace:
 
 @with_config(_STRICT)
 @dataclass(frozen=True, slots=True)
-class _ExactRecord:
+class ExactRecord:
+    """What a verdict was computed from."""
+
     media: MediaFacts | None
     frames: FrameCounts
-    faces: tuple[_ExactFace, ...]
+    faces: tuple[ExactFace, ...]
 
 
 @with_config(_STRICT)
@@ -85,7 +87,7 @@ class _ExactRecord:
 class _StoredFrame:
     time_s: float
     signature: tuple[float, ...]
-    faces: tuple[_ExactFace, ...]
+    faces: tuple[ExactFace, ...]
 
 
 @with_config(_STRICT)
@@ -95,27 +97,19 @@ class _StoredPart:
     frames: tuple[_StoredFrame, ...]
 
 
-_EXACT = TypeAdapter(_ExactRecord)
 _PART = TypeAdapter(_StoredPart)
 _VERDICT = TypeAdapter(Verdict)
 _FACTS = TypeAdapter(MediaFacts)
 
 
-def dump_exact(verdict: Verdict) -> dict[str, Any]:
-    """Return the exact record of ``verdict`` as JSON data: ``media``, ``frames`` and ``faces``."""
-    faces = tuple(_ExactFace.of(face) for face in verdict.faces)
-    record = _ExactRecord(verdict.media, verdict.frames, faces)
-    exact: dict[str, Any] = _EXACT.dump_python(record, mode="json")
-    return exact
+def exact_record(verdict: Verdict) -> ExactRecord:
+    """Return the exact record of ``verdict``."""
+    faces = tuple(ExactFace.unjudged(face) for face in verdict.faces)
+    return ExactRecord(verdict.media, verdict.frames, faces)
 
 
-def load_exact(record: dict[str, Any]) -> Verdict:
-    """Return what ``record`` holds as a verdict that is not judged yet; ``UnreadableRecord`` if
-    ``record`` was not written by ``dump_exact``."""
-    try:
-        exact = _EXACT.validate_python(record)
-    except ValidationError as error:
-        raise UnreadableRecord from error
+def unjudged(exact: ExactRecord) -> Verdict:
+    """Return what ``exact`` holds as a verdict that is not judged yet."""
     return Verdict(
         VerdictCode.NOT_APPLICABLE,
         media=exact.media,
@@ -125,7 +119,7 @@ def load_exact(record: dict[str, Any]) -> Verdict:
 
 
 def judge_exact(recorded: Verdict, spec: BundleSpec) -> Verdict | None:
-    """Return the verdict that follows by ``spec`` from the faces that ``load_exact`` returned.
+    """Return the verdict that follows by ``spec`` from the faces that ``unjudged`` returned.
     ``None`` where there is no face to judge: the verdict then rests on decoding alone."""
     if recorded.media is None or not recorded.faces:
         return None
@@ -153,7 +147,7 @@ def dump_part(part: Part) -> bytes:
             _StoredFrame(
                 time_s=frame.time_s,
                 signature=tuple(float(v) for v in frame.signature),
-                faces=tuple(_ExactFace.of(face) for face in frame.faces),
+                faces=tuple(ExactFace.unjudged(face) for face in frame.faces),
             )
             for frame in part.examined
         ),

@@ -9,18 +9,18 @@ import contextlib
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from deepfake_service.audit.log import START, Action, entry_of
-from deepfake_service.evidence.bundle.custody import check_chain, compare
+from deepfake_service.evidence.bundle.custody import Stated, check_chain, compare
 from deepfake_service.evidence.bundle.documents import (
     Custody,
     CustodyAccount,
     CustodyEntry,
     OmittedEntries,
+    StatedDecision,
 )
 from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.platform.clock import iso_time
@@ -66,19 +66,17 @@ def requester_of(session: Session, job: Job) -> str:
     return f"{account.name} ({account.kind}, {account.role})"
 
 
-def reviews_of(session: Session, job: Job, key: bytes) -> list[dict[str, Any]]:
+def reviews_of(session: Session, job: Job, key: bytes) -> tuple[StatedDecision, ...]:
     """Return the decisions on a job with their reasons, oldest first, and whether its pictures were
     withheld from the reviewer, who had not opened them before."""
     reviews = session.scalars(_reviews_of_jobs([job.id])).all()
     unseen = _unseen(session, job) if reviews else ()
-    return [
-        {
-            **_review_json(review, session.get_one(Account, review.account_id)),
-            "reason": open_json(key, review)["reason"],
-            "pictures_withheld": (review.account_id, iso_time(review.created_at)) in unseen,
-        }
+    return tuple(
+        _decision(session, review, str(open_json(key, review)["reason"])).model_copy(
+            update={"pictures_withheld": (review.account_id, iso_time(review.created_at)) in unseen}
+        )
         for review in reviews
-    ]
+    )
 
 
 def _unseen(session: Session, job: Job) -> set[tuple[str | None, str | None]]:
@@ -104,14 +102,17 @@ def _reviews_of_jobs(ids: Sequence[str]) -> Select[Review]:
     return select(Review).where(Review.job_id.in_(ids)).order_by(Review.created_at)
 
 
-def _review_json(review: Review, account: Account) -> dict[str, Any]:
-    return {
-        "at": iso_time(review.created_at),
-        "account": account.id,
-        "name": account.name,
-        "role": account.role,
-        "decision": review.decision,
-    }
+def _decision(session: Session, review: Review, reason: str = "") -> StatedDecision:
+    account = session.get_one(Account, review.account_id)
+    return StatedDecision(
+        at=iso_time(review.created_at),
+        account=account.id,
+        name=account.name,
+        role=str(account.role),
+        decision=str(review.decision),
+        reason=reason,
+        pictures_withheld=False,
+    )
 
 
 def require_recorded(session: Session, job: Job) -> None:
@@ -161,15 +162,12 @@ def _compare_records(
     session: Session, job: Job, case: Case, reviews: Sequence[Review], chain: Custody
 ) -> None:
     """Compare a job, its case and its reviews with a chain."""
-    records = {
-        "job": {"id": job.id, "requester": requester_of(session, job)},
-        "case": {"id": case.id, "minor": case.minor_at is not None},
-        "reviews": [_review_json(r, session.get_one(Account, r.account_id)) for r in reviews],
-        "finding": job.finding,
-    }
+    decisions = [_decision(session, review) for review in reviews]
+    requester, flagged = requester_of(session, job), case.minor_at is not None
+    stated = Stated(job.id, requester, case.id, flagged, decisions, job.finding)
     holds = [e.action for e in chain.entries if e.action in HOLDS]
     try:
-        compare(records, chain)
+        compare(stated, chain)
         if (case.held_at is not None) != (holds[-1:] == [Action.HOLD_SET]):
             raise Failed("the legal hold is not the one in the chain of custody")
     except Failed as error:

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from PIL import Image, ImageFilter
 from sqlalchemy.orm import Session
@@ -90,14 +88,14 @@ def open_reasons(case_key: bytes, job: Job) -> list[str]:
     return list(dict.fromkeys(reason["code"] for reason in open_json(case_key, job)["reasons"]))
 
 
-def listed_result(result: Mapping[str, Any], material: Material) -> Listed:
-    """Return what lists show of a result and of the material of its evidence."""
-    media = result.get("media") or {}
-    still = media.get("kind") == "image"
+def listed_result(material: Material) -> Listed:
+    """Return what lists show of the material of a job's evidence."""
+    result = material.examination.result
+    media, still = result.media, result.media is not None and result.media.kind == "image"
     entry = ListEntry(
-        llr=result["log_likelihood_ratio"],
+        llr=result.log_likelihood_ratio,
         still=still if media else None,
-        duration_s=media.get("duration_s"),
+        duration_s=media.duration_s if media else None,
     )
     if entry.llr is not None:
         spec = material.spec
@@ -113,12 +111,11 @@ def listed_result(result: Mapping[str, Any], material: Material) -> Listed:
 
 
 def _thumbnail(material: Material) -> bytes | None:
-    shown = material.examination.get("pictures") or []
+    shown, faces = material.examination.pictures, material.examination.exact.faces
     if not shown:
         return None
-    faces = material.examination["exact"]["faces"]
-    top = max(shown, key=lambda picture: float(faces[picture["face"]]["logit"] or 0.0))
-    with Image.open(io.BytesIO(material.face(top["number"]))) as picture:
+    top = max(shown, key=lambda picture: faces[picture.face].logit or 0.0)
+    with Image.open(io.BytesIO(material.face(top.number))) as picture:
         blurred = picture.convert("RGB").filter(ImageFilter.GaussianBlur(_BLUR_PX))
     small = blurred.resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX)
     out = io.BytesIO()

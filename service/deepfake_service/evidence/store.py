@@ -5,9 +5,8 @@ An edition is never changed. A review, or a flag that a minor may be shown, lead
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -26,6 +25,15 @@ from deepfake_service.evidence.bundle import zip_format
 from deepfake_service.evidence.bundle.artifacts import EXAMINATION, Material
 from deepfake_service.evidence.bundle.builder import build, report_copy, report_of
 from deepfake_service.evidence.bundle.capture_format import build_capture
+from deepfake_service.evidence.bundle.documents import (
+    Examination,
+    Medium,
+    Records,
+    StatedCase,
+    StatedJob,
+    StatedPost,
+    read,
+)
 from deepfake_service.evidence.report.report import ORIGINAL, ReportCopy
 from deepfake_service.evidence.revocations import is_withdrawn, supersede
 from deepfake_service.evidence.signing_keys import SigningKeys
@@ -83,7 +91,7 @@ class EvidenceStore:
     def __post_init__(self) -> None:
         self._read_audit = ReadAudit(self._database)
 
-    def sign_capture(self, document: dict[str, Any], records: bytes) -> bytes:
+    def sign_capture(self, document: Mapping[str, object], records: bytes) -> bytes:
         """Return the signed bundle of a capture: see ``build_capture``."""
         issued = {"issuer": self._sender.issuer, **document}
         return build_capture(issued, records, self.keys.current())
@@ -110,7 +118,7 @@ class EvidenceStore:
                 with self._database.write() as session:
                     _require_current(session, records, edition)
                     session.add(edition)
-                    supersede(session, records["predecessor"])
+                    supersede(session, records.predecessor)
                     session.flush()
                     number = str(edition.number)
                     append_entry(session, actor, Action.EVIDENCE_MADE, job_id, number)
@@ -145,7 +153,7 @@ class EvidenceStore:
                 "created. Request an edition by its number."
             ) from error
 
-    def _records(self, job_id: str) -> tuple[dict[str, Any], Material, Edition, bytes]:
+    def _records(self, job_id: str) -> tuple[Records, Material, Edition, bytes]:
         """Return what a new edition is built from, its row, and the key of the case."""
         organisation = self._sender.organisation().known()
         with self._database.read() as session:
@@ -170,31 +178,31 @@ class EvidenceStore:
                 decided=editions.last_decision(session, job_id),
                 created_at=self._database.clock(),
             )
-            records = {
-                "issuer": self._sender.issuer,
-                **({"organisation": organisation} if organisation else {}),
-                "edition": edition.number,
-                "predecessor": last.sha256 if last else None,
-                "created_at": iso_time(edition.created_at),
-                "case": {
-                    "id": case.id,
-                    "reference": open_json(key, case)["reference"],
-                    "minor": case.minor_at is not None,
-                },
-                "job": {
-                    "id": job.id,
-                    "kind": job.kind,
-                    "frames": job.frames,
-                    "submitted_at": iso_time(job.created_at),
-                    "examined_at": material.examination["examined_at"],
-                    "requester": custody.requester_of(session, job),
-                },
-                "item": {"sha256": media.sha256, "size": media.size},
-                "occurrences": _occurrences_of(session, media, key),
-                "reviews": custody.reviews_of(session, job, key),
-                "finding": job.finding,
-                "custody": custody.custody_of(session, job, media, case).model_dump(),
-            }
+            records = Records(
+                issuer=self._sender.issuer,
+                organisation=organisation or None,
+                edition=edition.number,
+                predecessor=last.sha256 if last else None,
+                created_at=iso_time(edition.created_at),
+                case=StatedCase(
+                    id=case.id,
+                    reference=open_json(key, case)["reference"],
+                    minor=case.minor_at is not None,
+                ),
+                job=StatedJob(
+                    id=job.id,
+                    kind=job.kind,
+                    frames=job.frames,
+                    submitted_at=iso_time(job.created_at),
+                    examined_at=material.examination.examined_at,
+                    requester=custody.requester_of(session, job),
+                ),
+                item=Medium(sha256=media.sha256, size=media.size),
+                occurrences=_occurrences_of(session, media, key),
+                reviews=custody.reviews_of(session, job, key),
+                finding=job.finding,
+                custody=custody.custody_of(session, job, media, case),
+            )
         return records, material, edition, key
 
     def read(self, caller: Caller, job_id: str, number: int | None = None) -> tuple[int, bytes]:
@@ -278,7 +286,7 @@ class EvidenceStore:
             return editions.editions_of(session, *find_visible(session, caller, Job, job_id))
 
 
-def _occurrences_of(session: Session, media: Media, key: bytes) -> list[dict[str, Any]]:
+def _occurrences_of(session: Session, media: Media, key: bytes) -> tuple[StatedPost, ...]:
     """Return where a medium was seen, oldest first."""
     rows = session.scalars(
         select(Occurrence)
@@ -289,19 +297,15 @@ def _occurrences_of(session: Session, media: Media, key: bytes) -> list[dict[str
     collectors = {post.collector for post in posts}
     accounts = session.scalars(select(Account).where(Account.id.in_(collectors)))
     names = {account.id: account.name for account in accounts}
-    return [
-        {**post.model_dump(exclude={"media_id"}), "collector_name": names.get(post.collector)}
-        for post in posts
-    ]
+    stated = (dict(post) | {"collector_name": names.get(post.collector)} for post in posts)
+    return tuple(StatedPost.model_validate(post, strict=False) for post in stated)
 
 
-def examination_of(vault: Vault, job: Job, key: bytes) -> dict[str, Any]:
+def examination_of(vault: Vault, job: Job, key: bytes) -> Examination:
     """Return the record of the examination that was gathered for a job's evidence; ``BlobMissing``
     if nothing was gathered, or it was deleted."""
-    content: dict[str, Any] = json.loads(
-        zip_format.member(vault.read(material_of(job), key), EXAMINATION)
-    )
-    return content
+    content = zip_format.member(vault.read(material_of(job), key), EXAMINATION)
+    return read(Examination, content, EXAMINATION)
 
 
 def _require_success(job: Job) -> None:
@@ -313,7 +317,7 @@ def _require_success(job: Job) -> None:
         raise EvidenceMissing("There is no evidence, because this examination was not completed.")
 
 
-def _require_current(session: Session, records: dict[str, Any], edition: Edition) -> None:
+def _require_current(session: Session, records: Records, edition: Edition) -> None:
     """Lock the case of an edition that is about to be added, and compare it with the records.
 
     Raises:
@@ -321,7 +325,7 @@ def _require_current(session: Session, records: dict[str, Any], edition: Edition
             blob. EvidenceMissing: its evidence was deleted. _DecidedMeanwhile: the edition is
             outdated already.
     """
-    case = lock_case(session, records["case"]["id"])
+    case = lock_case(session, records.case.id)
     job = session.get(Job, edition.job_id)
     if case is None or case.wrapped_key is None or job is None:
         raise NotFound
@@ -329,5 +333,5 @@ def _require_current(session: Session, records: dict[str, Any], edition: Edition
         # Or no sweep would delete this edition any more.
         raise EvidenceMissing("This evidence was deleted at the end of its retention period.")
     current = case.minor_at is not None, job.finding, editions.last_decision(session, job.id)
-    if current != (records["case"]["minor"], records["finding"], edition.decided):
+    if current != (records.case.minor, records.finding, edition.decided):
         raise _DecidedMeanwhile

@@ -30,7 +30,7 @@ from deepfake_models.decision.serialization import (
     load_verdict,
 )
 from deepfake_models.errors import DecoderFailed, DecoderTooSlow, MediaError
-from deepfake_models.media.credentials import not_read
+from deepfake_models.media.credentials import Credentials, not_read
 from deepfake_models.media.image import HEAD_BYTES
 from deepfake_models.media.interface import OpenMedia, SavedTimeline
 from deepfake_models.sandbox.decoder import Decoder
@@ -40,6 +40,7 @@ from deepfake_service.cases.case_lock import lock_with_case
 from deepfake_service.cases.cases import material_of, media_key
 from deepfake_service.cases.media_deletion import expire
 from deepfake_service.evidence.bundle.artifacts import Gatherer, Material, mime_of
+from deepfake_service.evidence.bundle.documents import About, Sandbox
 from deepfake_service.evidence.bundle.perceptual_hashes import MediaHashes
 from deepfake_service.evidence.listings import Listed, end_listing, listed_result
 from deepfake_service.evidence.store import EvidenceStore
@@ -230,11 +231,12 @@ class Examination:
         verdict = load_verdict(unable_to) if unable_to else self._judge(opened, parts)
         material = self._gather(opened, verdict, parts)
         self._vault.write(material_of(opened.job), opened.case_key, material.pack())
-        hashes = MediaHashes.of(material.examination)
+        found = material.examination
+        hashes = MediaHashes.of(found.hashes, found.likeness)
         self._minor_flags.compare_job(opened.job, hashes)
         self._hash_bank.link_similar(opened.job, hashes)
         result = verdict.to_json(faces=True)
-        self._succeed(opened, result, listed_result(result, material))
+        self._succeed(opened, result, listed_result(material))
         opened.files.delete(PLAN, TIMELINE, VERDICT, *(f"part-{n}" for n in range(chunks)))
 
     def issue_evidence(self, job_id: str) -> None:
@@ -274,7 +276,7 @@ class Examination:
                 gatherer.end(error)
         return gatherer.material()
 
-    def _read(self, opened: _OpenedJob) -> dict[str, object]:
+    def _read(self, opened: _OpenedJob) -> About:
         """Return ``Gatherer.about``.
 
         Credentials that crash their reader are not read again: the verdict does not depend on them.
@@ -287,10 +289,13 @@ class Examination:
             except MediaError as error:
                 self._raise_unrelated(file, error)
                 credentials = not_read("reading the credentials took too much time or memory")
-        about: dict[str, object] = {"mime": mime, "content_credentials": credentials}
-        if (confinement := self._decoder.confinement()) is not None:
-            about["sandbox"] = {"missing": [str(layer) for layer in confinement.missing]}
-        return about
+        confinement = self._decoder.confinement()
+        missing = None if confinement is None else tuple(map(str, confinement.missing))
+        return About(
+            mime=mime,
+            content_credentials=Credentials.model_validate(credentials),
+            sandbox=None if missing is None else Sandbox(missing=missing),
+        )
 
     def _raise_unrelated(self, file: BufferedReader, error: MediaError) -> None:
         """Raise the cause of ``error`` if that is not in the media of ``file``: the worker

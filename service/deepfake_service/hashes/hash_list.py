@@ -85,11 +85,12 @@ class HashList(Generic[Entry]):
     def _found(self, job: Job, case: Case) -> MediaHashes:
         """Return the hashes of a job; none if the material of its evidence cannot be read."""
         try:
-            return MediaHashes.of(examination_of(self.vault, job, self.vault.case_key(case)))
+            found = examination_of(self.vault, job, self.vault.case_key(case))
+            return MediaHashes.of(found.hashes, found.likeness)
         except (DatabaseUnavailable, StorageUnavailable):
             raise
         except BlobMissing:
             pass
         except Exception as error:
             _log.error("hashes_unreadable", job_id=job.id, failure=describe(error))
-        return MediaHashes.of({})
+        return MediaHashes((), (), (), ())

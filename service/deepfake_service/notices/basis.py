@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from sqlalchemy import select
@@ -10,6 +9,8 @@ from sqlalchemy.orm import Session
 
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.cases.notices_under_way import AGAINST
+from deepfake_service.evidence.bundle.custody import found_by
+from deepfake_service.evidence.bundle.documents import StatedDecision
 from deepfake_service.evidence.chain_of_custody import require_recorded, reviews_of
 from deepfake_service.evidence.editions import is_outdated, newest_edition
 from deepfake_service.evidence.revocations import is_withdrawn
@@ -21,7 +22,6 @@ from deepfake_service.platform.db.enums import MANIPULATED, Finding, JobState
 from deepfake_service.platform.db.row_authentication import refuse
 from deepfake_service.platform.errors import Code, NoticeRefused
 from deepfake_service.platform.storage import BlobMissing, Vault, open_json
-from deepfake_service.platform.texts.formatting import found_by
 
 ReportChoice = Literal["supporting", "all", "none"]
 
@@ -55,18 +55,9 @@ def basis_of(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class SupportingReview:
-    """A review that states the finding which a notice rests on."""
-
-    reason: str
-    pictures_withheld: bool
-
-
-def supporting_reviews(session: Session, job: Job, key: bytes) -> list[SupportingReview]:
+def supporting_reviews(session: Session, job: Job, key: bytes) -> list[StatedDecision]:
     """Return the latest review of each person who states the finding about a job."""
-    found = found_by(job.finding, reviews_of(session, job, key))
-    return [SupportingReview(each["reason"], each["pictures_withheld"]) for each in found]
+    return found_by(job.finding, reviews_of(session, job, key))
 
 
 def confirmed_job(session: Session, case: Case, media_id: str) -> Job:
@@ -126,6 +117,6 @@ def _has_report(session: Session, job: Job, edition: Edition | None, *, minor: b
 
 def _examined_at(vault: Vault, job: Job, key: bytes) -> str:
     try:
-        return str(examination_of(vault, job, key)["examined_at"])
+        return examination_of(vault, job, key).examined_at
     except BlobMissing:
         return str(iso_time(job.finished_at))

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, overload
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
@@ -31,6 +31,12 @@ def ticks() -> float:
     return time.clock_gettime(_MONOTONIC)
 
 
+@overload
+def iso_time(at: datetime) -> str: ...
+@overload
+def iso_time(at: None) -> None: ...
+@overload
+def iso_time(at: datetime | None) -> str | None: ...
 def iso_time(at: datetime | None) -> str | None:
     """Format a time as answers give it: ISO 8601 in UTC, to the millisecond."""
     return None if at is None else at.isoformat(timespec="milliseconds")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,6 +14,7 @@ from deepfake_service.accounts.visibility import find_visible, may_delete
 from deepfake_service.cases.cases import open_post
 from deepfake_service.cases.posts import Post
 from deepfake_service.evidence.bundle.builder import VERDICT
+from deepfake_service.evidence.bundle.documents import VerdictDocument, read
 from deepfake_service.evidence.bundle.zip_format import member
 from deepfake_service.evidence.editions import IssuedEdition, editions_of
 from deepfake_service.evidence.store import EvidenceStore
@@ -66,7 +66,7 @@ class ItemPage:
     """Until when captures keep the file; ``None`` if none does."""
     alone: bool
     """Whether it is the only item of its case."""
-    document: dict[str, object] | None = None
+    document: VerdictDocument | None = None
     """The ``verdict.json`` of the newest edition of its evidence."""
     missing: ServiceError | None = None
     """Why there is none, although the job has succeeded."""
@@ -108,7 +108,7 @@ class ItemPages:
         if edition is not None:
             try:
                 stored = self.evidence.open(caller, *edition, shown=True)
-                document = json.loads(member(stored, VERDICT))
+                document = read(VerdictDocument, member(stored, VERDICT), VERDICT)
             except EvidenceMissing as error:
                 missing = error
         missing = missing if job.state == JobState.SUCCEEDED else None

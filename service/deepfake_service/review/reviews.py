@@ -20,7 +20,7 @@ from deepfake_service.accounts.visibility import find_visible
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
 from deepfake_service.cases import notices_under_way
 from deepfake_service.cases.case_lock import lock_open_case
-from deepfake_service.evidence.bundle.custody import findings_of
+from deepfake_service.evidence.bundle.custody import findings_of, found_by
 from deepfake_service.evidence.chain_of_custody import require_recorded, reviews_of
 from deepfake_service.evidence.editions import outdated_jobs
 from deepfake_service.evidence.store import EvidenceStore
@@ -60,7 +60,7 @@ from deepfake_service.platform.errors import (
 )
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.storage import Vault, open_json, seal_json
-from deepfake_service.platform.texts.formatting import KST, found_by
+from deepfake_service.platform.texts.formatting import KST
 
 CATCH_UP_BATCH = 100
 MAX_REVIEWS = 100
@@ -399,7 +399,7 @@ class Reviews:
 def opinions_of(session: Session, job: Job, key: bytes) -> tuple[list[Opinion], int]:
     """Return the decisions on a job, oldest first, and how many people state its finding."""
     made = reviews_of(session, job, key)
-    opinions = [Opinion(**{name: of[name] for name in Opinion.model_fields}) for of in made]
+    opinions = [Opinion(**each.model_dump(include=set(Opinion.model_fields))) for each in made]
     return opinions, len(found_by(job.finding, made))
 
 

@@ -12,11 +12,10 @@ import io
 import json
 import platform
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,18 +23,26 @@ from PIL import Image
 
 from deepfake_models.bundle.bundle import MANIFEST, BundleSpec
 from deepfake_models.bundle.results import Face, Verdict
-from deepfake_models.decision.serialization import dump_exact
+from deepfake_models.bundle.spec import CropSpec
+from deepfake_models.decision.serialization import ExactRecord, exact_record, load_verdict
 from deepfake_models.errors import DecoderFailed, DecoderTooSlow, MediaError
 from deepfake_models.faces.crops import cut_views, outside, squares
 from deepfake_models.media.image import picture_format
 from deepfake_models.media.interface import FailedFrame, OpenMedia
 from deepfake_models.scorer import Scorer
-from deepfake_service.evidence.bundle.documents import Reliability, read
+from deepfake_service.evidence.bundle.documents import (
+    About,
+    Examination,
+    FacePicture,
+    FrameHashes,
+    Likeness,
+    Reliability,
+    read,
+)
 from deepfake_service.evidence.bundle.perceptual_hashes import hash_media
 from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.evidence.bundle.zip_format import sha256, zipped
 
-FORMAT = "deepfake-service/examination/1"
 MAX_GATHERED_FACES = 16
 """Faces that are shown: enough for several people, few enough for a report that can be printed."""
 OUTSIDE = 128
@@ -58,7 +65,7 @@ class Material:
     sees several squares of a face, the further ones are ``crops/001-2.png`` and so on.
     """
 
-    examination: dict[str, Any]
+    examination: Examination
     files: dict[str, bytes]
 
     @property
@@ -84,14 +91,13 @@ class Material:
     def face(self, number: int) -> bytes:
         """Return a face as people see it (``as_seen``); ``KeyError`` if there is none with this
         number."""
-        picture = {p["number"]: p for p in self.examination["pictures"]}[number]
-        margin = margin_of(self.examination, picture["face"], self.spec.crop.model_dump())
-        return as_seen(self.files[picture["crop"]], margin)
+        picture = {p.number: p for p in self.examination.pictures}[number]
+        margin = margin_of(self.examination.exact, picture.face, self.spec.crop)
+        return as_seen(self.files[picture.crop], margin)
 
     def pack(self) -> bytes:
         """Return the material as one ZIP file."""
-        examination = json.dumps(self.examination, allow_nan=False).encode()
-        return zipped({EXAMINATION: examination, **self.files})
+        return zipped({EXAMINATION: self.examination.model_dump_json().encode(), **self.files})
 
     @classmethod
     def unpack(cls, packed: bytes) -> Material:
@@ -100,7 +106,7 @@ class Material:
         try:
             with zipfile.ZipFile(io.BytesIO(packed)) as archive:
                 files = {name: archive.read(name) for name in archive.namelist()}
-            return cls(json.loads(files.pop(EXAMINATION)), files)
+            return cls(read(Examination, files.pop(EXAMINATION), EXAMINATION), files)
         except (ValueError, KeyError, zipfile.BadZipFile) as error:
             raise Failed("the stored material of the evidence cannot be read") from error
 
@@ -118,14 +124,10 @@ class Gatherer:
     examined_s: Sequence[float]
     """Times in seconds of the frames that the verdict is based on."""
     examined_at: datetime
-    about: Mapping[str, Any]
-    """What the file says of itself, and how it was read: ``mime``, the type by its first bytes;
-    ``content_credentials``, what ``Decoder.read_credentials`` returned; and ``sandbox``, the layers
-    that were ``missing`` if it was read in one."""
-    _pictures: list[dict[str, Any]] | None = None
+    about: About
+    _pictures: tuple[FacePicture, ...] | None = None
     _files: dict[str, bytes] = field(default_factory=dict)
-    _hashes: dict[str, Any] | None = None
-    _likeness: dict[str, list[str]] = field(default_factory=dict)
+    _hashes: tuple[FrameHashes, Likeness] | None = None
     _reason: str = UNDECODED
 
     def take(self, media: OpenMedia) -> None:
@@ -135,7 +137,7 @@ class Gatherer:
             chosen = suspect_faces(faces)
             self._pictures, self._files = _pictures(media, faces, chosen, self.scorer)
         if self._hashes is None:
-            self._hashes, self._likeness = hash_media(media)
+            self._hashes = hash_media(media)
 
     def end(self, error: MediaError) -> None:
         """Note why nothing more can be taken."""
@@ -144,25 +146,28 @@ class Gatherer:
 
     def material(self) -> Material:
         """Return what was taken. Hashes that are missing state the reason."""
-        content = {
-            "format": FORMAT,
-            "result": self.verdict.to_json(),
-            "exact": dump_exact(self.verdict),
-            "examined_at": self.examined_at.isoformat(timespec="milliseconds"),
-            "examined_s": [float(t) for t in self.examined_s],
-            "pictures": self._pictures or [],
-            "hashes": self._hashes or {"pdq": None, "reason": self._reason},
-            "likeness": self._likeness,
-            **self.about,
-            "software": software(),
-        }
+        hashes, likeness = self._hashes or (
+            FrameHashes(pdq=None, reason=self._reason),
+            Likeness(),
+        )
+        examination = Examination(
+            **dict(self.about),
+            result=load_verdict(json.dumps(self.verdict.to_json()).encode()),
+            exact=exact_record(self.verdict),
+            examined_at=self.examined_at.isoformat(timespec="milliseconds"),
+            examined_s=tuple(float(t) for t in self.examined_s),
+            pictures=self._pictures or (),
+            hashes=hashes,
+            likeness=likeness,
+            software=software(),
+        )
         bundle = self.scorer.bundle.directory
         model = {
             MODEL_MANIFEST: (bundle / MANIFEST).read_bytes(),
             MODEL_RATES: (bundle / "reliability.json").read_bytes(),
             MODEL_CARD: (bundle / "MODEL_CARD.md").read_bytes(),
         }
-        return Material(content, {**self._files, **model})
+        return Material(examination, {**self._files, **model})
 
 
 def suspect_faces(faces: Sequence[Face]) -> list[int]:
@@ -190,7 +195,7 @@ def suspect_faces(faces: Sequence[Face]) -> list[int]:
 
 def _pictures(
     media: OpenMedia, faces: Sequence[Face], chosen: Sequence[int], scorer: Scorer
-) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
+) -> tuple[tuple[FacePicture, ...], dict[str, bytes]]:
     at: dict[int, list[int]] = {}
     for i in chosen:
         # A frame that is shown for long counts at later times as well.
@@ -203,36 +208,31 @@ def _pictures(
                 face = faces[i]
                 crops[i] = cut_views(frame.pixels, face.box, scorer.bundle.spec.crop, face.turn)
     if not crops:
-        return [], {}
+        return (), {}
     shown = sorted(crops)
     still = media.facts.kind == "image"
     maps = scorer.classifier.activation_maps([crops[i] for i in shown], still=still)
     strongest = max(float(maps.max()), 1e-6)
-    pictures: list[dict[str, Any]] = []
+    pictures: list[FacePicture] = []
     files: dict[str, bytes] = {}
     for number, (i, map_) in enumerate(zip(shown, maps, strict=True), start=1):
         first, *others = squares(crops[i])
         crop, heatmap = f"crops/{number:03}.png", f"heatmaps/{number:03}.png"
         further = {f"crops/{number:03}-{k}.png": png(s) for k, s in enumerate(others, start=2)}
         files |= {crop: png(first), **further, heatmap: png(heat(map_ / strongest, len(first)))}
-        pictures.append({"number": number, "face": i, "crop": crop, "heatmap": heatmap})
-        if further:
-            pictures[-1]["further"] = list(further)
-    return pictures, files
+        names = tuple(further) or None
+        pictures.append(
+            FacePicture(number=number, face=i, crop=crop, heatmap=heatmap, further=names)
+        )
+    return tuple(pictures), files
 
 
-def crops_of(picture: Mapping[str, Any]) -> list[str]:
-    """Return the names of the squares of a face in ``Material.examination["pictures"]``, in the
-    order in which the model sees them."""
-    return [picture["crop"], *picture.get("further", ())]
-
-
-def margin_of(record: Mapping[str, Any], face: int, crop: Mapping[str, Any]) -> NDArray[np.bool_]:
-    """Return which pixels of the first square of a face in ``Material.examination``, or in
-    ``verdict.json``, lie outside the picture: (size, size) bool."""
-    media, of_face = record["result"]["media"], record["exact"]["faces"][face]
-    frame, turn = (media["width"], media["height"]), of_face.get("turn", 0)
-    return outside(tuple(of_face["box"]), frame, crop["scale"], crop["size"], turn)
+def margin_of(exact: ExactRecord, number: int, crop: CropSpec) -> NDArray[np.bool_]:
+    """Return which pixels of the first square of the face with a number lie outside the picture:
+    (size, size) bool."""
+    media, face = exact.media, exact.faces[number]
+    assert media is not None
+    return outside(face.box, (media.width, media.height), crop.scale, crop.size, face.turn)
 
 
 def as_seen(crop: bytes, margin: NDArray[np.bool_]) -> bytes:

@@ -13,24 +13,32 @@ The same input gives the same bytes, except for signatures and time stamps.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any
-
-import rfc8785
 
 from deepfake_models.bundle.bundle import BundleSpec
 from deepfake_models.decision.level import log_likelihood_ratio
-from deepfake_models.decision.serialization import load_exact
+from deepfake_models.decision.serialization import unjudged
 from deepfake_service import program_version
 from deepfake_service.evidence.bundle import dsse
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.artifacts import MODEL_CARD, Material
-from deepfake_service.evidence.bundle.documents import Custody, read
+from deepfake_service.evidence.bundle.documents import (
+    FacePicture,
+    HashedFrames,
+    HashesDocument,
+    Method,
+    ModelName,
+    Records,
+    StatedItem,
+    ValuedPicture,
+    Verbal,
+    VerdictDocument,
+    read,
+)
 from deepfake_service.evidence.bundle.dsse import Signers
 from deepfake_service.evidence.bundle.error_rates import error_rates
 from deepfake_service.evidence.bundle.perceptual_hashes import MIN_QUALITY
-from deepfake_service.evidence.bundle.zip_format import as_json, too_large
+from deepfake_service.evidence.bundle.zip_format import too_large
 from deepfake_service.evidence.report.plots import timeline
 from deepfake_service.evidence.report.report import ORIGINAL, ReportCopy, present, report
 from deepfake_service.evidence.report.summary import CLASS_ACTIVATION, question_key
@@ -39,7 +47,6 @@ from deepfake_service.platform.texts.formatting import strength_of
 from deepfake_service.platform.texts.i18n import LANGUAGES, words
 from deepfake_service.platform.timestamps import TimestampFailed, request
 
-FORMAT = "deepfake-service/verdict/1"
 SOFTWARE = f"deepfake-service {program_version()}"
 STATEMENT, STAMP = "signatures/statement.dsse.json", "signatures/statement.tsr"
 STAMP_SIGNATURE = "signatures/statement.tsr.sig"
@@ -55,34 +62,25 @@ def report_of(language: str) -> str:
     return f"data/report-{language}.pdf"
 
 
-def build(records: dict[str, Any], material: Material, signers: Signers) -> bytes:
+def build(records: Records, material: Material, signers: Signers) -> bytes:
     """Return the evidence bundle, a ZIP; ``EvidenceTooLarge`` if ``verdict.json`` or the bundle
-    would be larger than a verifier reads.
-
-    ``records`` are what ``verdict.json`` has of a job's records (see ``verdict_document``), and the
-    ``custody``: accounts by id, and entries of the audit log with ``hash`` and ``previous``.
-    """
+    would be larger than a verifier reads."""
     document = verdict_document(records, material)
-    verdict = rfc8785.dumps(document)
+    verdict = document.canonical()
     if too_large(verdict):
         raise EvidenceTooLarge
+    hashes = HashesDocument(
+        **dict(material.examination.hashes), **dict(records.item), min_quality=MIN_QUALITY
+    )
     payload = {
         VERDICT: verdict,
-        CUSTODY: read(Custody, json.dumps(records["custody"]).encode(), CUSTODY).canonical(),
-        HASHES: rfc8785.dumps(
-            {
-                "format": "deepfake-service/hashes/1",
-                "sha256": document["item"]["sha256"],
-                "size": document["item"]["size"],
-                "min_quality": MIN_QUALITY,
-                **as_json(material.examination["hashes"]),
-            }
-        ),
+        CUSTODY: records.custody.canonical(),
+        HASHES: hashes.canonical(),
         TIMELINE: timeline(document, words("en")).encode(),
         **{
             f"data/{name}": content
             for name, content in material.files.items()
-            if name.startswith("model/") or not document["case"]["minor"]
+            if name.startswith("model/") or not document.case.minor
         },
     }
     payload |= {
@@ -95,38 +93,38 @@ def build(records: dict[str, Any], material: Material, signers: Signers) -> byte
         "software": SOFTWARE,
         "reportCertificate": certificate and {"sha256": certificate},
     }
-    outside = {dsse.MEDIA_SUBJECT: document["item"]["sha256"]}
-    name = f"{document['job']['id']}/{document['edition']}"
+    outside = {dsse.MEDIA_SUBJECT: document.item.sha256}
+    name = f"{document.job.id}/{document.edition}"
     bundle = signed_bag(payload, outside, dsse.EVIDENCE_TYPE, predicate, name, signers)
     if len(bundle) > bag.MAX_BYTES:
         raise EvidenceTooLarge
     return bundle
 
 
-def predicate_of(document: dict[str, Any]) -> dict[str, Any]:
+def predicate_of(document: VerdictDocument) -> dict[str, object]:
     """Return what the statement repeats of ``verdict.json``."""
-    predecessor = document["predecessor"]
+    predecessor = document.predecessor
     return {
-        "issuer": document["issuer"],
-        "createdAt": document["created_at"],
-        "case": document["case"]["id"],
-        "job": document["job"]["id"],
-        "edition": document["edition"],
+        "issuer": document.issuer,
+        "createdAt": document.created_at,
+        "case": document.case.id,
+        "job": document.job.id,
+        "edition": document.edition,
         "predecessor": predecessor and {"sha256": predecessor},
-        "verdict": document["result"]["verdict"],
-        "finding": document["finding"],
-        "model": {"sha256": document["method"]["model"]["sha256"]},
+        "verdict": document.result.verdict,
+        "finding": document.finding,
+        "model": {"sha256": document.method.model.sha256},
     }
 
 
 def report_copy(bundle: bytes, language: str, copy: ReportCopy, signers: Signers) -> bytes:
     """Return a copy of the report of a bundle, with a signature of its own."""
     files = bag.unzipped(bundle)
-    return _report(json.loads(files[VERDICT]), files, language, copy, signers)
+    return _report(read(VerdictDocument, files[VERDICT], VERDICT), files, language, copy, signers)
 
 
 def _report(
-    document: dict[str, Any],
+    document: VerdictDocument,
     files: Mapping[str, bytes],
     language: str,
     copy: ReportCopy,
@@ -141,15 +139,15 @@ def _report(
         if name.startswith(bag.DATA) and name not in reports
     }
     shown = present(document, payload, words(language), signers.certificate_sha256, copy)
-    pdf = report(shown, document["created_at"])
-    return pdf_signature.sign(pdf, signers, document["issuer"])
+    pdf = report(shown, document.created_at)
+    return pdf_signature.sign(pdf, signers, document.issuer)
 
 
 def signed_bag(
     payload: Mapping[str, bytes],
     outside: Mapping[str, str],
     kind: str,
-    predicate: dict[str, Any],
+    predicate: Mapping[str, object],
     identifier: str,
     signers: Signers,
 ) -> bytes:
@@ -158,10 +156,10 @@ def signed_bag(
     files = bag.tagged(
         payload,
         {
-            "Bag-Software-Agent": predicate["software"],
-            "Bagging-Date": predicate["createdAt"][:10],
+            "Bag-Software-Agent": str(predicate["software"]),
+            "Bagging-Date": str(predicate["createdAt"])[:10],
             "External-Identifier": identifier,
-            "Bag-Group-Identifier": predicate["case"],
+            "Bag-Group-Identifier": str(predicate["case"]),
         },
     )
     files[PUBLIC_KEY] = dsse.public_pem(signers.statement.public_key())
@@ -191,82 +189,57 @@ def stamp_message(token: bytes) -> bytes:
     return b"deepfake-service/timestamp/1\n" + token
 
 
-def verdict_document(records: dict[str, Any], material: Material) -> dict[str, Any]:
+def verdict_document(records: Records, material: Material) -> VerdictDocument:
     """Return the content of ``verdict.json``: what is known from a job's records and what its
-    examination found.
-
-    ``records`` hold its ``issuer`` and ``organisation``, if its names and contacts are known; the
-    number of the ``edition``, the SHA-256 of the ``predecessor`` and ``created_at``; the ``case``,
-    the ``job``, the SHA-256 and size of the ``item`` and its ``occurrences``; the ``reviews`` and
-    the ``finding``. Times are ISO 8601 in UTC.
-    """
-    examination, spec = material.examination, material.spec
-    record = load_exact(examination["exact"])
-    result = examination["result"]
-    people = [t["track"] for t in result["tracks"] if t["log_likelihood_ratio"] is not None]
-    step = strength_of(result)
-    faces = examination["exact"]["faces"]
-    shown = [] if records["case"]["minor"] else examination["pictures"]
-    of_records = {name: value for name, value in records.items() if name != "custody"}
-    return as_json(
-        {
-            **of_records,
-            "format": FORMAT,
-            "question": words("en")(question_key(record.media.kind if record.media else None)),
-            "item": {
-                **records["item"],
-                "mime": examination["mime"],
-                "content_credentials": examination["content_credentials"],
-                "perceptual": {
-                    "frames": len(examination["hashes"]["pdq"] or []),
-                    "interval_s": examination["hashes"].get("interval_s"),
-                    "reason": examination["hashes"].get("reason"),
-                },
-            },
-            "result": result,
-            "verbal": None if step is None else {
-                "text": words("en").of("scale", step),
-                "source": words("en")("verbal_source"),
-            },
-            "exact": examination["exact"],
-            "examined_s": examination["examined_s"],
-            "pictures": [
-                {
-                    **p,
-                    "logit": faces[p["face"]]["logit"],
-                    "log_likelihood_ratio": log_likelihood_ratio(
-                        faces[p["face"]]["logit"], spec.calibration.face
-                    ),
-                }
-                for p in shown
-            ],
-            "method": method_of(spec, material.model_sha256, examination["software"]),
-            **({"sandbox": examination["sandbox"]} if "sandbox" in examination else {}),
-            "error_rates": error_rates(record, people, spec, material.reliability).model_dump(),
-            "limits": [
-                text.format(terms=spec.terms) for text in words("en").list("limits")
-            ],
-        }
-    )  # fmt: skip
-
-
-def method_of(spec: BundleSpec, sha256: str, software: dict[str, str]) -> dict[str, Any]:
-    """Return the description of the method: the model and every rule by which it was applied."""
-    return {
-        "model": {
-            "name": spec.name,
-            "version": spec.version,
-            "sha256": sha256,
-            "terms": spec.terms,
+    examination found."""
+    found, spec, en = material.examination, material.spec, words("en")
+    record, hashes = unjudged(found.exact), found.hashes
+    people = [t.track for t in found.result.tracks if t.log_likelihood_ratio is not None]
+    step = strength_of(found.result)
+    question = question_key(record.media.kind if record.media else None)
+    return VerdictDocument(
+        **dict(records)
+        | {
+            "question": en(question),
+            "item": StatedItem(
+                **dict(records.item),
+                mime=found.mime,
+                content_credentials=found.content_credentials,
+                perceptual=HashedFrames(
+                    frames=len(hashes.pdq or ()),
+                    interval_s=hashes.interval_s,
+                    reason=hashes.reason,
+                ),
+            ),
         },
-        "prior": spec.prior,
-        "map": spec.training.get("map_method", CLASS_ACTIVATION),
-        **spec.model_dump(
-            mode="json",
-            include={
-                "sampling", "detector", "crop", "input", "tracks", "aggregation",
-                "calibration", "thresholds", "kinds", "histograms",
-            },
+        result=found.result,
+        verbal=None
+        if step is None
+        else Verbal(text=en.of("scale", step), source=en("verbal_source")),
+        exact=found.exact,
+        examined_s=found.examined_s,
+        pictures=()
+        if records.case.minor
+        else tuple(
+            _valued(picture, found.exact.faces[picture.face].logit, spec)
+            for picture in found.pictures
         ),
-        "software": software,
-    }  # fmt: skip
+        method=method_of(spec, material.model_sha256, found.software),
+        sandbox=found.sandbox,
+        error_rates=error_rates(record, people, spec, material.reliability),
+        limits=tuple(text.format(terms=spec.terms) for text in en.list("limits")),
+    )
+
+
+def _valued(picture: FacePicture, logit: float | None, spec: BundleSpec) -> ValuedPicture:
+    assert logit is not None  # suspect_faces chooses among the scored ones
+    value = log_likelihood_ratio(logit, spec.calibration.face)
+    return ValuedPicture(**dict(picture), logit=logit, log_likelihood_ratio=value)
+
+
+def method_of(spec: BundleSpec, sha256: str, software: dict[str, str]) -> Method:
+    """Return the description of the method: the model and every rule by which it was applied."""
+    model = ModelName(name=spec.name, version=spec.version, sha256=sha256, terms=spec.terms)
+    overlay = spec.training.get("map_method", CLASS_ACTIVATION)
+    rules = {name: value for name, value in spec if name in Method.model_fields}
+    return Method(model=model, map=overlay, software=software, **rules)

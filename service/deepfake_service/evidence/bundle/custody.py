@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import rfc8785
 
-from deepfake_service.evidence.bundle.documents import Custody, CustodyAccount, CustodyEntry
+from deepfake_service.evidence.bundle.documents import (
+    Custody,
+    CustodyAccount,
+    CustodyEntry,
+    StatedDecision,
+)
 from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.platform.texts.formatting import (
     BODY_GENERATED,
     CONFIRMED,
+    DISAGREEMENT,
     REJECTED,
     UNDECIDED,
 )
@@ -28,25 +34,36 @@ FLAGGED, UNFLAGGED = "minor.flagged", "minor.unflagged"
 AWAITING_SECOND = "awaiting_second"
 
 
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What is stated of a job that people decided: ids, its requester, and the case's flag."""
+
+    job: str
+    requester: str
+    case: str
+    minor: bool
+    reviews: Sequence[StatedDecision]
+    finding: str | None
+
+
 def check_chain(entries: Sequence[CustodyEntry]) -> None:
     """Check the hash of every entry of the audit log, and that it names its predecessor's;
     ``Failed`` if an entry was altered, or they are out of order."""
     previous: CustodyEntry | None = None
     for entry in entries:
-        number, content = entry.number, entry.model_dump(exclude={"hash"})
-        if entry.hash != hashlib.sha256(rfc8785.dumps(content)).hexdigest():
-            raise Failed(f"entry {number} of the chain of custody: its hash does not match")
+        number, which = entry.number, f"entry {entry.number} of the chain of custody"
+        content = rfc8785.dumps(entry.model_dump(exclude={"hash"}))
+        if entry.hash != hashlib.sha256(content).hexdigest():
+            raise Failed(f"{which}: its hash does not match")
         if previous is not None:
             if number <= previous.number:
-                raise Failed(f"entry {number} of the chain of custody is out of order")
+                raise Failed(f"{which} is out of order")
             if number == previous.number + 1 and entry.previous != previous.hash:
-                raise Failed(
-                    f"entry {number} of the chain of custody: its predecessor's hash does not match"
-                )
+                raise Failed(f"{which}: its predecessor's hash does not match")
         previous = entry
 
 
-def compare(document: Mapping[str, Any], custody: Custody) -> None:
+def compare(stated: Stated, custody: Custody) -> None:
     """Check that the chain of custody has what ``verdict.json`` says about people; ``Failed``,
     whose message says what differs.
 
@@ -56,52 +73,45 @@ def compare(document: Mapping[str, Any], custody: Custody) -> None:
     3. The flag that a person shown may be a minor is what the last entry about it says.
     4. The requester is the account that submitted the media.
     """
-    job, case, reviews = document["job"], document["case"], document["reviews"]
-    about_job = [entry for entry in custody.entries if entry.subject == job["id"]]
+    about_job = [entry for entry in custody.entries if entry.subject == stated.job]
     reviewed = [entry for entry in about_job if entry.action == REVIEWED]
-    _compare_reviews(reviews, reviewed, custody.accounts)
-    possible = findings_of({review["account"]: review["decision"] for review in reviews})
-    if document["finding"] not in possible:
-        raise Failed(f"the finding {document['finding']!r:.40} does not follow from the reviews")
+    _compare_reviews(stated.reviews, reviewed, custody.accounts)
+    possible = findings_of({review.account: review.decision for review in stated.reviews})
+    if stated.finding not in possible:
+        raise Failed(f"the finding {stated.finding!r:.40} does not follow from the reviews")
     flags = [
         entry.action
         for entry in custody.entries
-        if entry.subject == case["id"] and entry.action in (FLAGGED, UNFLAGGED)
+        if entry.subject == stated.case and entry.action in (FLAGGED, UNFLAGGED)
     ]
-    if case["minor"] != (flags[-1:] == [FLAGGED]):
+    if stated.minor != (flags[-1:] == [FLAGGED]):
         raise Failed("the flag of a possible minor is not the one in the chain of custody")
     for entry in about_job:
         if entry.action == SUBMITTED and entry.account:
             account = custody.accounts[entry.account]
-            if job["requester"] != f"{account.name} ({account.kind}, {account.role})":
+            if stated.requester != f"{account.name} ({account.kind}, {account.role})":
                 raise Failed("the requester is not the account that submitted the media")
 
 
 def _compare_reviews(
-    reviews: Sequence[Mapping[str, Any]],
+    reviews: Sequence[StatedDecision],
     entries: Sequence[CustodyEntry],
     accounts: Mapping[str, CustodyAccount],
 ) -> None:
     # By account and time: a clock that was set back may have changed the order of both.
-    stated = sorted(reviews, key=lambda review: (str(review["account"]), str(review["at"])))
+    stated = sorted(reviews, key=lambda review: (review.account, review.at))
     recorded = sorted(entries, key=lambda entry: (str(entry.account), entry.at))
     if len(stated) != len(recorded):
         raise Failed(f"{len(stated)} reviews, but {len(recorded)} in the chain of custody")
     for review, entry in zip(stated, recorded, strict=True):
-        number = entry.number
-        if (review["account"], review["decision"]) != (entry.account, entry.detail):
-            raise Failed(
-                f"entry {number} of the chain of custody and its review differ in decision or "
-                "reviewer"
-            )
-        if review["at"] != entry.at:
-            raise Failed(f"entry {number} of the chain of custody and its review differ in time")
-        name, role = str(review["name"]), str(review["role"])
-        account = CustodyAccount(name=name, kind="person", role=role)
-        if accounts.get(review["account"]) != account:
-            raise Failed(
-                f"entry {number} of the chain of custody: its account is not the stated reviewer"
-            )
+        which = f"entry {entry.number} of the chain of custody"
+        if (review.account, review.decision) != (entry.account, entry.detail):
+            raise Failed(f"{which} and its review differ in decision or reviewer")
+        if review.at != entry.at:
+            raise Failed(f"{which} and its review differ in time")
+        account = CustodyAccount(name=review.name, kind="person", role=review.role)
+        if accounts.get(review.account) != account:
+            raise Failed(f"{which}: its account is not the stated reviewer")
 
 
 def findings_of(latest: Mapping[str, str]) -> frozenset[str | None]:
@@ -121,3 +131,21 @@ def findings_of(latest: Mapping[str, str]) -> frozenset[str | None]:
         return frozenset({UNDECIDED})
     by_two = [d for d in confirmed if decisions.count(d) > 1]
     return frozenset(by_two[:1] or {*confirmed, AWAITING_SECOND})
+
+
+def told_finding(finding: str, reviews: Sequence[StatedDecision]) -> str:
+    """Return ``finding``, or ``disagreement`` if it is undecided because reviewers disagree.
+
+    ``reviews`` are oldest first, and the latest decision of each person counts. An undecided
+    finding with a rejection has a confirmation as well, or it would be ``rejected``.
+    """
+    latest = {review.account: review.decision for review in reviews}
+    disagree = finding == UNDECIDED and REJECTED in latest.values()
+    return DISAGREEMENT if disagree else finding
+
+
+def found_by(finding: str | None, reviews: Sequence[StatedDecision]) -> list[StatedDecision]:
+    """Return the reviews of the people who state a finding: the latest one of each, where
+    ``reviews`` are oldest first."""
+    latest = {review.account: review for review in reviews}
+    return [review for review in latest.values() if review.decision == finding]

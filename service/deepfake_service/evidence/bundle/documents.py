@@ -1,22 +1,41 @@
 """The documents of a bundle as frozen types.
 
-Members that a newer version adds are left out when a document is read. Names that this version may
+Members that a newer version adds are left out when a document is read; a verification, which must
+not pass over any, accepts what is written as this version writes it. Names that this version may
 not know, as those of roles and actions, are texts.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import rfc8785
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
 
-from deepfake_models.bundle.spec import is_none
+from deepfake_models.bundle.results import Verdict
+from deepfake_models.bundle.spec import (
+    AggregationSpec,
+    CropSpec,
+    DetectorSpec,
+    Histograms,
+    InputSpec,
+    LevelCalibrations,
+    SamplingSpec,
+    Thresholds,
+    TrackSpec,
+    is_none,
+)
+from deepfake_models.decision.serialization import ExactRecord
+from deepfake_models.media.credentials import Credentials
 from deepfake_service.evidence.bundle.steps import Failed
 
 T = TypeVar("T")
 Absent = Annotated[T | None, Field(exclude_if=is_none)]
 """A member that is left out where it would be ``None``."""
+Result = Annotated[Verdict, PlainSerializer(Verdict.to_json)]
+"""A verdict in its published form."""
+Claims = Annotated[Credentials, PlainSerializer(Credentials.to_json)]
+"""The Content Credentials of a file."""
 
 
 class Document(BaseModel):
@@ -41,6 +60,86 @@ def read(kind: type[D], raw: bytes, name: str) -> D:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the document"
         raise Failed(f"{name}: {where}: {first['msg']}") from error
+
+
+class FrameHash(Document):
+    """The PDQ hash of a frame."""
+
+    pdq: str
+    quality: int
+    time_s: float
+
+
+class FrameHashes(Document):
+    """The perceptual hashes of a medium, or the ``reason`` why there are none."""
+
+    pdq: tuple[FrameHash, ...] | None
+    vpdq: Absent[tuple[str, ...]] = None
+    interval_s: Absent[float] = None
+    failed: Absent[int] = None
+    reason: Absent[str] = None
+
+
+class HashesDocument(FrameHashes):
+    """The content of ``hashes.json``."""
+
+    format: str = "deepfake-service/hashes/1"
+    sha256: str
+    size: int
+    min_quality: int
+
+
+class Likeness(Document):
+    """Further PDQ hashes, which are no part of the evidence: see ``MediaHashes``."""
+
+    frames: tuple[str, ...] = ()
+    centres: tuple[str, ...] = ()
+
+
+class FacePicture(Document):
+    """A face that is shown: its number among all faces, and the names of its files."""
+
+    number: int
+    face: int
+    crop: str
+    heatmap: str
+    further: Absent[tuple[str, ...]] = None
+
+    @property
+    def crops(self) -> tuple[str, ...]:
+        """The names of its squares, in the order in which the model sees them."""
+        return (self.crop, *(self.further or ()))
+
+
+class Sandbox(Document):
+    """The layers of the sandbox that were missing when the file was read."""
+
+    missing: tuple[str, ...]
+
+
+class About(Document):
+    """What the file says of itself, and how it was read."""
+
+    mime: str | None
+    """Its type by its first bytes."""
+    content_credentials: Claims
+    sandbox: Absent[Sandbox] = None
+    """If it was read in one."""
+
+
+class Examination(About):
+    """The content of ``examination.json``: what was found, before any decision."""
+
+    format: str = "deepfake-service/examination/1"
+    result: Result
+    exact: ExactRecord
+    examined_at: str
+    examined_s: tuple[float, ...]
+    """Times in seconds of the frames that the verdict is based on."""
+    pictures: tuple[FacePicture, ...]
+    hashes: FrameHashes
+    likeness: Likeness = Likeness()
+    software: dict[str, str]
 
 
 class CustodyAccount(Document):
@@ -185,3 +284,162 @@ class ErrorRates(Document):
     calibration: SampleSize
     decision: DecisionRates
     people: tuple[PersonRates, ...]
+
+
+class StatedCase(Document):
+    """The case of a job."""
+
+    id: str
+    reference: str | None
+    minor: bool
+
+
+class StatedJob(Document):
+    """The job of an edition."""
+
+    id: str
+    kind: str
+    frames: int | None
+    submitted_at: str
+    examined_at: str
+    requester: str
+
+
+class StatedPost(Document):
+    """A place where the file was seen."""
+
+    id: str
+    recorded_at: str
+    source_url: str | None
+    platform: str | None
+    account: str | None
+    captured_at: str | None
+    note: str | None
+    case_reference: str | None
+    collector: str
+    collector_name: str | None
+    tool: str | None
+    capture: str | None
+    capture_sha256: str | None
+    claimed: tuple[str, ...] | None
+    """The fields that a capture alone claims."""
+    screenshot: bool
+
+
+class StatedDecision(Document):
+    """A person's decision on a job."""
+
+    at: str
+    account: str
+    name: str
+    role: str
+    decision: str
+    reason: str
+    pictures_withheld: bool
+    """Whether the pictures were withheld from the person, who had not opened them before."""
+
+
+class Medium(Document):
+    """What was submitted."""
+
+    sha256: str
+    size: int
+
+
+class _Recorded(Document):
+    issuer: str
+    organisation: Absent[dict[str, str]] = None
+    """Its names and contacts, if they are known."""
+    edition: int
+    predecessor: str | None
+    """SHA-256 of the edition before."""
+    created_at: str
+    case: StatedCase
+    job: StatedJob
+    occurrences: tuple[StatedPost, ...]
+    reviews: tuple[StatedDecision, ...]
+    """Oldest first."""
+    finding: str | None
+
+
+class Records(_Recorded):
+    """What an edition has of a job's records. Times are ISO 8601 in UTC."""
+
+    item: Medium
+    custody: Custody
+
+
+class HashedFrames(Document):
+    """How the frames were hashed: see ``hashes.json``."""
+
+    frames: int
+    interval_s: float | None
+    reason: str | None
+
+
+class StatedItem(Medium):
+    """What was submitted, and what the file says of itself."""
+
+    mime: str | None
+    content_credentials: Claims
+    perceptual: HashedFrames
+
+
+class Verbal(Document):
+    """The result in words of a verbal scale."""
+
+    text: str
+    source: str
+
+
+class ValuedPicture(FacePicture):
+    """A face that is shown, and its value."""
+
+    logit: float
+    log_likelihood_ratio: float
+
+
+class ModelName(Document):
+    """Which model examined the item."""
+
+    name: str
+    version: str
+    sha256: str
+    terms: str
+
+
+class Method(Document):
+    """The model and every rule by which it was applied."""
+
+    model: ModelName
+    prior: float
+    map: str
+    sampling: SamplingSpec
+    detector: DetectorSpec
+    crop: CropSpec
+    input: InputSpec
+    tracks: TrackSpec
+    aggregation: AggregationSpec
+    calibration: LevelCalibrations
+    thresholds: Thresholds
+    kinds: tuple[str, ...]
+    histograms: Histograms | None
+    software: dict[str, str]
+
+
+class VerdictDocument(_Recorded):
+    """The content of ``verdict.json``: what is known from a job's records and what its examination
+    found."""
+
+    format: Literal["deepfake-service/verdict/1"] = "deepfake-service/verdict/1"
+    question: str
+    item: StatedItem
+    result: Result
+    verbal: Verbal | None
+    exact: ExactRecord
+    examined_s: tuple[float, ...]
+    pictures: tuple[ValuedPicture, ...]
+    method: Method
+    sandbox: Absent[Sandbox] = None
+    error_rates: ErrorRates
+    limits: tuple[str, ...]

@@ -55,7 +55,7 @@ def key_id(key: PublicKeyTypes) -> str:
     return identifier
 
 
-def statement(digests: Mapping[str, str], kind: str, predicate: dict[str, Any]) -> bytes:
+def statement(digests: Mapping[str, str], kind: str, predicate: Mapping[str, object]) -> bytes:
     """Return the statement in canonical JSON; ``digests`` are SHA-256 by the name of a subject,
     and ``kind`` is one of the types above."""
     content: dict[str, Any] = {

@@ -25,15 +25,15 @@ faces, 11 were taken for copies, each of one shot of a film.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel
 
 from deepfake_models.media.interface import FailedFrame, OpenMedia
+from deepfake_service.evidence.bundle.documents import FrameHash, FrameHashes, Likeness
 
 try:
     import pdqhash
@@ -86,67 +86,46 @@ def every_second(times: NDArray[np.float64]) -> tuple[list[int], float]:
     return sorted({int(i) for i in indices if i < len(times)}), interval
 
 
-@dataclass(frozen=True, slots=True)
-class FrameHash:
-    """The PDQ hash of a frame in ``hashes.json``."""
-
-    pdq: str
-    quality: int
-    time_s: float
-
-
-class _Hashes(BaseModel):
-    pdq: list[FrameHash] | None = None
-    vpdq: list[str] = []
-
-
-class _Likeness(BaseModel):
-    frames: list[str] = []
-    centres: list[str] = []
-
-
-class _Examination(BaseModel):
-    hashes: _Hashes = _Hashes()
-    likeness: _Likeness = _Likeness()
-
-
-def hash_media(media: OpenMedia) -> tuple[dict[str, object], dict[str, list[str]]]:
-    """Return the content of ``hashes.json`` for a picture, or for a video's frames at intervals,
-    and the further ones that ``MediaHashes`` has."""
+def hash_media(media: OpenMedia) -> tuple[FrameHashes, Likeness]:
+    """Return the hashes of a picture, or of a video's frames at intervals, and the further ones
+    that ``MediaHashes`` has."""
     if pdqhash is None:
-        return {"pdq": None, "reason": "pdqhash is not installed where this was examined"}, {}
+        reason = "pdqhash is not installed where this was examined"
+        return FrameHashes(pdq=None, reason=reason), Likeness()
     indices, interval = every_second(media.times)
     hashes: list[FrameHash] = []
-    likeness: dict[str, list[str]] = {}
+    frames: list[str] = []
+    centres: list[str] = []
     for frame in media.frames(indices):
         if not isinstance(frame, FailedFrame):
             digest, quality = pdq(frame.pixels)
-            hashes.append(FrameHash(digest, quality, frame.time_s))
-            _add_likeness(likeness, frame.pixels, still=len(media.times) == 1)
-    content: dict[str, object] = {
-        "pdq": [asdict(h) for h in hashes],
-        "vpdq": [f"{h.pdq},{h.quality},{h.time_s:.3f}" for h in hashes],
-        "interval_s": interval,
-        "failed": len(indices) - len(hashes),
-    }
-    return content, likeness
+            hashes.append(FrameHash(pdq=digest, quality=quality, time_s=frame.time_s))
+            image = Image.fromarray(frame.pixels)
+            # PDQ sees no more, and would take seconds for each cut of a large picture.
+            image.thumbnail((SMALL_PX, SMALL_PX), Image.Resampling.BILINEAR, reducing_gap=2.0)
+            small = np.asarray(image)
+            frames += _usable_pdq([trimmed(small)])
+            if len(media.times) == 1:
+                centres = _usable_pdq(_parts(small))
+    return FrameHashes(
+        pdq=tuple(hashes),
+        vpdq=tuple(f"{h.pdq},{h.quality},{h.time_s:.3f}" for h in hashes),
+        interval_s=interval,
+        failed=len(indices) - len(hashes),
+    ), Likeness(frames=tuple(frames), centres=tuple(centres))
 
 
-def _add_likeness(found: dict[str, list[str]], pixels: NDArray[np.uint8], *, still: bool) -> None:
-    """Add the hashes of a frame, (H, W, 3) uint8 RGB, to ``found``; ``still``: of a picture."""
-    image = Image.fromarray(pixels)
-    # PDQ sees no more than this, and would take seconds for each cut of a large picture.
-    image.thumbnail((SMALL_PX, SMALL_PX), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    inner = trimmed(np.asarray(image))
-    found.setdefault("frames", []).extend(_usable_pdq([inner]))
-    if still:
-        height, width = inner.shape[:2]
-        cuts = [(round(height * c), round(width * c)) for c in CENTRES]
-        parts = [inner[y : height - y, x : width - x] for y, x in cuts]
-        for y, x in ((round(height * s), round(width * s)) for s in SIDES):
-            parts += inner[y:], inner[: height - y], inner[:, x:], inner[:, : width - x]
-        parts.append(trimmed(np.asarray(image), between=True))
-        found["centres"] = _usable_pdq(p for p in parts if min(p.shape[:2]) >= MIN_SIDE)
+def _parts(picture: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    """Yield the parts of a picture, (H, W, 3) uint8 RGB, by which others that have it are
+    recognised."""
+    inner = trimmed(picture)
+    height, width = inner.shape[:2]
+    cuts = [(round(height * c), round(width * c)) for c in CENTRES]
+    parts = [inner[y : height - y, x : width - x] for y, x in cuts]
+    for y, x in ((round(height * s), round(width * s)) for s in SIDES):
+        parts += inner[y:], inner[: height - y], inner[:, x:], inner[:, : width - x]
+    parts.append(trimmed(picture, between=True))
+    yield from (p for p in parts if min(p.shape[:2]) >= MIN_SIDE)
 
 
 def _usable_pdq(pictures: Iterable[NDArray[np.uint8]]) -> list[str]:
@@ -242,12 +221,11 @@ class MediaHashes:
     """Of the parts of a picture."""
 
     @classmethod
-    def of(cls, examination: Mapping[str, object]) -> MediaHashes:
-        """Return those in the record of an examination."""
-        found = _Examination.model_validate(examination)
-        pdq = [frame.pdq for frame in found.hashes.pdq or () if frame.quality >= MIN_QUALITY]
-        frames = list(dict.fromkeys([*pdq, *found.likeness.frames]))
-        return cls(pdq, found.hashes.vpdq, frames, found.likeness.centres)
+    def of(cls, hashes: FrameHashes, likeness: Likeness) -> MediaHashes:
+        """Return those that an examination found."""
+        pdq = [frame.pdq for frame in hashes.pdq or () if frame.quality >= MIN_QUALITY]
+        frames = list(dict.fromkeys([*pdq, *likeness.frames]))
+        return cls(pdq, hashes.vpdq or (), frames, likeness.centres)
 
     def is_like(self, frames: Sequence[str], centres: Sequence[str]) -> bool:
         """Return whether the medium may be the same picture or video as the one with these hashes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from deepfake_models.bundle.bundle import BundleSpec
 from deepfake_models.decision.level import LN10
 from deepfake_models.scorer import Scorer
-from deepfake_service.evidence.bundle.artifacts import crops_of
+from deepfake_service.evidence.bundle.documents import VerdictDocument
 from deepfake_service.evidence.bundle.steps import Failed, same
 
 LOGIT_TOLERANCE = 1e-2
@@ -23,33 +22,31 @@ _NOISE_OF_ONE, _NOISE_OF_ALL = 4.0, 2.0
 
 
 def rescore(
-    document: Mapping[str, Any],
+    document: VerdictDocument,
     files: Mapping[str, bytes],
     scorer: Scorer,
     read_picture: Callable[[bytes, int], NDArray[np.uint8]],
 ) -> float:
-    """Score all pictures of a ``verdict.json`` document; return the largest difference of a logit.
+    """Score all pictures of a ``verdict.json``; return the largest difference of a logit.
 
     ``files`` are those of the evidence, by name, and ``read_picture`` decodes a square as
     ``artifacts.pixels_of`` does. Logits of kinds are compared as well. ``Failed`` if a difference,
     or their root mean square, is above its tolerance, the number of squares or of logits is not
     that of the model, or a square has another size.
     """
-    pictures = document["pictures"]
-    spec = scorer.bundle.spec.crop
+    pictures, spec = document.pictures, scorer.bundle.spec.crop
     crops = []
     for picture in pictures:
-        names = crops_of(picture)
-        same(f"number of squares of {picture['crop']}", spec.views, len(names))
-        views = [read_picture(files[f"data/{name}"], spec.size) for name in names]
+        same(f"number of squares of {picture.crop}", spec.views, len(picture.crops))
+        views = [read_picture(files[f"data/{name}"], spec.size) for name in picture.crops]
         crops.append(np.stack(views) if spec.further_scales else views[0])
     noise = scorer.bundle.spec.logit_noise
     differences: list[float] = []
-    still = document["result"]["media"]["kind"] == "image"
+    still = document.result.media is not None and document.result.media.kind == "image"
     scores = scorer.classifier.scores(crops, still=still)
     for picture, score in zip(pictures, scores, strict=True):
-        name, face = picture["crop"], document["exact"]["faces"][picture["face"]]
-        recorded = (face["logit"], *(face.get("kind_logits") or ()))
+        name, face = picture.crop, document.exact.faces[picture.face]
+        recorded = (picture.logit, *(face.kind_logits or ()))
         computed = (score.logit, *(score.kind_logits or ()))
         same(f"number of logits of {name}", len(recorded), len(computed))
         for theirs, ours in zip(recorded, computed, strict=True):

@@ -28,27 +28,25 @@ A failure in one of the first six steps ends the verification, because later one
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, BinaryIO
 
-import rfc8785
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from deepfake_models.bundle.bundle import BundleSpec
+from deepfake_models.bundle.results import Reason, Verdict, VerdictCode
 from deepfake_models.decision.level import log_likelihood_ratio
-from deepfake_models.decision.serialization import judge_exact, load_exact
+from deepfake_models.decision.serialization import judge_exact, unjudged
 from deepfake_models.errors import DeepfakeError, SandboxBusy, SandboxIncomplete
 from deepfake_models.scorer import Scorer
 from deepfake_service.evidence.bundle import builder, custody, dsse
 from deepfake_service.evidence.bundle import zip_format as bag
-from deepfake_service.evidence.bundle.artifacts import crops_of
 from deepfake_service.evidence.bundle.capture_format import CaptureSteps
-from deepfake_service.evidence.bundle.documents import Custody, Reliability, read
+from deepfake_service.evidence.bundle.documents import Custody, Reliability, VerdictDocument, read
 from deepfake_service.evidence.bundle.error_rates import error_rates
 from deepfake_service.evidence.bundle.look_format import LookSteps
 from deepfake_service.evidence.bundle.readers import BundleReaders
@@ -63,13 +61,12 @@ from deepfake_service.evidence.bundle.steps import (
     same,
 )
 from deepfake_service.evidence.bundle.trust_store import Trust
-from deepfake_service.evidence.bundle.zip_format import as_json, without_wording
-from deepfake_service.platform.texts.formatting import told_finding
 from deepfake_service.platform.texts.i18n import LANGUAGES
 
 MAX_DETAIL = 600
 """Characters of the detail of a step, which may repeat what an unknown bundle says."""
-_DECIDED = ("likely_manipulated", "no_manipulation_found")
+_DECIDED = (VerdictCode.LIKELY_MANIPULATED, VerdictCode.NO_MANIPULATION_FOUND)
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
 _ID = re.compile(r"[0-9a-z]{1,26}")
 _OF_ALL = {
     "case": _ID,
@@ -113,6 +110,8 @@ class _Run:
     _files: dict[str, bytes] = field(default_factory=dict)
     _envelope: dict[str, Any] = field(default_factory=dict)
     _signer: Ed25519PublicKey | None = None
+    _document: VerdictDocument = field(init=False)
+    """The content of ``verdict.json``, once it agrees with the statement."""
 
     def run(self) -> Verification:
         """Take all steps, up to the first failure among the first six."""
@@ -237,83 +236,74 @@ class _Run:
 
     def _verdict(self) -> Found:
         raw = bag.bounded(self._files, builder.VERDICT)
-        document = json.loads(raw)
-        if rfc8785.dumps(document) != raw:
-            raise Failed(f"{builder.VERDICT}: not in canonical JSON (RFC 8785)")
-        if document["format"] != builder.FORMAT:
+        document = read(VerdictDocument, raw, builder.VERDICT)
+        if document.canonical() != raw:
             raise Failed(
-                f"{builder.VERDICT}: its format is {document['format']!r:.100} instead of "
-                f"{builder.FORMAT!r}"
+                f"{builder.VERDICT}: not in canonical JSON (RFC 8785), or with members that this "
+                "version of the software does not know"
             )
         p, media = self._done.predicate, dsse.subjects(self._done.statement)[dsse.MEDIA_SUBJECT]
-        same("media", media, document["item"]["sha256"])
+        same("media", media, document.item.sha256)
         for name, value in builder.predicate_of(document).items():
             same(name, p[name], value)
-        if len(document["pictures"]) > MAX_LISTED_PICTURES:
+        if len(document.pictures) > MAX_LISTED_PICTURES:
             raise Failed(f"{builder.VERDICT}: lists more than {MAX_LISTED_PICTURES} pictures")
-        listed = {
-            f"data/{name}" for p in document["pictures"] for name in (*crops_of(p), p["heatmap"])
-        }
+        listed = {f"data/{name}" for p in document.pictures for name in (*p.crops, p.heatmap)}
         present = {n for n in self._files if n.startswith(("data/crops/", "data/heatmaps/"))}
         same("pictures", sorted(present), sorted(listed))
         log = read(Custody, bag.bounded(self._files, builder.CUSTODY), builder.CUSTODY)
         custody.check_chain(log.entries)
-        custody.compare(document, log)
-        self._done.document = document
-        finding = ""
-        if p["finding"]:
-            finding = f", reviewed: {told_finding(p['finding'], document['reviews'])}"
-        return Outcome.PASS, f"{p['verdict']}{finding}"
+        job, case, found = document.job, document.case, document.finding
+        decided = custody.Stated(
+            job.id, job.requester, case.id, case.minor, document.reviews, found
+        )
+        custody.compare(decided, log)
+        self._document = document
+        told = f", reviewed: {custody.told_finding(found, document.reviews)}" if found else ""
+        return Outcome.PASS, f"{document.result.verdict}{told}"
 
     def _judging(self) -> Found:
-        document = self._done.document
-        raw = bag.bounded(self._files, builder.MODEL)
-        same("model", document["method"]["model"]["sha256"], bag.sha256(raw))
+        document, files = self._document, self._files
+        raw = bag.bounded(files, builder.MODEL)
+        same("model", document.method.model.sha256, bag.sha256(raw))
         spec = BundleSpec.model_validate_json(raw)
         self._method(document, spec)
-        card = self._files[builder.MODEL_CARD_FILE]
+        card = files[builder.MODEL_CARD_FILE]
         same("model card", spec.files["MODEL_CARD.md"], bag.sha256(card))
-        rates = bag.bounded(self._files, builder.MODEL_RATES)
+        rates = bag.bounded(files, builder.MODEL_RATES)
         same("error rates", spec.files["reliability.json"], bag.sha256(rates))
-        record = load_exact(document["exact"])
+        record = unjudged(document.exact)
         # A verdict on media without a face, or that could not be decoded, rests on decoding alone.
         judged = judge_exact(record, spec)
         shown = judged or record
         people = [t.track for t in shown.tracks if t.log_likelihood_ratio is not None]
         reliability = read(Reliability, rates, builder.MODEL_RATES)
-        measured = error_rates(shown, people, spec, reliability).model_dump(mode="json")
-        same("error rates", measured, document["error_rates"])
-        result = document["result"]
+        same("error rates", error_rates(shown, people, spec, reliability), document.error_rates)
+        result = document.result
         if judged is None:
-            same("value without a face", None, result["log_likelihood_ratio"])
-            if result["verdict"] in _DECIDED or result["tracks"]:
+            same("value without a face", None, result.log_likelihood_ratio)
+            if result.verdict in _DECIDED or result.tracks:
                 raise Failed("the verdict has a decision, but no faces")
             return Outcome.PASS, "no face was scored, and nothing was decided"
-        expected = as_json(judged.to_json())
-        same("parts of the result", sorted(expected), sorted(result))
-        for name, value in expected.items():
-            same(name, without_wording(result[name]), without_wording(value))
+        expected, stated = _unworded(judged).to_json(), _unworded(result).to_json()
+        for name in sorted({*expected, *stated}):
+            same(name, stated.get(name), expected.get(name))
         detail = f"judging {len(record.faces)} faces again gives the same verdict"
-        if any(result[name] != value for name, value in expected.items()):
+        if result.to_json() != judged.to_json():
             detail += "; its reasons are worded differently from this version of the software"
         return Outcome.PASS, detail
 
-    def _method(self, document: dict[str, Any], spec: BundleSpec) -> None:
-        method = document["method"]
-        expected = as_json(builder.method_of(spec, method["model"]["sha256"], method["software"]))
-        for name, value in expected.items():
-            same(f"method.{name}", value, method[name])
-        same("parts of the method", sorted(expected), sorted(method))
-        faces = document["exact"]["faces"]
-        for picture in document["pictures"]:
-            logit = faces[picture["face"]]["logit"]
-            value = log_likelihood_ratio(float(logit), spec.calibration.face)
-            same(f"logit of {picture['crop']}", logit, picture["logit"])
-            same(
-                f"value of {picture['crop']}",
-                round(value, 9),
-                round(picture["log_likelihood_ratio"], 9),
-            )
+    def _method(self, document: VerdictDocument, spec: BundleSpec) -> None:
+        method = document.method
+        expected = builder.method_of(spec, method.model.sha256, method.software)
+        for name, value in expected:
+            same(f"method.{name}", value, getattr(method, name))
+        for picture in document.pictures:
+            value = log_likelihood_ratio(picture.logit, spec.calibration.face)
+            logit = document.exact.faces[picture.face].logit
+            same(f"logit of {picture.crop}", logit, picture.logit)
+            stated = picture.log_likelihood_ratio
+            same(f"value of {picture.crop}", round(value, 9), round(stated, 9))
 
     def _reports(self) -> Found:
         certificate = self._done.predicate["reportCertificate"]
@@ -359,25 +349,25 @@ class _Run:
     def _rescoring(self) -> Found:
         if self._scorer is None:
             return Outcome.SKIPPED, "not requested (--rescore)"
-        document = self._done.document
-        if not document["pictures"]:
+        document = self._document
+        if not document.pictures:
             return Outcome.SKIPPED, "the bundle has no crops"
-        same("model", document["method"]["model"]["sha256"], self._scorer.bundle.sha256)
+        same("model", document.method.model.sha256, self._scorer.bundle.sha256)
         largest = rescore(document, self._files, self._scorer, self._readers.picture)
-        count = len(document["pictures"])
+        count = len(document.pictures)
         return Outcome.PASS, f"{count} crops, largest difference of a logit {largest:.1e}"
 
     def _original_again(self) -> Found:
         if self._original is None or self._scorer is None:
             return Outcome.SKIPPED, "not requested (--media FILE)"
-        document = self._done.document
+        document = self._document
         digest = hashlib.file_digest(self._original, "sha256").hexdigest()  # type: ignore[arg-type]
-        same("SHA-256 of the file", document["item"]["sha256"], digest)
-        same("model", document["method"]["model"]["sha256"], self._scorer.bundle.sha256)
+        same("SHA-256 of the file", document.item.sha256, digest)
+        same("model", document.method.model.sha256, self._scorer.bundle.sha256)
         self._original.seek(0)
-        verdict = self._scorer.score(self._original, frames=document["job"]["frames"])
-        same("verdict", document["result"]["verdict"], str(verdict.verdict))
-        recorded, ratio = document["result"]["log_likelihood_ratio"], verdict.log_likelihood_ratio
+        verdict = self._scorer.score(self._original, frames=document.job.frames)
+        same("verdict", document.result.verdict, verdict.verdict)
+        recorded, ratio = document.result.log_likelihood_ratio, verdict.log_likelihood_ratio
         tolerance = ratio_tolerance(self._scorer.bundle.spec)
         unequal = recorded is None or ratio is None or abs(recorded - ratio) > tolerance
         if recorded != ratio and unequal:
@@ -396,3 +386,17 @@ class _Run:
 
 def _not_listed(what: str) -> Found:
     return Outcome.SKIPPED, f"{what} are not on such lists, which name editions and keys"
+
+
+def _unworded(verdict: Verdict) -> Verdict:
+    """Return a verdict with the details of its reasons reduced to their numbers.
+
+    What was counted and measured must follow from the faces. How a reason is worded may differ
+    between the version that wrote the evidence and this one.
+    """
+
+    def numbers(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
+        return tuple(Reason(r.code, " ".join(_NUMBER.findall(r.detail))) for r in reasons)
+
+    tracks = tuple(replace(track, reasons=numbers(track.reasons)) for track in verdict.tracks)
+    return replace(verdict, reasons=numbers(verdict.reasons), tracks=tracks)

@@ -220,7 +220,6 @@ MAX_JSON_NODES = 1_200_000
 has 530,000 in 48 MB."""
 MAX_PEM_BYTES = 64 * 1024
 """A key has a hundred bytes, and a chain of certificates a few thousand."""
-_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
 
 
 def too_large(raw: bytes) -> bool:
@@ -243,18 +242,3 @@ def as_json(content: dict[str, Any]) -> dict[str, Any]:
     """Return ``content`` as a reader of its JSON gets it, with lists for tuples."""
     loaded: dict[str, Any] = json.loads(json.dumps(content, allow_nan=False))
     return loaded
-
-
-def without_wording(content: Any) -> Any:
-    """Return ``content`` with the details of reasons reduced to their numbers.
-
-    What was counted and measured must follow from the faces. How a reason is worded may differ
-    between the version that wrote the evidence and this one.
-    """
-    if isinstance(content, list):
-        return [without_wording(each) for each in content]
-    if not isinstance(content, dict):
-        return content
-    if content.keys() == {"code", "detail"} and isinstance(content["detail"], str):
-        return {**content, "detail": _NUMBER.findall(content["detail"])}
-    return {name: without_wording(value) for name, value in content.items()}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
-from deepfake_models.bundle.results import Leaning, ReasonCode, VerdictCode
-from deepfake_models.bundle.spec import Calibration, LevelThresholds
-from deepfake_models.decision.fitness import Unfit, unfit_level
+from deepfake_models.bundle.results import Leaning, Moment, ReasonCode, Track, VerdictCode
+from deepfake_models.decision.fitness import Kind, Unfit, unfit_level
+from deepfake_service.evidence.bundle.custody import found_by, told_finding
+from deepfake_service.evidence.bundle.documents import PersonRates, Rate, VerdictDocument
 from deepfake_service.evidence.report.plots import value_note
-from deepfake_service.evidence.report.reading import MAX_PEOPLE, Reading
+from deepfake_service.evidence.report.reading import MAX_PEOPLE, Reading, value_of
 from deepfake_service.platform.texts import formatting as fmt
 from deepfake_service.platform.texts.characters import quoted
 from deepfake_service.platform.texts.i18n import Words
@@ -68,23 +68,23 @@ def question_key(kind: str | None) -> str:
     return {"image": "question_picture", None: "question_file"}.get(kind, "question_video")
 
 
-def reasons_of_people(document: dict[str, Any]) -> dict[str, list[str]]:
+def reasons_of_people(document: VerdictDocument) -> dict[str, list[str]]:
     """Return the codes of the reasons for each person's verdict, by the person's number."""
     return {
-        str(track["track"] + 1): [
-            reason["code"]
-            for reason in track["reasons"]
-            if reason["code"] != ReasonCode.BETWEEN_THRESHOLDS  # the value itself says so
+        str(track.track + 1): [
+            reason.code
+            for reason in track.reasons
+            if reason.code is not ReasonCode.BETWEEN_THRESHOLDS  # the value itself says so
         ]
-        for track in document["result"]["tracks"]
+        for track in document.result.tracks
     }
 
 
-def summary_of(r: Reading) -> dict[str, Any]:
+def summary_of(r: Reading) -> dict[str, object]:
     """Return what page one says of a document, in the words of one language. What does not apply is
     ``None`` or an empty list."""
-    w, method, tracks = r.words, r.document["method"], r.result["tracks"]
-    terms = w.of("terms_of_use", method["model"]["terms"])
+    w, method, tracks = r.words, r.document.method, r.result.tracks
+    terms = w.of("terms_of_use", method.model.terms)
     more, colour = len(tracks) - MAX_PEOPLE, COLOURS[r.strength or "0"] if r.is_likely else NEUTRAL
     return {
         "not_for_use": _not_for_use(r),
@@ -102,7 +102,7 @@ def summary_of(r: Reading) -> dict[str, Any]:
             *_why_undecided(r),
             *(
                 w.of("reason_texts", code)
-                for code in dict.fromkeys(reason["code"] for reason in r.result["reasons"])
+                for code in dict.fromkeys(reason.code for reason in r.result.reasons)
             ),
         ],
         "rates": _rates(r),
@@ -121,28 +121,23 @@ def summary_of(r: Reading) -> dict[str, Any]:
 
 def _pictures_meaning(r: Reading) -> str:
     """Return what the pictures of faces, their overlays and their values are."""
-    of_map = _OVERLAY_NOTES.get(r.document["method"]["map"], "overlay_note_cells")
+    of_map = _OVERLAY_NOTES.get(r.document.method.map, "overlay_note_cells")
     keys = ["pictures_cut", of_map if r.is_likely else "overlay_none"]
     return " ".join(map(r.words, keys if r.is_still else [*keys, "pictures_values"]))
 
 
 def _not_for_use(r: Reading) -> list[str]:
-    reasons = unfit_level(
-        "picture" if r.is_still else "video",
-        LevelThresholds.model_validate(r.thresholds),
-        Calibration.model_validate(r.calibration),
-        _FEW_GROUPS,
-    )
-    return not_for_use(reasons, r.words)
+    kind: Kind = "picture" if r.is_still else "video"
+    return not_for_use(unfit_level(kind, r.thresholds, r.calibration, _FEW_GROUPS), r.words)
 
 
-def _concluded(r: Reading) -> dict[str, Any] | None:
+def _concluded(r: Reading) -> dict[str, object] | None:
     """Return what people found, which leads; ``None`` if they have not decided."""
-    w, finding = r.words, r.document["finding"]
+    w, finding = r.words, r.document.finding
     if finding not in fmt.DECIDED:
         return None
     return {
-        "label": w("concluded_label", count=len(fmt.found_by(finding, r.document["reviews"]))),
+        "label": w("concluded_label", count=len(found_by(finding, r.document.reviews))),
         "answer": w.of("concluded", finding),
         "lines": _review_lines(r),
         "colour": CLEARED if finding == fmt.REJECTED else FOUND,
@@ -151,28 +146,28 @@ def _concluded(r: Reading) -> dict[str, Any] | None:
 
 def _answer(r: Reading) -> str:
     if not r.is_likely:
-        return r.words.of("answers", r.result["verdict"])
+        return r.words.of("answers", r.result.verdict)
     return r.words.of("supports", r.strength or "0")
 
 
 def _missed(r: Reading) -> str | None:
     """Return how often manipulated media get this verdict too, where it says that none was
     found."""
-    if r.result["verdict"] != VerdictCode.NO_MANIPULATION_FOUND:
+    if r.result.verdict is not VerdictCode.NO_MANIPULATION_FOUND:
         return None
-    stated = r.document["error_rates"]["decision"]["stated_with_thresholds"]
+    stated = r.document.error_rates.decision.stated_with_thresholds
     key = "missed_picture" if r.is_still else "missed_video"
-    return r.words(key, count=max(1, round(100 * stated["miss_rate"])))
+    return r.words(key, count=max(1, round(100 * stated.miss_rate)))
 
 
 def _provenance(r: Reading) -> str | None:
     """Return what the file's Content Credentials say of how it was made, if they do."""
-    w, credentials = r.words, r.document["item"]["content_credentials"]
-    sources = [action["source_type"] or "" for action in credentials.get("actions") or []]
-    generator = credentials.get("generator")
+    w, credentials = r.words, r.document.item.content_credentials
+    sources = [action.source_type or "" for action in credentials.actions]
+    generator = credentials.generator
     named = {
         "generator": quoted(generator) if generator else w("unnamed"),
-        "state": w.of("credential_states", credentials["state"]),
+        "state": w.of("credential_states", credentials.state),
     }
     if any(_GENERATED in source.lower() for source in sources):
         return w("credentials_generated", **named)
@@ -180,11 +175,10 @@ def _provenance(r: Reading) -> str | None:
 
 
 def _strength(r: Reading) -> str | None:
-    step = r.strength
-    if step is None:
+    step, value = r.strength, r.result.log_likelihood_ratio
+    if step is None or value is None:
         return None
-    cap = fmt.ratio_text(10 ** r.calibration["limit"])
-    times = fmt.ratio_text(10 ** r.result["log_likelihood_ratio"])
+    cap, times = fmt.ratio_text(10**r.calibration.limit), fmt.ratio_text(10**value)
     scale = r.words.of("scale", step)
     if times == cap:  # the value itself may lie beyond what the calibration supports
         return r.words("strength_most", verbal=scale, cap=cap)
@@ -192,84 +186,88 @@ def _strength(r: Reading) -> str | None:
 
 
 def _leaning(r: Reading) -> str | None:
-    leaning, edges = r.result.get("leaning"), r.thresholds.get("leaning")
-    if not leaning or not edges or r.result["verdict"] != VerdictCode.INCONCLUSIVE:
+    leaning, edges = r.result.leaning, r.thresholds.leaning
+    if not leaning or not edges or r.result.verdict is not VerdictCode.INCONCLUSIVE:
         return None
     return r.words(f"leaning_{leaning}", **fmt.leaning_figures(edges))
 
 
 def _kinds(r: Reading) -> str | None:
-    kinds = r.result.get("kinds")
+    kinds = r.result.kinds
     return r.words("kinds_line", kinds=resembled(kinds, r.words)) if kinds else None
 
 
-def _verdict_of(r: Reading, track: dict[str, Any]) -> str:
-    w, verdict = r.words, track["verdict"]
-    details = []
-    leaning = track.get("leaning")
-    if verdict == VerdictCode.INCONCLUSIVE and leaning not in (None, Leaning.NEITHER):
+def _verdict_of(r: Reading, track: Track) -> str:
+    w, leaning, details = r.words, track.leaning, []
+    is_open = track.verdict is VerdictCode.INCONCLUSIVE
+    if is_open and leaning and leaning is not Leaning.NEITHER:
         details.append(w.of("leanings", leaning))
-    if track.get("kinds"):
-        details.append(w("resembles", kinds=resembled(track["kinds"], w)))
-    text = w.of("verdicts", verdict)
+    if track.kinds:
+        details.append(w("resembles", kinds=resembled(track.kinds, w)))
+    text = w.of("verdicts", track.verdict)
     return f"{text} ({', '.join(details)})" if details else text
 
 
 def _rates(r: Reading) -> list[str]:
-    w, decision = r.words, r.document["error_rates"]["decision"]
-    fpr, tpr = decision["false_positive_rate"], decision["true_positive_rate"]
+    w, decision = r.words, r.document.error_rates.decision
+    fpr, tpr = decision.false_positive_rate, decision.true_positive_rate
     if not fpr or not tpr:
         return [w("rates_unknown")]
-    key = "rates_sources" if decision["unseen"] == "sources" else "rates"
+    key = "rates_sources" if decision.unseen == "sources" else "rates"
     figures = _figures("fpr", fpr) | _figures("tpr", tpr)
     lines = [w(key, items=w(_measured_on(r)), **figures)]
-    if fpr["indicative"] or tpr["indicative"]:
+    if fpr.indicative or tpr.indicative:
         lines.append(w("rates_indicative"))
     return [*lines, *_rates_of_condition(r)]
 
 
-def _figures(name: str, rate: dict[str, Any]) -> dict[str, str]:
+def _figures(name: str, rate: Rate) -> dict[str, str]:
     return {
-        name: fmt.percent(rate["value"]),
-        **{f"{name}_{end}": fmt.percent(rate[end]) for end in ("low", "high")},
-        **{f"{name}_{count}": f"{rate[count]:,}" for count in ("samples", "groups")},
+        name: fmt.percent(rate.value),
+        f"{name}_low": fmt.percent(rate.low),
+        f"{name}_high": fmt.percent(rate.high),
+        f"{name}_samples": f"{rate.samples:,}",
+        f"{name}_groups": f"{rate.groups:,}",
     }
 
 
 def _measured_on(r: Reading) -> str:
-    whole = "of" in r.document["error_rates"]["decision"]
+    whole = r.document.error_rates.decision.of
     if r.is_still:
         return "items_still" if whole else "items_picture"
     return "items_whole" if whole else "items_video"
 
 
+def interval(rate: Rate) -> str:
+    """Format a measured rate with its 95% interval."""
+    return f"{fmt.percent(rate.value)} [{fmt.percent(rate.low)}, {fmt.percent(rate.high)}]"
+
+
 def _why_undecided(r: Reading) -> list[str]:
     """Return how many manipulated faces like this one the method finds at all, where it found none
     for certain; how many media, if faces like this one were not measured."""
-    w, person = r.words, _most_suspect(r)
-    if r.result["verdict"] not in _OPEN:
+    w, p = r.words, _most_suspect(r)
+    if r.result.verdict not in _OPEN:
         return []
-    if person and (rate := person["true_positive_rate"])["value"] is not None:
-        key = "why_sharp" if "sharpness" in person["bin"] else "why_size"
-        why = w(key, px=f"{person['face_px']:.0f}", tpr=fmt.interval(rate))
+    if p and p.bin and (rate := p.true_positive_rate) and rate.value is not None:
+        key = "why_sharp" if p.bin.sharpness else "why_size"
+        why = w(key, px=f"{p.face_px:.0f}", tpr=interval(rate))
     else:
-        rate = r.document["error_rates"]["decision"]["true_positive_rate"]
-        if not rate or rate["value"] is None:
+        rate = r.document.error_rates.decision.true_positive_rate
+        if not rate or rate.value is None:
             return []
-        why = w("why_general", items=w(_measured_on(r)), tpr=fmt.interval(rate))
-    notes = ["why_little"] * (rate["value"] < _FINDS_LITTLE)
-    notes += ["rates_indicative"] * bool(rate["indicative"])
+        why = w("why_general", items=w(_measured_on(r)), tpr=interval(rate))
+    notes = ["why_little"] * (rate.value < _FINDS_LITTLE)
+    notes += ["rates_indicative"] * bool(rate.indicative)
     return [" ".join([why, *map(w, notes)])]
 
 
-def _most_suspect(r: Reading) -> dict[str, Any] | None:
+def _most_suspect(r: Reading) -> PersonRates | None:
     """Return the rates by condition of the person with the highest value, of the people who count
     for the verdict and have such rates."""
-    tracks = {t["track"]: t for t in r.result["tracks"] if t["track"] not in r.refused}
-    people = [p for p in r.document["error_rates"]["people"] if p["bin"] and p["track"] in tracks]
-    return max(
-        people, key=lambda p: float(tracks[p["track"]]["log_likelihood_ratio"]), default=None
-    )
+    values = {t.track: value_of(t) for t in r.result.tracks if t.track not in r.refused}
+    people = [p for p in r.document.error_rates.people if p.bin and p.track in values]
+    return max(people, key=lambda p: values[p.track], default=None)
 
 
 def _rates_of_condition(r: Reading) -> list[str]:
@@ -277,54 +275,54 @@ def _rates_of_condition(r: Reading) -> list[str]:
     w, p = r.words, _most_suspect(r)
     if p is None:
         return []
-    measured = (p["false_positive_rate"], p["true_positive_rate"])
-    if any(rate["value"] is None for rate in measured):
-        return [w("rates_bin_unknown", person=p["track"] + 1)]
+    fpr, tpr = p.false_positive_rate, p.true_positive_rate
+    if not fpr or not tpr or None in (fpr.value, tpr.value):
+        return [w("rates_bin_unknown", person=p.track + 1)]
     line = w(
-        "rates_bin_sharp" if "sharpness" in p["bin"] else "rates_bin",
-        person=p["track"] + 1,
-        fpr=fmt.interval(p["false_positive_rate"]),
-        tpr=fmt.interval(p["true_positive_rate"]),
+        "rates_bin_sharp" if p.bin and p.bin.sharpness else "rates_bin",
+        person=p.track + 1,
+        fpr=interval(fpr),
+        tpr=interval(tpr),
     )
-    few = any(rate["indicative"] for rate in measured)
+    few = fpr.indicative or tpr.indicative
     return [f"{line} {w('rates_indicative')}" if few else line]
 
 
 def _examined(r: Reading) -> str:
-    w, media, counts = r.words, r.media, r.result["frames"]
+    w, media, counts = r.words, r.media, r.result.frames
     if not media:
         return w("examined_nothing")
     if r.is_still:
-        return w("examined_picture", width=media["width"], height=media["height"])
+        return w("examined_picture", width=media.width, height=media.height)
     examined = w(
         "examined_video",
-        decoded=counts["sampled"] - counts["failed"],
-        frames=media["frames"],
-        duration=fmt.tenths(media["duration_s"]),
-        with_face=counts["with_face"],
-        gap=fmt.tenths(counts["longest_gap_s"]),
+        decoded=counts.sampled - counts.failed,
+        frames=media.frames,
+        duration=fmt.tenths(media.duration_s),
+        with_face=counts.with_face,
+        gap=fmt.tenths(counts.longest_gap_s),
     )
-    if len({face["time_s"] for face in r.document["exact"]["faces"]}) > counts["with_face"]:
+    if len({face.time_s for face in r.document.exact.faces}) > counts.with_face:
         examined = f"{examined} {w('examined_repeated')}"
-    failed = counts["failed"]
+    failed = counts.failed
     return f"{examined} {w('examined_failed', failed=failed)}" if failed else examined
 
 
-def _person(r: Reading, track: dict[str, Any]) -> dict[str, str]:
+def _person(r: Reading, track: Track) -> dict[str, str]:
     return {
-        "number": str(track["track"] + 1),
+        "number": str(track.track + 1),
         "verdict": _verdict_of(r, track),
-        "llr": fmt.signed(track["log_likelihood_ratio"]),
-        "seen": _span(track["first_s"], track["last_s"], r.words),
-        "faces": f"{track['faces']} ({track['judged']})",
-        "moments": _moments(r, track["moments"]),
+        "llr": fmt.signed(track.log_likelihood_ratio),
+        "seen": _span(track.first_s, track.last_s, r.words),
+        "faces": f"{track.faces} ({track.judged})",
+        "moments": _moments(r, track.moments),
     }
 
 
-def _moments(r: Reading, moments: list[dict[str, Any]]) -> str:
+def _moments(r: Reading, moments: Sequence[Moment]) -> str:
     if not moments:
         return r.words("moments_none")
-    spans = [_span(m["start_s"], m["end_s"], r.words) for m in moments[:MAX_MOMENTS]]
+    spans = [_span(m.start_s, m.end_s, r.words) for m in moments[:MAX_MOMENTS]]
     if len(moments) > MAX_MOMENTS:
         spans.append(r.words("more_stated", count=len(moments) - MAX_MOMENTS))
     return ", ".join(spans)
@@ -332,30 +330,30 @@ def _moments(r: Reading, moments: list[dict[str, Any]]) -> str:
 
 def _reviews(r: Reading) -> list[str]:
     """Return the reviews where they do not lead, and what they come to."""
-    w = r.words
-    if r.document["finding"] in fmt.DECIDED:
+    w, finding, reviews = r.words, r.document.finding, r.document.reviews
+    if finding in fmt.DECIDED:
         return []
-    if not r.document["reviews"]:
+    if not reviews:
         return [w("review_none")]
     lines = _review_lines(r)
-    if r.document["finding"]:
-        finding = fmt.told_finding(r.document["finding"], r.document["reviews"])
+    if finding:
+        finding = told_finding(finding, reviews)
         lines.append(w("finding", finding=w.of("findings", finding)))
     return lines
 
 
 def _review_lines(r: Reading) -> list[str]:
     w, lines = r.words, []
-    for review in r.document["reviews"]:
+    for review in r.document.reviews:
         told = {
-            "date": fmt.to_the_second(review["at"], w.language),
-            "name": review["name"],
-            "role": w.of("roles", review["role"]),
-            "decision": w.of("findings", review["decision"]),
+            "date": fmt.to_the_second(review.at, w.language),
+            "name": review.name,
+            "role": w.of("roles", review.role),
+            "decision": w.of("findings", review.decision),
         }
         lines.append(w("review_line", **told))
-        if review.get("pictures_withheld"):
+        if review.pictures_withheld:
             lines.append(w("review_without_pictures"))
-        reason = quoted(review["reason"]) if review["reason"] else w("review_reason_left_out")
+        reason = quoted(review.reason) if review.reason else w("review_reason_left_out")
         lines.append(f"{w('review_reason')}: {reason}")
     return lines

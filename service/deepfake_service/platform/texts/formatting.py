@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta, timezone
-from typing import TypeVar
 
-from deepfake_models.bundle.results import VerdictCode
+from deepfake_models.bundle.results import Verdict, VerdictCode
+from deepfake_models.bundle.spec import LeaningEdges
 from deepfake_service.platform.texts.i18n import Words
 
 KST = timezone(timedelta(hours=9), "KST")
@@ -15,18 +15,6 @@ CONFIRMED, BODY_GENERATED, REJECTED = "confirmed", "body_generated", "rejected"
 UNDECIDED, DISAGREEMENT = "undecided", "disagreement"
 DECIDED = (CONFIRMED, BODY_GENERATED, REJECTED)
 """The findings with which people have decided: they lead, and the automatic reading follows."""
-Review = TypeVar("Review", bound=Mapping[str, object])
-
-
-def told_finding(finding: str, reviews: Sequence[Mapping[str, object]]) -> str:
-    """Return ``finding``, or ``disagreement`` if it is undecided because reviewers disagree.
-
-    ``reviews`` are oldest first, and the latest decision of each person counts. An undecided
-    finding with a rejection has a confirmation as well, or it would be ``rejected``.
-    """
-    latest = {review["account"]: review["decision"] for review in reviews}
-    disagree = finding == UNDECIDED and REJECTED in latest.values()
-    return DISAGREEMENT if disagree else finding
 
 
 def attributed(name: str, text: str, claimed: Collection[str] | None, t: Words) -> str:
@@ -34,20 +22,13 @@ def attributed(name: str, text: str, claimed: Collection[str] | None, t: Words) 
     return t("claimed", value=text) if name in (claimed or ()) else text
 
 
-def found_by(finding: str | None, reviews: Sequence[Review]) -> list[Review]:
-    """Return the reviews of the people who state a finding: the latest one of each, where
-    ``reviews`` are oldest first."""
-    latest = {review["account"]: review for review in reviews}
-    return [review for review in latest.values() if review["decision"] == finding]
-
-
 def ratio_text(ratio: float) -> str:
     """Format a likelihood ratio of at least 1 with two significant digits below ten."""
     return f"{ratio:.1f}" if ratio < 10 else f"{ratio:.0f}"
 
 
-def strength_of(result: Mapping[str, object]) -> str | None:
-    """Return how strongly a published result supports manipulation, as a step of a verbal scale.
+def strength_of(result: Verdict) -> str | None:
+    """Return how strongly a verdict supports manipulation, as a step of a verbal scale.
 
     It is "0" to "4" on that of the ENFSI Guideline for Evaluative Reporting in Forensic Science,
     version 3.0 (2015), whose bounds are 2, 10, 100, 1,000 and 10,000; no calibration supports a
@@ -55,10 +36,8 @@ def strength_of(result: Mapping[str, object]) -> str | None:
     value, or it says that none was found or its value is on that side. How often faces made with
     tools that the model never saw have such a value is not known well enough for a ratio.
     """
-    ratio = result["log_likelihood_ratio"]
-    if not isinstance(ratio, int | float) or ratio < 0:
-        return None
-    if result["verdict"] == VerdictCode.NO_MANIPULATION_FOUND:
+    ratio = result.log_likelihood_ratio
+    if ratio is None or ratio < 0 or result.verdict is VerdictCode.NO_MANIPULATION_FOUND:
         return None
     return str(sum(ratio >= bound for bound in (0.30103, 1.0, 2.0, 3.0)))
 
@@ -89,11 +68,6 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f}%"
 
 
-def interval(rate: Mapping[str, float | None]) -> str:
-    """Format a measured rate with its 95% interval."""
-    return f"{percent(rate['value'])} [{percent(rate['low'])}, {percent(rate['high'])}]"
-
-
 def signed(value: float | None) -> str:
     """Format a log10 likelihood ratio with its sign."""
     return "–" if value is None else f"{value:+.2f}"
@@ -104,14 +78,14 @@ def tenths(seconds: float | None) -> str:
     return "–" if seconds is None else f"{seconds:.1f}"
 
 
-def leaning_figures(edges: Mapping[str, float | None]) -> dict[str, str]:
+def leaning_figures(edges: LeaningEdges) -> dict[str, str]:
     """Format the values from which a value leans, and how often such values are wrong."""
     return {
-        "high": signed(edges["towards_manipulated"]),
-        "low": signed(edges["towards_untouched"]),
-        "fpr": percent(edges["false_positive_rate"]),
-        "fpr_upper": percent(edges["false_positive_rate_upper"]),
-        "tpr": percent(edges["true_positive_rate"]),
-        "miss": percent(edges["miss_rate"]),
-        "tnr": percent(edges["true_negative_rate"]),
+        "high": signed(edges.towards_manipulated),
+        "low": signed(edges.towards_untouched),
+        "fpr": percent(edges.false_positive_rate),
+        "fpr_upper": percent(edges.false_positive_rate_upper),
+        "tpr": percent(edges.true_positive_rate),
+        "miss": percent(edges.miss_rate),
+        "tnr": percent(edges.true_negative_rate),
     }

@@ -23,13 +23,13 @@ from deepfake_models.bundle.results import (
 from deepfake_models.bundle.spec import AggregationSpec, LevelThresholds
 from deepfake_models.decision.decide import ExaminedFrame, Part
 from deepfake_models.decision.serialization import (
-    dump_exact,
     dump_part,
     dump_verdict,
+    exact_record,
     judge_exact,
-    load_exact,
     load_part,
     load_verdict,
+    unjudged,
 )
 from tests.support.judging import (
     GOOD,
@@ -187,7 +187,7 @@ def test_a_suspect_track_has_the_kinds_of_its_mean_face() -> None:
     )
     assert result.kinds == result.tracks[0].kinds
     assert list(result.to_json()["kinds"]) == list(KINDS)
-    assert judge_exact(load_exact(dump_exact(result)), bundle) == result
+    assert judge_exact(unjudged(exact_record(result)), bundle) == result
     assert load_verdict(dump_verdict(result)) == result
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 from deepfake_models.bundle.results import (
     Face,
@@ -22,16 +25,17 @@ from deepfake_models.bundle.results import (
 )
 from deepfake_models.decision.decide import ExaminedFrame, Part
 from deepfake_models.decision.serialization import (
+    ExactRecord,
     UnreadableRecord,
-    dump_exact,
     dump_part,
     dump_timeline,
     dump_verdict,
+    exact_record,
     judge_exact,
-    load_exact,
     load_part,
     load_timeline,
     load_verdict,
+    unjudged,
 )
 from deepfake_models.errors import UndecodableMedia
 from deepfake_models.media.decoder import InProcessDecoder
@@ -40,6 +44,8 @@ from deepfake_models.scorer import Scorer
 from tests.support import footage
 from tests.support.judging import face, judge_picture, spec
 from tests.support.small_bundles import small_bundle_dir
+
+EXACT_RECORD = TypeAdapter(ExactRecord)
 
 
 @pytest.fixture(scope="module")
@@ -54,25 +60,25 @@ def test_the_verdict_follows_from_its_exact_record(scorer: Scorer, kind: str) ->
     else:
         media = footage.picture(footage.astronaut(), "PNG")
     verdict = scorer.score(io.BytesIO(media))
-    record = json.loads(json.dumps(dump_exact(verdict)))
-    assert record["faces"]
-    assert judge_exact(load_exact(record), scorer.bundle.spec) == verdict
-    record["faces"][0]["logit"] += 9.0
-    changed = judge_exact(load_exact(record), scorer.bundle.spec)
+    record = EXACT_RECORD.validate_json(EXACT_RECORD.dump_json(exact_record(verdict)))
+    assert record.faces
+    assert judge_exact(unjudged(record), scorer.bundle.spec) == verdict
+    first, *others = record.faces
+    assert first.logit is not None
+    higher = replace(record, faces=(replace(first, logit=first.logit + 9.0), *others))
+    changed = judge_exact(unjudged(higher), scorer.bundle.spec)
     assert changed is not None
     assert changed.log_likelihood_ratio != verdict.log_likelihood_ratio
 
 
 def test_without_faces_there_is_nothing_to_judge(scorer: Scorer) -> None:
-    assert (
-        judge_exact(load_exact(dump_exact(unable(UndecodableMedia()))), scorer.bundle.spec) is None
-    )
+    record = unjudged(exact_record(unable(UndecodableMedia())))
+    assert judge_exact(record, scorer.bundle.spec) is None
 
 
 @pytest.mark.parametrize("damage", ["faces", "box", "extra", "ratio"])
-def test_a_damaged_record_is_an_error(scorer: Scorer, damage: str) -> None:
-    verdict = scorer.score(io.BytesIO(footage.picture(footage.astronaut(), "PNG")))
-    record = dump_exact(verdict)
+def test_a_damaged_record_is_an_error(damage: str) -> None:
+    record = copy.deepcopy(EXACT)
     if damage == "faces":
         record["faces"] = None
     elif damage == "box":
@@ -81,8 +87,8 @@ def test_a_damaged_record_is_an_error(scorer: Scorer, damage: str) -> None:
         record["faces"][0]["log_likelihood_ratio"] = 3.0
     else:
         record["media"]["more"] = 1
-    with pytest.raises(UnreadableRecord):
-        judge_exact(load_exact(record), scorer.bundle.spec)
+    with pytest.raises(ValidationError):
+        EXACT_RECORD.validate_python(record)
 
 
 def clip() -> bytes:
@@ -150,7 +156,7 @@ def test_a_checkpoint_is_read_and_written_byte_for_byte() -> None:
     assert dump_part(part) == CHECKPOINT
 
 
-EXACT = {
+EXACT: dict[str, Any] = {
     "media": {
         "kind": "video", "width": 640, "height": 360, "duration_s": 1.28, "frames": 32,
         "rotation": 90,
@@ -174,15 +180,17 @@ EXACT = {
 
 
 def test_an_exact_record_is_read_and_written_as_it_was() -> None:
-    assert json.dumps(dump_exact(load_exact(EXACT))) == json.dumps(EXACT)
+    record = EXACT_RECORD.validate_python(EXACT)
+    assert json.dumps(EXACT_RECORD.dump_python(record, mode="json")) == json.dumps(EXACT)
+    assert exact_record(unjudged(record)) == record
 
 
 def test_a_turn_is_stored() -> None:
-    verdict = load_exact(EXACT)
+    verdict = unjudged(EXACT_RECORD.validate_python(EXACT))
     turned = replace(verdict, faces=(replace(verdict.faces[0], turn=270), verdict.faces[1]))
-    record = dump_exact(turned)
-    assert [face["turn"] for face in record["faces"]] == [270, 0]
-    assert load_exact(record) == turned
+    record = exact_record(turned)
+    assert [face.turn for face in record.faces] == [270, 0]
+    assert unjudged(record) == turned
     assert load_verdict(dump_verdict(turned)) == turned
     part = load_part(CHECKPOINT)
     frame = replace(part.examined[0], faces=(replace(part.examined[0].faces[0], turn=90),))
@@ -192,9 +200,9 @@ def test_a_turn_is_stored() -> None:
 
 @pytest.mark.parametrize("turn", [-90, 45, 360, "x", None])
 def test_a_turn_that_is_no_quarter_turn_is_an_error(turn: object) -> None:
-    face = {**EXACT["faces"][0], "turn": turn}  # type: ignore[index,dict-item]
-    with pytest.raises(UnreadableRecord):
-        load_exact({**EXACT, "faces": [face]})
+    face = {**EXACT["faces"][0], "turn": turn}
+    with pytest.raises(ValidationError):
+        EXACT_RECORD.validate_python({**EXACT, "faces": [face]})
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=8, max_size=8))
@@ -207,8 +215,9 @@ def test_floats_keep_every_digit(values: list[float]) -> None:
     part = Part((ExaminedFrame(signed, (scored,), np.zeros(2, np.float32)),), 0)
     (frame,) = load_part(dump_part(part)).examined
     assert (frame.time_s, frame.faces) == (signed, (scored,))
-    record = dump_exact(Verdict(VerdictCode.NOT_APPLICABLE, faces=(scored,)))
-    assert load_exact(json.loads(json.dumps(record))).faces == (scored,)
+    record = exact_record(Verdict(VerdictCode.NOT_APPLICABLE, faces=(scored,)))
+    read = EXACT_RECORD.validate_json(EXACT_RECORD.dump_json(record))
+    assert unjudged(read).faces == (scored,)
 
 
 def test_a_whole_verdict_is_read_unrounded_and_from_its_published_form() -> None:

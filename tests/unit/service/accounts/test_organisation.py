@@ -115,18 +115,19 @@ def test_an_organisation_is_named_in_the_other_language_if_need_be() -> None:
 def test_a_report_names_the_organisation_and_how_it_is_reached(language: str) -> None:
     media = footage.picture(footage.astronaut(), "PNG")
     material = exhibits.material(media)
-    dossier = exhibits.dossier(media, organisation=CENTRE)
+    known = Organisation(**CENTRE).known()
+    dossier = exhibits.dossier(media, organisation=known)
     document = verdict_document(dossier, material)
-    assert document["organisation"] == CENTRE
-    texts = report_texts(document, material.files, dossier["custody"], words(language))
+    assert document.organisation == known
+    texts = report_texts(document, material.files, words(language))
     assert texts["issued"].endswith(CENTRE[f"name_{language}"])
     names = ["address", "contact", "phone", "email"]
     if language == "en":
         names[:2] = ["address_en", "contact_en"]
     assert [line[1] for line in texts["reached_at"]] == [CENTRE[name] for name in names]
     earlier = verdict_document(exhibits.dossier(media), material)
-    assert "organisation" not in earlier
-    said = report_texts(earlier, material.files, dossier["custody"], words(language))
+    assert b"organisation" not in earlier.canonical()
+    said = report_texts(earlier, material.files, words(language))
     assert not said["reached_at"]
 
 

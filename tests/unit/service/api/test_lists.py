@@ -136,7 +136,7 @@ async def ended(service: Service, number: int, ratio: float | None) -> str:
     """Submit a file, end its job with this log10 likelihood ratio, and return the job's id."""
     job_id: str = (await post_video(service, b"%d" % number)).json()["id"]
     result = {
-        **exhibits.material(exhibits.video()).examination["result"],
+        **exhibits.material(exhibits.video()).examination.result.to_json(),
         "log_likelihood_ratio": ratio,
     }
     with service.database.write() as session:

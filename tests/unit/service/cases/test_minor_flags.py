@@ -133,8 +133,7 @@ REPOSTED = {
 def hashes_of(pixels: footage.Pixels, quality: int = 75) -> MediaHashes:
     """Return the hashes of a picture, as an examination finds them."""
     with InProcessDecoder().open(io.BytesIO(footage.picture(pixels, quality=quality))) as media:
-        hashes, likeness = hash_media(media)
-    return MediaHashes.of({"hashes": hashes, "likeness": likeness})
+        return MediaHashes.of(*hash_media(media))
 
 
 PORTRAITS = (footage.astronaut, footage.grace_hopper)

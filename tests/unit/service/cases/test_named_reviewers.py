@@ -95,7 +95,7 @@ async def test_report_and_notice_say_from_whom_the_pictures_were_withheld(servic
     evidence = await service.client.get(f"{item}/evidence", headers=first)
     document = json.loads(member(evidence.content, VERDICT))
     assert [r["pictures_withheld"] for r in document["reviews"]] == [False, True]
-    lines = summary_of(Reading(document, words("en")))["concluded"]["lines"]
+    lines = summary_of(Reading(exhibits.stated(document), words("en")))["concluded"]["lines"]
     told = [n for n, line in enumerate(lines) if "were withheld from this reviewer" in line]
     assert [lines[n - 1].split(": ")[1].split(" ")[0] for n in told] == ["second"]
     (post,) = (await service.client.get(f"{case}/occurrences", headers=first)).json()["occurrences"]

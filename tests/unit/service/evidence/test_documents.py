@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,7 @@ from deepfake_models.bundle.results import Leaning
 from deepfake_service.audit.log import Action
 from deepfake_service.evidence.bundle.artifacts import Material
 from deepfake_service.evidence.bundle.builder import verdict_document
+from deepfake_service.evidence.bundle.documents import Custody, CustodyEntry
 from deepfake_service.evidence.report.reading import Reading
 from deepfake_service.evidence.report.tables import tables_of
 from deepfake_service.notices.compose import NoticeSubject, compose, text_of
@@ -56,24 +58,32 @@ def latin(texts: Any, given: Any) -> set[str]:
     return words_ - supplied - NAMES
 
 
-def entries() -> list[dict[str, Any]]:
-    at = "2026-01-02T03:04:05.678+00:00"
-    return [
-        {"number": n, "at": at, "account": "x", "action": str(action), "detail": None}
-        for n, action in enumerate(Action)
-    ]
+def custody(details: Iterable[tuple[str, str | None]]) -> Custody:
+    """Return a chain of custody of entries with these actions and details."""
+    at, rest = "2026-01-02T03:04:05.678+00:00", {"subject": None, "previous": "", "hash": ""}
+    entries = (
+        CustodyEntry(number=n, at=at, account=None, key=None, action=str(a), detail=d, **rest)
+        for n, (a, d) in enumerate(details)
+    )
+    return Custody(accounts={}, entries=tuple(entries))
 
 
 def korean_report(media: bytes, material: Material, **changes: Any) -> set[str]:
     """Return the stray Latin words of a report in Korean."""
     at = "2026-01-02T03:04:05.678+00:00"
-    review = {"at": at, "account": "a", "name": "김검토", "role": "analyst", "reason": "-"}
+    review = {
+        "at": at,
+        "account": "a",
+        "name": "김검토",
+        "role": "analyst",
+        "reason": "-",
+        "pictures_withheld": False,
+    }
     reviews = [{**review, "decision": d} for d in ("confirmed", "rejected", "undecided")]
     dossier = exhibits.dossier(media, reviews=reviews, finding="awaiting_second", **changes)
-    document = verdict_document(dossier, material)
-    texts = report_texts(
-        document, material.files, {"accounts": {}, "entries": entries()}, words("ko")
-    )
+    stated = verdict_document(dossier, material)
+    log = custody((action, None) for action in Action)
+    texts, document = report_texts(stated, material.files, words("ko"), log), stated.model_dump()
     given = [document[k] for k in ("case", "job", "occurrences", "method")]
     given.append([*document["method"]["software"], document["item"]["mime"]])
     shown = {k: v for k, v in texts.items() if k not in DRAWN}
@@ -97,8 +107,9 @@ def test_a_korean_report_has_no_english_in_it(media: bytes) -> None:
 
 
 def test_documents_say_what_of_a_post_a_capture_alone_claims() -> None:
-    dossier, claimed = exhibits.dossier(b""), {"claimed": ["source_url", "captured_at"]}
-    dossier["occurrences"][0] |= claimed
+    claimed = {"claimed": ["source_url", "captured_at"]}
+    (post,) = exhibits.dossier(b"").occurrences
+    dossier = exhibits.dossier(b"", occurrences=[post.model_dump() | claimed])
     document = verdict_document(dossier, exhibits.material(b""))
     subject = NoticeSubject([seen(**claimed)], BASIS)
     for language, told in (
@@ -106,7 +117,7 @@ def test_documents_say_what_of_a_post_a_capture_alone_claims() -> None:
     ):  # fmt: skip
         r = Reading(document, words(language))
         (rows,) = tables_of(r)["occurrences"]
-        places, platform, captured, _ = (value for _, value in rows)
+        places, platform, captured, *_ = (value for _, value in rows)
         assert (places, platform) == (f"https://example.org/1 {told}", "P")
         assert captured.endswith(told)
         letter = compose(KINDS["eu-dsa-16"], GOOD["eu-dsa-16"], subject, language=language)
@@ -119,7 +130,7 @@ def test_only_the_report_of_a_video_has_times_within_the_file(still: bool) -> No
     media = footage.picture(footage.grace_hopper(), "PNG") if still else exhibits.video()
     material = exhibits.material(media)
     document = verdict_document(exhibits.dossier(media), material)
-    texts = report_texts(document, material.files, {"accounts": {}, "entries": []}, words("en"))
+    texts = report_texts(document, material.files, words("en"))
     assert (texts["timeline"] is None) == still
     assert texts["pictures"]
     assert all(re.match(r"\d+\.\d s · ", p["line"]) is None for p in texts["pictures"]) == still
@@ -131,7 +142,7 @@ def test_a_report_says_which_way_an_inconclusive_value_leans(leans: Leaning, sti
     media = footage.picture(footage.grace_hopper(), "PNG") if still else exhibits.video()
     material = exhibits.leaning_material(media, leans)
     document = verdict_document(exhibits.dossier(media), material)
-    texts = report_texts(document, {}, {"accounts": {}, "entries": []}, words("en"))
+    texts = report_texts(document, {}, words("en"))
     finding = dict(map(tuple, texts["finding"]))
     assert finding["Leaning"] == words("en").of("leanings", leans)
     rates = {
@@ -152,14 +163,14 @@ def test_a_report_says_which_way_an_inconclusive_value_leans(leans: Leaning, sti
         assert texts["kinds"] is None
         assert ("leans towards untouched" in person) == (leans is Leaning.TOWARDS_UNTOUCHED)
     assert korean_report(media, material) == set()
-    korean = report_texts(document, {}, {"accounts": {}, "entries": []}, words("ko"))
+    korean = report_texts(document, {}, words("ko"))
     assert korean["leaning"].endswith("다.")
 
 
 def test_a_report_of_a_model_without_edges_does_not_mention_a_leaning() -> None:
     media = exhibits.video()
     document = verdict_document(exhibits.dossier(media), exhibits.material(media))
-    texts = report_texts(document, {}, {"accounts": {}, "entries": []}, words("en"))
+    texts = report_texts(document, {}, words("en"))
     assert texts["leaning"] is texts["kinds"] is None
     assert "Leaning" not in [
         label for name in ("item", "finding", "method") for label, _ in texts[name]
@@ -168,33 +179,33 @@ def test_a_report_of_a_model_without_edges_does_not_mention_a_leaning() -> None:
 
 def test_a_report_counts_frames_that_could_not_be_decoded_if_there_are_any() -> None:
     media = exhibits.video()
-    document = verdict_document(exhibits.dossier(media), exhibits.material(media))
-    custody: dict[str, Any] = {"accounts": {}, "entries": []}
+    stated = verdict_document(exhibits.dossier(media), exhibits.material(media))
+    document = stated.model_dump(mode="json")
     for failed in (0, 2):
         document["result"]["frames"]["failed"] = failed
         for language, text in (
             ("en", "size from the first: 2."),
             ("ko", "크기가 다른 프레임: 2개."),
         ):
-            examined = report_texts(document, {}, custody, words(language))["examined"]
+            examined = report_texts(document, {}, words(language))["examined"]
             assert (text in examined) == bool(failed)
 
 
 @pytest.mark.parametrize("still", [False, True])
 def test_a_report_says_first_that_its_model_decides_nothing(still: bool) -> None:
     media = footage.picture(footage.grace_hopper(), "PNG") if still else exhibits.video()
-    document = verdict_document(exhibits.dossier(media), exhibits.material(media))
-    custody: dict[str, Any] = {"accounts": {}, "entries": []}
-    assert report_texts(document, {}, custody, words("en"))["not_for_use"] == []
+    stated = verdict_document(exhibits.dossier(media), exhibits.material(media))
+    assert report_texts(stated, {}, words("en"))["not_for_use"] == []
+    document = stated.model_dump(mode="json")
     level, kind = ("face", "pictures") if still else ("item", "videos")
     document["method"]["thresholds"][level]["true_positive_rate"] = 0.01
     document["method"]["calibration"][level]["groups"] = 3
-    heading, rates, groups = report_texts(document, {}, custody, words("en"))["not_for_use"]
+    heading, rates, groups = report_texts(document, {}, words("en"))["not_for_use"]
     assert heading.startswith("Not for use")
     assert f"manipulated {kind}" in rates
     assert "1.0%" in rates
     assert f"for {kind} rest on only 3 people" in groups
-    korean = report_texts(document, {}, custody, words("ko"))["not_for_use"]
+    korean = report_texts(document, {}, words("ko"))["not_for_use"]
     assert all(line.endswith("다.") for line in korean)
     assert not LATIN.search(" ".join(korean))
 
@@ -212,10 +223,9 @@ def test_a_report_asks_about_its_kind_of_media_and_names_no_other(
     media: bytes, asked: tuple[str, str], frames: bool
 ) -> None:
     document = verdict_document(exhibits.dossier(media), exhibits.material(media))
-    assert asked[0] in document["question"]
-    custody: dict[str, Any] = {"accounts": {}, "entries": []}
+    assert asked[0] in document.question
     for n, (language, frame) in enumerate((("en", "frames"), ("ko", "프레임"))):
-        texts = report_texts(document, {}, custody, words(language))
+        texts = report_texts(document, {}, words(language))
         assert asked[n] in texts["question"]
         assert (frame in texts["not_examined"]) == frames
 
@@ -223,15 +233,11 @@ def test_a_report_asks_about_its_kind_of_media_and_names_no_other(
 def test_a_korean_report_names_the_details_of_its_custody_in_korean() -> None:
     media = footage.picture(footage.grace_hopper(), "PNG")
     document = verdict_document(exhibits.dossier(media), exhibits.material(media))
-    at = "2026-01-02T03:04:05.000+00:00"
-    entries = [
-        {"number": n, "at": at, "account": None, "action": action, "detail": detail}
-        for n, (action, detail) in enumerate(
-            (("job.finished", "succeeded"), ("evidence.read", "pictures"), ("evidence.read", "2"),
-             ("case.reviewed", "body_generated")),
-        )
-    ]  # fmt: skip
-    texts = report_texts(document, {}, {"accounts": {}, "entries": entries}, words("ko"))
+    log = custody(
+        (("job.finished", "succeeded"), ("evidence.read", "pictures"), ("evidence.read", "2"),
+         ("case.reviewed", "body_generated"))
+    )  # fmt: skip
+    texts = report_texts(document, {}, words("ko"), log)
     told = [row[-1] for row in texts["custody"]]
     assert told[0] == "검사 종료 (완료)"
     assert told[1].endswith(" (얼굴 사진)")
@@ -241,27 +247,25 @@ def test_a_korean_report_names_the_details_of_its_custody_in_korean() -> None:
 
 def test_the_terms_of_use_of_the_model_are_stated_in_the_language_of_the_report() -> None:
     media = exhibits.video()
-    document = verdict_document(exhibits.dossier(media), exhibits.material(media))
-    custody: dict[str, Any] = {"accounts": {}, "entries": []}
+    stated = verdict_document(exhibits.dossier(media), exhibits.material(media))
+    document = stated.model_dump(mode="json")
     for language, known in (("en", "research-only"), ("ko", "연구·평가용(research-only)")):
         for terms, stated in (("research-only", known), ("Agency only", "Agency only")):
             document["method"]["model"]["terms"] = terms
-            texts = report_texts(document, {}, custody, words(language))
+            texts = report_texts(document, {}, words(language))
             assert f": {stated}." in texts["limits"][-1]
             assert [words(language)("terms"), stated] in texts["method"]
 
 
 def test_stored_sentences_in_english_are_translated() -> None:
     media = exhibits.video()
-    material = exhibits.material(media)
-    material.examination["hashes"] = {
-        "pdq": None,
-        "reason": "pdqhash is not installed where this was examined",
-    }
-    material.examination["content_credentials"] = {
-        "state": "not_read",
-        "reason": "c2pa-python is not installed where this was examined",
-    }
+    reason = "is not installed where this was examined"
+    hashes = {"pdq": None, "reason": f"pdqhash {reason}"}
+    credentials = {"state": "not_read", "reason": f"c2pa-python {reason}"}
+    material = exhibits.changed(
+        exhibits.material(media),
+        lambda found: found.update(hashes=hashes, content_credentials=credentials),
+    )
     assert korean_report(media, material) == {"pdqhash", "pa"}
     assert words("ko").stored("something else") == "something else"
 
@@ -341,7 +345,7 @@ def test_a_report_on_a_video_says_how_people_are_numbered() -> None:
     for media in (exhibits.video(), footage.picture(footage.grace_hopper(), "PNG")):
         material = exhibits.material(media)
         document = verdict_document(exhibits.dossier(media), material)
-        texts = report_texts(document, {}, {"accounts": {}, "entries": []}, words("en"))
+        texts = report_texts(document, {}, words("en"))
         notes.append(texts["people_note"])
     assert notes == [words("en")("people_note"), None]
 
@@ -362,9 +366,9 @@ def test_times_in_korean_documents_are_those_in_korea() -> None:
 def test_all_times_of_a_korean_report_are_told_in_one_way() -> None:
     video = exhibits.video()
     dossier = exhibits.dossier(video, **exhibits.reviewed("confirmed"))
-    document = json.loads(json.dumps(verdict_document(dossier, exhibits.material(video))))
+    document = verdict_document(dossier, exhibits.material(video))
     for language, other in (("ko", " KST ("), ("en", "05 UTC")):
-        texts = list(leaves(report_texts(document, {}, dossier["custody"], words(language))))
+        texts = list(leaves(report_texts(document, {}, words(language), dossier.custody)))
         told = [text for text in texts if re.search(r"\d\d:\d\d:\d\d", text)]
         assert len(told) >= 5
         assert all(other in text for text in told), told
@@ -374,5 +378,5 @@ def test_everything_in_a_report_is_json() -> None:
     media = exhibits.video()
     material = exhibits.material(media)
     document = verdict_document(exhibits.dossier(media), material)
-    texts = report_texts(document, {}, {"accounts": {}, "entries": []}, words("en"))
+    texts = report_texts(document, {}, words("en"))
     assert json.loads(json.dumps(texts)) == texts

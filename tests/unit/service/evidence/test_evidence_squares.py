@@ -40,9 +40,9 @@ def rescored(content: bytes) -> Step:
 
 def test_every_square_is_stored_and_the_report_shows_the_first() -> None:
     material = gathered()
-    pictures = material.examination["pictures"]
-    assert pictures[0]["crop"] == "crops/001.png"
-    assert pictures[0]["further"] == ["crops/001-2.png"]
+    pictures = material.examination.pictures
+    assert pictures[0].crop == "crops/001.png"
+    assert pictures[0].further == ("crops/001-2.png",)
     crops = [name for name in material.files if name.startswith("crops/")]
     assert len(crops) == 2 * len(pictures)
     content = built(material)
@@ -52,9 +52,9 @@ def test_every_square_is_stored_and_the_report_shows_the_first() -> None:
     assert all(s.outcome is not Outcome.FAIL for s in verify(content, OURS).steps)
     document = json.loads(bag.unzipped(content)[VERDICT])
     assert all(len(face["kind_logits"]) == 2 for face in document["exact"]["faces"])
-    shown = report_texts(document, material.pictures, {"accounts": {}, "entries": []}, words("en"))
+    shown = report_texts(document, material.pictures, words("en"))
     first = shown["pictures"][0]
-    assert first["plain"] in [layered(material.files[p["crop"]]) for p in pictures]
+    assert first["plain"] in [layered(material.files[p.crop]) for p in pictures]
     assert any("1.3 / 0.8 ×" in row[1] for row in shown["method"])
 
 
@@ -69,31 +69,39 @@ def test_the_face_of_a_picture_is_scored_again_by_the_logit_of_pictures() -> Non
 
 def test_one_square_is_stored_as_before() -> None:
     material = exhibits.material(exhibits.video())
-    assert {frozenset(p) for p in material.examination["pictures"]} == {
+    assert {frozenset(p.model_dump()) for p in material.examination.pictures} == {
         frozenset({"number", "face", "crop", "heatmap"})
     }
     names = {name for name in material.files if name.startswith("crops/")}
-    assert names == {p["crop"] for p in material.examination["pictures"]}
+    assert names == {p.crop for p in material.examination.pictures}
 
 
-def _swap(material: Material) -> None:
+def _swap(material: Material) -> Material:
     first, second = "crops/001.png", "crops/001-2.png"
     files = material.files
     files[first], files[second] = files[second], files[first]
+    return material
 
 
-def _omit(material: Material) -> None:
-    del material.examination["pictures"][0]["further"], material.files["crops/001-2.png"]
+def _omit(material: Material) -> Material:
+    del material.files["crops/001-2.png"]
+    return exhibits.changed(material, lambda found: found["pictures"][0].pop("further"))
 
 
-def _alter_kind(material: Material) -> None:
-    face = material.examination["exact"]["faces"][material.examination["pictures"][0]["face"]]
-    face["kind_logits"][1] += 0.5
+def _face(found: dict[str, Any]) -> dict[str, Any]:
+    face: dict[str, Any] = found["exact"]["faces"][found["pictures"][0]["face"]]
+    return face
 
 
-def _omit_kinds(material: Material) -> None:
-    face = material.examination["exact"]["faces"][material.examination["pictures"][0]["face"]]
-    del face["kind_logits"]
+def _alter_kind(material: Material) -> Material:
+    def change(found: dict[str, Any]) -> None:
+        _face(found)["kind_logits"][1] += 0.5
+
+    return exhibits.changed(material, change)
+
+
+def _omit_kinds(material: Material) -> Material:
+    return exhibits.changed(material, lambda found: _face(found).pop("kind_logits"))
 
 
 @pytest.mark.parametrize(
@@ -106,18 +114,15 @@ def _omit_kinds(material: Material) -> None:
     ],
 )
 def test_squares_and_kinds_that_do_not_give_the_recorded_values_are_caught(
-    change: Callable[[Material], Any], detail: str
+    change: Callable[[Material], Material], detail: str
 ) -> None:
-    material = gathered()
-    change(material)
-    step = rescored(built(material))
+    step = rescored(built(change(gathered())))
     assert step.outcome is Outcome.FAIL
     assert step.detail.startswith(detail)
 
 
 def test_a_further_square_that_is_not_listed_is_caught() -> None:
-    material = gathered()
-    del material.examination["pictures"][0]["further"]
-    steps = verify(built(material), OURS).steps
+    changed = exhibits.changed(gathered(), lambda found: found["pictures"][0].pop("further"))
+    steps = verify(built(changed), OURS).steps
     assert steps[-1].number == 6
     assert steps[-1].outcome is Outcome.FAIL

@@ -25,6 +25,7 @@ from deepfake_service.evidence.bundle.builder import (
     build,
     report_of,
 )
+from deepfake_service.evidence.bundle.documents import VerdictDocument
 from deepfake_service.evidence.bundle.dsse import opened, sign
 from deepfake_service.evidence.bundle.steps import ExitCode, Failed, Outcome
 from deepfake_service.evidence.bundle.trust_store import Trust
@@ -169,34 +170,36 @@ def test_an_envelope_in_another_form_is_caught(change: Any) -> None:
     )
 
 
+def forge(gathered: Material, result: dict[str, Any]) -> Material:
+    """Return material with another result."""
+    return exhibits.changed(gathered, lambda found: found["result"].update(result))
+
+
 def test_a_verdict_that_does_not_follow_from_the_faces_is_caught() -> None:
     """Even if the right key signed it: the named model must give this verdict on the faces."""
     gathered = exhibits.material(exhibits.video())
-    result = {**gathered.examination["result"], "verdict": "likely_manipulated"}
-    forged = Material({**gathered.examination, "result": result}, gathered.files)
+    forged = forge(gathered, {"verdict": "likely_manipulated"})
     assert failed_at(build(exhibits.dossier(exhibits.video()), forged, exhibits.signers())) == 7
 
 
 @pytest.mark.parametrize("leans", Leaning)
 def test_a_leaning_and_kinds_verify_and_cannot_be_replaced(leans: Leaning) -> None:
     gathered = exhibits.leaning_material(exhibits.video(), leans)
-    result = gathered.examination["result"]
-    assert (result["verdict"], result["leaning"]) == ("inconclusive", leans)
-    assert ("kinds" in result) == (leans is Leaning.TOWARDS_MANIPULATED)
+    result = gathered.examination.result
+    assert (result.verdict, result.leaning) == ("inconclusive", leans)
+    assert (result.kinds is not None) == (leans is Leaning.TOWARDS_MANIPULATED)
     found = verify(build(exhibits.dossier(exhibits.video()), gathered, exhibits.signers()), OURS)
     assert found.exit_code is ExitCode.VERIFIED, found.steps
-    assert found.document["method"]["kinds"] == list(exhibits.KINDS)
     other = next(way for way in Leaning if way is not leans)
     for change in ({"leaning": other}, {"kinds": {"swap": 1.0}}):
-        forged = Material({**gathered.examination, "result": {**result, **change}}, gathered.files)
+        forged = forge(gathered, change)
         assert failed_at(build(exhibits.dossier(exhibits.video()), forged, exhibits.signers())) == 7
 
 
 def test_a_leaning_of_a_model_without_edges_is_caught() -> None:
     gathered = exhibits.material(exhibits.video())
-    assert "leaning" not in gathered.examination["result"]
-    result = {**gathered.examination["result"], "leaning": "towards_manipulated"}
-    forged = Material({**gathered.examination, "result": result}, gathered.files)
+    assert gathered.examination.result.leaning is None
+    forged = forge(gathered, {"leaning": "towards_manipulated"})
     assert failed_at(build(exhibits.dossier(exhibits.video()), forged, exhibits.signers())) == 7
 
 
@@ -210,9 +213,8 @@ def test_error_rates_that_were_not_measured_are_caught() -> None:
 
 def test_a_verdict_without_a_face_is_caught() -> None:
     gathered = exhibits.material(b"no media at all")
-    result = {**gathered.examination["result"], "verdict": "likely_manipulated",
-              "log_likelihood_ratio": 1.1, "score": 0.9}  # fmt: skip
-    forged = Material({**gathered.examination, "result": result}, gathered.files)
+    result = {"verdict": "likely_manipulated", "log_likelihood_ratio": 1.1, "score": 0.9}
+    forged = forge(gathered, result)
     assert failed_at(build(exhibits.dossier(b"no media at all"), forged, exhibits.signers())) == 7
 
 
@@ -298,10 +300,10 @@ def test_a_method_that_is_not_the_models_is_caught(
 ) -> None:
     honest = edition_module.verdict_document
 
-    def lying(*given: Any) -> dict[str, Any]:
-        document = honest(*given)
+    def lying(*given: Any) -> VerdictDocument:
+        document = honest(*given).model_dump(mode="json")
         change(document)
-        return document
+        return exhibits.stated(document)
 
     monkeypatch.setattr(edition_module, "verdict_document", lying)
     content = build(
@@ -349,9 +351,10 @@ def test_a_reason_must_follow_from_the_faces_but_for_its_wording(
     old: str, new: str, exit_code: ExitCode
 ) -> None:
     media = footage.picture(footage.resized(footage.astronaut(), 120, 120), "PNG")
-    material = exhibits.material(media)
-    reason = material.examination["result"]["reasons"][0]
-    assert old in reason["detail"]
-    reason["detail"] = reason["detail"].replace(old, new)
+    gathered = exhibits.material(media)
+    first, *others = gathered.examination.result.to_json()["reasons"]
+    assert old in first["detail"]
+    first["detail"] = first["detail"].replace(old, new)
+    material = forge(gathered, {"reasons": [first, *others]})
     content = build(exhibits.dossier(media), material, exhibits.signers())
     assert verify(content, OURS).exit_code is exit_code

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from sqlalchemy import select
 
 from deepfake_models.media.decoder import InProcessDecoder
+from deepfake_service.evidence.bundle.documents import Likeness
 from deepfake_service.evidence.bundle.perceptual_hashes import (
     MediaHashes,
     hash_media,
@@ -47,7 +48,7 @@ def hashes_of(frames: Frames) -> MediaHashes:
     """Encode frames, decode them again and hash them, as an examination does."""
     video = footage.encode(frames, rate=RATE, options={"crf": "30", "preset": "veryfast"})
     with InProcessDecoder().open(io.BytesIO(video)) as media:
-        return MediaHashes.of({"hashes": hash_media(media)[0]})
+        return MediaHashes.of(hash_media(media)[0], Likeness())
 
 
 @cache

@@ -14,6 +14,7 @@ import pytest
 from deepfake_models.media.credentials import read_credentials
 from deepfake_service.evidence.bundle import perceptual_hashes as perceptual
 from deepfake_service.evidence.bundle.artifacts import mime_of
+from deepfake_service.evidence.bundle.documents import FrameHash, FrameHashes, Likeness
 from deepfake_service.evidence.bundle.perceptual_hashes import (
     MediaHashes,
     Shares,
@@ -122,12 +123,12 @@ def test_a_mirrored_and_edited_copy_matches_and_another_picture_does_not() -> No
 
 
 def test_poor_frames_are_left_out_and_exports_have_the_exchanged_form() -> None:
-    frames = [
-        {"pdq": "ab" * 32, "quality": 100, "time_s": 0.0},
-        {"pdq": "cd" * 32, "quality": 49, "time_s": 1.0},
-    ]
-    assert MediaHashes.of({"hashes": {"pdq": frames}}).pdq == ["ab" * 32]
-    assert MediaHashes.of({"hashes": {"pdq": None, "reason": "x"}}).pdq == []
+    frames = (
+        FrameHash(pdq="ab" * 32, quality=100, time_s=0.0),
+        FrameHash(pdq="cd" * 32, quality=49, time_s=1.0),
+    )
+    assert MediaHashes.of(FrameHashes(pdq=frames), Likeness()).pdq == ["ab" * 32]
+    assert MediaHashes.of(FrameHashes(pdq=None, reason="x"), Likeness()).pdq == []
     lines = [json.loads(line) for line in exchange_lines([(["ab" * 32], []), (["a", "b"], ["v"])])]
     assert lines == [{"pdq": "ab" * 32}, {"vpdq": '["v"]'}]
 

@@ -11,7 +11,7 @@ import pytest
 
 from deepfake_models.bundle.bundle import ConditionsSpec
 from deepfake_models.bundle.results import Face, VerdictCode
-from deepfake_models.decision.serialization import judge_exact, load_exact
+from deepfake_models.decision.serialization import judge_exact, unjudged
 from deepfake_service.evidence.bundle.artifacts import MODEL_RATES
 from deepfake_service.evidence.bundle.builder import VERDICT, verdict_document
 from deepfake_service.evidence.bundle.documents import Reliability, read
@@ -22,7 +22,7 @@ from deepfake_service.evidence.report.tables import tables_of
 from deepfake_service.platform.texts.i18n import LANGUAGES, words
 from tests.support import exhibits, footage
 from tests.support.documents import report_texts
-from tests.support.exhibits import files_of_bundle
+from tests.support.exhibits import files_of_bundle, stated
 
 
 def test_a_table_says_how_many_people_it_leaves_out() -> None:
@@ -31,7 +31,7 @@ def test_a_table_says_how_many_people_it_leaves_out() -> None:
     document["result"]["tracks"] = [
         {**track, "track": n, "log_likelihood_ratio": -1.0 + n / 100} for n in range(75)
     ]
-    view = summary_of(Reading(document, words("en")))
+    view = page_of(document, "en")
     listed = [int(p["number"]) for p in view["people"]]
     assert listed == list(range(16, 76))
     assert "15" in str(view["people_more"])
@@ -41,9 +41,9 @@ def test_a_table_says_how_many_people_it_leaves_out() -> None:
 def test_more_faces_than_frames_are_explained(language: str) -> None:
     document, told = json.loads(files_of_bundle()[VERDICT]), words(language)
     faces, explained = document["exact"]["faces"], told("examined_repeated")
-    assert explained not in str(summary_of(Reading(document, told)))
+    assert explained not in str(page_of(document, language))
     faces.append({**faces[-1], "time_s": faces[-1]["time_s"] + 2.0})
-    assert explained in str(summary_of(Reading(document, told)))
+    assert explained in str(page_of(document, language))
 
 
 def test_a_person_s_row_says_why_nothing_was_decided() -> None:
@@ -51,7 +51,7 @@ def test_a_person_s_row_says_why_nothing_was_decided() -> None:
     (track,) = document["result"]["tracks"]
     codes = ("between_thresholds", "face_too_small")
     track["reasons"] = [{"code": code, "detail": ""} for code in codes]
-    reasons = reasons_of_people(document)
+    reasons = reasons_of_people(stated(document))
     assert reasons == {"1": ["face_too_small"]}, "the value itself says that it is between"
 
 
@@ -72,14 +72,14 @@ def test_rates_of_conditions_with_too_few_people_are_not_stated(language: str) -
     )
 
     def told() -> tuple[str, list[list[str]]]:
-        page = summary_of(Reading(document, words(language)))
-        table = tables_of(Reading(document, words(language)))["conditions"]
+        page = page_of(document, language)
+        table = tables_of(Reading(stated(document), words(language)))["conditions"]
         return " ".join(page["rates"]), [row[3:] for row in table]
 
     text, table = told()
     assert "3.1%" in text
     alike = {"en": "counts alike", "ko": "똑같이 한 건으로"}[language]
-    note = tables_of(Reading(document, words(language)))["rates_note"]
+    note = tables_of(Reading(stated(document), words(language)))["rates_note"]
     assert alike in text, "unlike the rates of videos beside them, where a source is limited"
     assert alike in note
     assert "3.1%" in table[0][0]
@@ -101,13 +101,13 @@ def test_it_is_said_how_many_faces_like_this_one_are_found_where_nothing_was(lan
     (person,) = document["error_rates"]["people"]
     rate = {"value": 0.06, "low": 0.02, "high": 0.13, "samples": 90, "groups": 30,
             "indicative": False}  # fmt: skip
-    stated = {"false_positive_rate": rate, "true_positive_rate": rate, "face_px": 55.2}
-    person.update(stated, bin={"face_px": [0, 64]})
+    measured = {"false_positive_rate": rate, "true_positive_rate": rate, "face_px": 55.2}
+    person.update(measured, bin={"face_px": [0, 64]})
     told = words(language)
     little, few = told("why_little"), told("rates_indicative")
 
     def why() -> str:
-        return str(summary_of(Reading(document, told))["reasons"][0])
+        return str(summary_of(Reading(stated(document), told))["reasons"][0])
 
     assert all(part in why() for part in ("55", "6.0% [2.0%, 13.0%]", little))
     assert few not in why()
@@ -120,13 +120,15 @@ def test_it_is_said_how_many_faces_like_this_one_are_found_where_nothing_was(lan
     assert "46.4% [41.0%, 52.0%]" in why()
     assert "55" not in why()
     document["result"]["verdict"] = "likely_manipulated"
-    assert not any("46.4%" in reason for reason in summary_of(Reading(document, told))["reasons"])
+    assert not any(
+        "46.4%" in reason for reason in summary_of(Reading(stated(document), told))["reasons"]
+    )
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_what_was_not_examined_has_a_line_of_its_own(language: str) -> None:
     document, told = judged("inconclusive", 0.1), words(language)
-    rows = {name: cells for name, *cells in tables_of(Reading(document, told))["signs"]}
+    rows = {name: cells for name, *cells in tables_of(Reading(stated(document), told))["signs"]}
     assert rows[told("signs_faces")][0] == told.of("verdicts", "inconclusive")
     absent = told.of("credential_states", document["item"]["content_credentials"]["state"])
     assert absent in rows[told("credentials")][0]
@@ -139,10 +141,13 @@ def test_a_value_at_the_limit_of_the_calibration_is_stated_as_at_least() -> None
     limit = document["method"]["calibration"]["item"]["limit"]
     for ratio, is_most in ((limit, True), (limit / 2, False)):
         document["result"]["log_likelihood_ratio"] = ratio
-        korean, english = (
-            summary_of(Reading(document, words(language)))["strength"] for language in ("ko", "en")
-        )
+        korean, english = (page_of(document, language)["strength"] for language in ("ko", "en"))
         assert ("at least" in english, "적어도" in korean) == (is_most, is_most)
+
+
+def page_of(document: dict[str, Any], language: str) -> dict[str, Any]:
+    """Return what page one of the report of a document says."""
+    return summary_of(Reading(stated(document), words(language)))
 
 
 def judged(verdict: str, ratio: float, **changes: Any) -> dict[str, Any]:
@@ -153,10 +158,7 @@ def judged(verdict: str, ratio: float, **changes: Any) -> dict[str, Any]:
 
 
 def test_the_answer_and_its_colour_carry_the_strength_of_the_evidence() -> None:
-    told = [
-        summary_of(Reading(judged("likely_manipulated", ratio), words("en")))
-        for ratio in (0.88, 1.2, 2.2, 3.2)
-    ]
+    told = [page_of(judged("likely_manipulated", ratio), "en") for ratio in (0.88, 1.2, 2.2, 3.2)]
     adverbs = ("weakly", "moderately", "moderately strongly", "strongly")
     assert [t["answer"] for t in told] == [
         f"The examination {adverb} supports that a face was manipulated." for adverb in adverbs
@@ -171,15 +173,15 @@ def test_no_manipulation_found_states_its_misses_and_neither_ratio_nor_strength(
 ) -> None:
     document = judged("no_manipulation_found", ratio)
     document["error_rates"]["decision"]["stated_with_thresholds"]["miss_rate"] = 0.0995
-    told = summary_of(Reading(document, words("en")))
+    told = page_of(document, "en")
     assert told["strength"] is None
-    assert told["colour"] == summary_of(Reading(judged("inconclusive", 0.2), words("en")))["colour"]
+    assert told["colour"] == page_of(judged("inconclusive", 0.2), "en")["colour"]
     assert told["answer"].startswith("No manipulation of the face was found. Body, clothes and")
     assert told["missed"].startswith("About 10 of 100 manipulated videos get this verdict too")
-    rows = dict(map(tuple, tables_of(Reading(document, words("en")))["finding"]))
+    rows = dict(map(tuple, tables_of(Reading(stated(document), words("en")))["finding"]))
     assert {"Verbal equivalent", "Score"}.isdisjoint(rows)
     assert "no likelihood ratio" in rows["log10 likelihood ratio"]
-    assert summary_of(Reading(judged("likely_manipulated", 1.2), words("en")))["missed"] is None
+    assert page_of(judged("likely_manipulated", 1.2), "en")["missed"] is None
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -187,7 +189,7 @@ def test_no_manipulation_found_states_its_misses_and_neither_ratio_nor_strength(
 def test_what_people_decided_leads_with_its_reasons(finding: str, language: str) -> None:
     decided = exhibits.reviewed(finding, "Kim", "The original has other clothes.")
     changes = {name: decided[name] for name in ("reviews", "finding")}
-    told = summary_of(Reading(judged("no_manipulation_found", -0.6, **changes), words(language)))
+    told = page_of(judged("no_manipulation_found", -0.6, **changes), language)
     lines = told["reviews"] if finding == "undecided" else told["concluded"]["lines"]
     assert lines[1].endswith(": “The original has other clothes.”")
     assert "Kim" in lines[0]
@@ -208,7 +210,7 @@ def test_a_report_counts_the_people_who_state_the_finding() -> None:
         )
     ]  # fmt: skip
     document = judged("no_manipulation_found", -0.6, reviews=reviews, finding="confirmed")
-    concluded = summary_of(Reading(document, words("en")))["concluded"]
+    concluded = page_of(document, "en")["concluded"]
     assert concluded["label"] == "Result of the review (people who found this: 1)"
 
 
@@ -217,7 +219,7 @@ def test_what_content_credentials_say_of_the_whole_file_is_one_sentence() -> Non
 
     def told(**credentials: Any) -> Any:
         document["item"]["content_credentials"] = credentials
-        return summary_of(Reading(document, words("en")))["provenance"]
+        return page_of(document, "en")["provenance"]
 
     source = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
     actions = [{"action": "c2pa.created", "source_type": source}]
@@ -234,9 +236,12 @@ def test_what_content_credentials_say_of_the_whole_file_is_one_sentence() -> Non
 def test_a_moment_is_not_a_span() -> None:
     document = json.loads(files_of_bundle()[VERDICT])
     (track,) = document["result"]["tracks"]
-    track["moments"] = [{"start_s": 1.21, "end_s": 1.24}, {"start_s": 2.0, "end_s": 3.5}]
+    track["moments"] = [
+        {"start_s": start, "end_s": end, "peak_s": start, "peak_score": 0.9}
+        for start, end in ((1.21, 1.24), (2.0, 3.5))
+    ]
     for language, moments in (("en", "1.2 s, 2.0–3.5 s"), ("ko", "1.2초, 2.0–3.5초")):
-        (person,) = summary_of(Reading(document, words(language)))["people"]
+        (person,) = page_of(document, language)["people"]
         assert person["moments"] == moments
 
 
@@ -249,7 +254,7 @@ def test_rates_are_those_of_whole_videos_where_they_were_measured() -> None:
     rate = {"value": 0.01, "low": 0.0, "high": 0.03, "samples": 400, "groups": 90,
             "indicative": False}  # fmt: skip
     overall = {"false_positive_rate": rate, "true_positive_rate": {**rate, "value": 0.6}}
-    verdict = judge_exact(load_exact(gathered.examination["exact"]), gathered.spec)
+    verdict = judge_exact(unjudged(gathered.examination.exact), gathered.spec)
     assert verdict is not None
     people = [t.track for t in verdict.tracks]
 
@@ -258,7 +263,7 @@ def test_rates_are_those_of_whole_videos_where_they_were_measured() -> None:
             mode="json"
         )
         document = {**json.loads(files_of_bundle()[VERDICT]), "error_rates": rates}
-        line: str = summary_of(Reading(document, words("en")))["rates"][0]
+        line: str = page_of(document, "en")["rates"][0]
         return line
 
     model = json.loads(gathered.files[MODEL_RATES])
@@ -271,7 +276,7 @@ def test_rates_are_those_of_whole_videos_where_they_were_measured() -> None:
 
 def test_rates_are_those_of_whole_pictures_where_they_were_measured() -> None:
     gathered = exhibits.material(footage.picture(footage.grace_hopper(), "PNG"))
-    verdict = judge_exact(load_exact(gathered.examination["exact"]), gathered.spec)
+    verdict = judge_exact(unjudged(gathered.examination.exact), gathered.spec)
     assert verdict is not None
     rate = {"value": 0.01, "low": 0.0, "high": 0.03, "samples": 400, "groups": 90}
     overall = {"false_positive_rate": rate, "true_positive_rate": rate}
@@ -298,7 +303,7 @@ def test_a_strangers_record_of_many_people_is_not_searched_for_each_of_them() ->
             return super().__iter__()
 
     gathered = exhibits.material(exhibits.video())
-    verdict = judge_exact(load_exact(gathered.examination["exact"]), gathered.spec)
+    verdict = judge_exact(unjudged(gathered.examination.exact), gathered.spec)
     assert verdict is not None
     face = next(f for f in verdict.faces if f.logit is not None)
     crowd = Counted(replace(face, track=number) for number in range(1000))
@@ -312,7 +317,7 @@ def test_a_strangers_record_of_many_people_is_not_searched_for_each_of_them() ->
 
 def test_a_rate_is_indicative_below_the_bundles_own_number_of_groups() -> None:
     gathered = exhibits.material(exhibits.video())
-    verdict = judge_exact(load_exact(gathered.examination["exact"]), gathered.spec)
+    verdict = judge_exact(unjudged(gathered.examination.exact), gathered.spec)
     assert verdict is not None
     rate = {"value": 0.1, "low": 0.0, "high": 0.2, "samples": 40, "groups": 12}
     widths = [{"face_px": [0, None], "false_positive_rate": rate, "true_positive_rate": rate}]
@@ -330,12 +335,12 @@ def test_a_rate_is_indicative_below_the_bundles_own_number_of_groups() -> None:
 
 def test_faces_have_overlays_only_if_the_item_is_called_manipulated() -> None:
     material = exhibits.material(exhibits.video())
-    document = verdict_document(exhibits.dossier(exhibits.video()), material)
-    custody: dict[str, Any] = {"accounts": {}, "entries": []}
+    found = verdict_document(exhibits.dossier(exhibits.video()), material)
+    document = found.model_dump(mode="json")
     for verdict in VerdictCode:
         document["result"]["verdict"] = verdict
         is_likely = verdict is VerdictCode.LIKELY_MANIPULATED
-        texts = report_texts(document, material.files, custody, words("en"))
+        texts = report_texts(document, material.files, words("en"))
         assert {p["heat"] is not None for p in texts["pictures"]} == {is_likely}
         assert ("Red marks" in texts["pictures_meaning"]) is is_likely
         assert ("There is no overlay" in texts["pictures_meaning"]) is not is_likely
@@ -344,10 +349,10 @@ def test_faces_have_overlays_only_if_the_item_is_called_manipulated() -> None:
 def test_what_the_red_means_depends_on_the_model() -> None:
     document = json.loads(files_of_bundle()[VERDICT])
     document["result"]["verdict"] = VerdictCode.LIKELY_MANIPULATED
-    shares = summary_of(Reading(document, words("en")))["pictures_meaning"]
+    shares = page_of(document, "en")["pictures_meaning"]
     document["method"]["map"] = "patch_logit"
-    assert "not shares" in summary_of(Reading(document, words("en")))["pictures_meaning"]
+    assert "not shares" in page_of(document, "en")["pictures_meaning"]
     document["method"]["map"] = "direct_effect"
-    direct = summary_of(Reading(document, words("en")))["pictures_meaning"]
+    direct = page_of(document, "en")["pictures_meaning"]
     assert "contributed most directly" in direct
     assert "not shares" not in shares + direct

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pytest
 
 from deepfake_models.bundle.results import FaceScore
 from deepfake_models.scorer import Scorer
+from deepfake_service.evidence.bundle.documents import VerdictDocument
 from deepfake_service.evidence.bundle.rescoring import LOGIT_TOLERANCE, ratio_tolerance, rescore
 from deepfake_service.evidence.bundle.steps import Failed
 from tests.support.small_bundles import small_bundle
@@ -22,14 +23,20 @@ def difference(recorded: list[float], computed: list[float], noise: float) -> fl
         bundle=SimpleNamespace(spec=spec),
         classifier=SimpleNamespace(scores=lambda _, still: [FaceScore(z) for z in computed]),
     )
-    document: dict[str, Any] = {
-        "result": {"media": {"kind": "image"}},
-        "pictures": [{"crop": f"crops/{i}.png", "face": i} for i in range(len(recorded))],
-        "exact": {"faces": [{"logit": z} for z in recorded]},
-    }
+    document = SimpleNamespace(
+        result=SimpleNamespace(media=SimpleNamespace(kind="image")),
+        pictures=[
+            SimpleNamespace(crop=f"crops/{i}.png", crops=(f"crops/{i}.png",), face=i, logit=z)
+            for i, z in enumerate(recorded)
+        ],
+        exact=SimpleNamespace(faces=[SimpleNamespace(kind_logits=None) for _ in recorded]),
+    )
     files = {f"data/crops/{i}.png": b"" for i in range(len(recorded))}
     return rescore(
-        document, files, cast(Scorer, scorer), lambda _, size: np.zeros((size, size, 3), np.uint8)
+        cast(VerdictDocument, document),
+        files,
+        cast(Scorer, scorer),
+        lambda _, size: np.zeros((size, size, 3), np.uint8),
     )
 
 

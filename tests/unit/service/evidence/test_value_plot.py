@@ -9,6 +9,7 @@ from xml.etree.ElementTree import fromstring
 
 import pytest
 
+from deepfake_models.bundle.spec import ValueHistogram
 from deepfake_service.evidence.bundle.artifacts import MODEL_MANIFEST, Material
 from deepfake_service.evidence.bundle.builder import VERDICT
 from deepfake_service.evidence.bundle.zip_format import member
@@ -49,7 +50,7 @@ async def examined_with(service: Service, media: bytes, material: Any) -> dict[s
     ("value", "number"), [(-9.0, 0), (-2.0, 0), (-1.001, 0), (-1.0, 1), (0.0, 2), (2.0, 3), (9, 3)]
 )
 def test_a_value_is_in_the_bin_whose_lower_edge_it_reaches(value: float, number: int) -> None:
-    assert bin_of(HISTOGRAM, value) == number
+    assert bin_of(ValueHistogram(**HISTOGRAM), value) == number
 
 
 async def test_a_bundle_with_histograms_shows_where_a_value_lies(service: Service) -> None:
@@ -61,14 +62,14 @@ async def test_a_bundle_with_histograms_shows_where_a_value_lies(service: Servic
     verified = (await service.client.post("/v1/verify", content=bundle)).json()
     assert verified["result"] == "verified"
     value = document["result"]["log_likelihood_ratio"]
-    here = bin_of(HISTOGRAM, value)
+    here = bin_of(ValueHistogram(**HISTOGRAM), value)
     for language in ("ko", "en"):
         texts = words(language)
-        note = value_note(Reading(document, texts))
+        note = value_note(Reading(exhibits.stated(document), texts))
         assert note is not None
         bins = slice(here, None) if value >= 0 else slice(here + 1)
         assert f"{sum(HISTOGRAM['real'][bins]):.1f}%" in note
-        plot = value_plot(Reading(document, texts), width="720")
+        plot = value_plot(Reading(exhibits.stated(document), texts), width="720")
         assert plot is not None
         svg = fromstring(plot)
         names = [part.get("class") for part in svg]
@@ -77,7 +78,7 @@ async def test_a_bundle_with_histograms_shows_where_a_value_lies(service: Servic
         assert float(str(mark.get("x1")).removesuffix("%")) == pytest.approx(
             2 + 96 * (value + 2) / 4, abs=0.02
         )
-        shown = report_texts(document, {}, {"accounts": {}, "entries": []}, texts)
+        shown = report_texts(document, {}, texts)
         assert shown["spread"] == plot
         assert shown["spread_note"] == note
     report = await service.client.get(f"{path}/report.pdf?lang=en")
@@ -95,11 +96,11 @@ def test_a_low_value_is_told_how_many_manipulated_media_have_one_as_low() -> Non
     found = {"verdict": "no_manipulation_found", "log_likelihood_ratio": -0.6}
     document["result"] |= found
     told = "12.5% of the manipulated and 80.0% of the authentic ones have a value below"
-    assert told in str(value_note(Reading(document, words("en"))))
+    assert told in str(value_note(Reading(exhibits.stated(document), words("en"))))
     document["method"]["histograms"] = {"item": HISTOGRAM | {"fake": [0, 0, 40, 40]}}
     # 1 - 0.05 ** (1 / 35)
     assert "0.0% (none of 80: at most 8.2% with 95% confidence)" in str(
-        value_note(Reading(document, words("en")))
+        value_note(Reading(exhibits.stated(document), words("en")))
     )
 
 
@@ -110,7 +111,7 @@ async def test_without_histograms_the_error_rates_are_shown(
     bundle = (await service.client.get(f"/v1/jobs/{job['id']}/evidence")).content
     document = json.loads(member(bundle, VERDICT))
     assert document["method"]["histograms"] is None
-    shown = report_texts(document, {}, {"accounts": {}, "entries": []}, words("en"))
+    shown = report_texts(document, {}, words("en"))
     assert shown["spread"] is shown["spread_note"] is None
     del service.client.headers["Authorization"]
     service.client.headers["Accept-Language"] = "en"
@@ -127,9 +128,9 @@ async def test_pictures_and_items_without_a_value_use_their_own(service: Service
     document = json.loads(member(bundle, VERDICT))
     other = copy.deepcopy(HISTOGRAM) | {"real_groups": 7}
     document["method"]["histograms"] = {"item": HISTOGRAM, "picture": other}
-    assert Reading(document, words("en")).histogram == other
+    assert Reading(exhibits.stated(document), words("en")).histogram == ValueHistogram(**other)
     del document["method"]["histograms"]["picture"]
-    assert Reading(document, words("en")).histogram is None
+    assert Reading(exhibits.stated(document), words("en")).histogram is None
     document["method"]["histograms"] = {"picture": other}
     document["result"]["log_likelihood_ratio"] = None
-    assert value_plot(Reading(document, words("en")), width="1") is None
+    assert value_plot(Reading(exhibits.stated(document), words("en")), width="1") is None

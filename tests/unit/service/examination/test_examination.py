@@ -30,6 +30,7 @@ from deepfake_service.cases.cases import material_of
 from deepfake_service.container import Services
 from deepfake_service.evidence.bundle import artifacts
 from deepfake_service.evidence.bundle.artifacts import Material
+from deepfake_service.evidence.bundle.documents import FrameHashes
 from deepfake_service.evidence.bundle.perceptual_hashes import hash_media
 from deepfake_service.examination import steps
 from deepfake_service.examination.steps import (
@@ -250,7 +251,7 @@ def test_frames_that_take_too_long_to_hash_leave_the_pictures_and_the_true_reaso
     monkeypatch.setattr(artifacts, "hash_media", hash_late)
     material = examined(confined)
     assert material.pictures
-    assert material.examination["hashes"] == {"pdq": None, "reason": artifacts.TOO_SLOW}
+    assert material.examination.hashes == FrameHashes(pdq=None, reason=artifacts.TOO_SLOW)
     assert words("ko").stored(artifacts.TOO_SLOW) != artifacts.TOO_SLOW
     # What was too slow once is not tried again: others wait for the process.
     assert len(attempts) == 1
@@ -271,12 +272,12 @@ def test_a_decoder_that_dies_while_hashing_takes_nothing_else_with_it(
     monkeypatch.setattr(artifacts, "hash_media", hash_in_danger)
     material = examined(confined)
     assert material.pictures
-    hashes = material.examination["hashes"]
+    hashes = material.examination.hashes
     if failures == 1:
-        assert hashes["pdq"]
+        assert hashes.pdq
         assert len(attempts) == 2
     else:
-        assert hashes == {"pdq": None, "reason": artifacts.DECODER_ENDED}
+        assert hashes == FrameHashes(pdq=None, reason=artifacts.DECODER_ENDED)
         assert words("ko").stored(artifacts.DECODER_ENDED) != artifacts.DECODER_ENDED
 
 

@@ -207,7 +207,7 @@ async def test_an_examination_succeeds_while_its_file_is(
     others: Any = (SimpleNamespace(bundle=bundle), None, None, None, None, Metrics())
     steps = Examination(service.database, services.vault, *others, timedelta(days=1))
     material = exhibits.material(b"still 1 120")
-    result = material.examination["result"]
+    result = material.examination.result.to_json()
     caller = caller_of(service, Role.PIPELINE)
     sealed = Sealed(new_id(), new_key(), Stored(job["sha256"], job["size"]))
     meanwhile = Meanwhile(
@@ -224,7 +224,7 @@ async def test_an_examination_succeeds_while_its_file_is(
         meanwhile.begin()
 
     monkeypatch.setattr(steps_module, "end_listing", end_listing)
-    steps._succeed(steps._open(job["id"]), result, listed_result(result, material))
+    steps._succeed(steps._open(job["id"]), result, listed_result(material))
     meanwhile.end()
     with service.database.read() as session:
         verify(session)

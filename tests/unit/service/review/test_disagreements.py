@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from datetime import timedelta
 from typing import Any
@@ -147,13 +146,13 @@ def test_a_report_tells_a_conflict(language: str) -> None:
     video = exhibits.video()
     reviews = [
         {"at": at, "account": account, "name": account, "role": "analyst", "decision": decision,
-         "reason": "-"}
+         "reason": "-", "pictures_withheld": False}
         for account, decision in (("a", "confirmed"), ("b", "rejected"))
     ]  # fmt: skip
     for some, key in ((reviews, "disagreement"), ([{**reviews[0], "decision": "undecided"}],
                                                   "undecided")):  # fmt: skip
         dossier = exhibits.dossier(video, reviews=some, finding="undecided")
-        document = json.loads(json.dumps(verdict_document(dossier, exhibits.material(video))))
+        document = verdict_document(dossier, exhibits.material(video))
         last = summary_of(Reading(document, words(language)))["reviews"][-1]
         assert words(language).of("findings", key) in last
-        assert document["finding"] == "undecided"
+        assert document.finding == "undecided"

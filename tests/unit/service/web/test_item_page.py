@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deepfake_models.decision.serialization import judge_exact, load_exact
 from deepfake_models.faces.crops import square
 from deepfake_service.evidence.bundle.artifacts import MODEL_MANIFEST, OUTSIDE, Material
 from deepfake_service.evidence.bundle.builder import VERDICT
@@ -144,11 +143,8 @@ async def test_an_animation_is_shown_as_a_picture_and_not_in_a_player(service: S
 
 async def judged_again(service: Service, gathered: Material) -> dict[str, Any]:
     """Submit the video, and end its job with what was gathered of it, after judging that again."""
-    judged = judge_exact(load_exact(gathered.examination["exact"]), gathered.spec)
-    assert judged is not None
-    gathered.examination["result"] = judged.to_json()
     job: dict[str, Any] = (await post_video(service, exhibits.video())).json()
-    end(service, job["id"], gathered)
+    end(service, job["id"], exhibits.judged_again(gathered))
     return job
 
 
@@ -175,16 +171,16 @@ async def test_the_overlay_of_a_verdict_of_manipulation(service: Service) -> Non
 
 async def test_a_person_without_a_value_can_be_looked_at(service: Service) -> None:
     gathered = exhibits.material(exhibits.video())
-    faces = gathered.examination["exact"]["faces"]
+    faces = gathered.examination.model_dump(mode="json")["exact"]["faces"]
     small = {**faces[3], "track": 1, "logit": None, "box": [10.0, 20.0, 30.0, 44.0]}
-    faces.append({**small, "box": [10.0, 20.0, 29.0, 44.0], "time_s": faces[2]["time_s"]})
-    faces.append(small)
+    narrow = {**small, "box": [10.0, 20.0, 29.0, 44.0], "time_s": faces[2]["time_s"]}
+    gathered = exhibits.changed(gathered, lambda f: f["exact"]["faces"].extend([narrow, small]))
     await browse(service, Role.ANALYST)
     whole = await item_page(service, await judged_again(service, gathered))
     page = part(whole, "moments")
     assert re.findall(r'class="plain seek" data-time="([^"]+)"', page) == [str(small["time_s"])]
     assert 'data-v="–" data-p="2" data-b="10,20,30,44"' in whole
-    assert "2, [10, 20, 30, 44], false]" in whole  # outlined in the viewer
+    assert "2, [10.0, 20.0, 30.0, 44.0], false]" in whole  # outlined in the viewer
     assert "The evidence has no picture of a person whose face could not be scored." in page
 
 
@@ -227,7 +223,7 @@ async def test_nobody_sees_the_mirrored_margin_of_a_face_at_the_border(service: 
     assert "margin was filled by mirroring" in expert
 
     payload = {name.removeprefix("data/"): content for name, content in bundle.items()}
-    (picture,) = present(document, payload, words("ko"), "ab" * 32)["pictures"]
+    (picture,) = present(exhibits.stated(document), payload, words("ko"), "ab" * 32)["pictures"]
     assert base64.b64encode(seen).decode() in picture["plain"]
 
 

@@ -2,49 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from xml.etree.ElementTree import fromstring
 
+from deepfake_service.evidence.bundle.builder import VERDICT
+from deepfake_service.evidence.bundle.documents import VerdictDocument
 from deepfake_service.evidence.report.reading import Reading
 from deepfake_service.platform.texts.i18n import words
 from deepfake_service.web.item_view import moments_plot
+from tests.support import exhibits
 
 
-def _document() -> dict[str, Any]:
-    level = {
-        "likely_manipulated": 1.6, "no_manipulation_found": -0.4, "false_positive_rate": 0.01,
-        "true_positive_rate": 0.4, "miss_rate": 0.1,
-    }  # fmt: skip
-    return {
-        "result": {
-            "verdict": "inconclusive",
-            "log_likelihood_ratio": 0.2,
-            "media": {"kind": "video", "duration_s": 2.0},
-            "tracks": [
-                {
-                    "track": 0,
-                    "log_likelihood_ratio": 0.2,
-                    "reasons": [],
-                    "moments": [{"start_s": 0.5, "end_s": 1.0}],
-                }
-            ],
-        },
-        "exact": {
-            "faces": [
-                {"logit": 0.0, "time_s": 1.0, "track": 0, "box": [1.0, 2.0, 3.0, 4.0]},
-                {"logit": None, "time_s": 1.5, "track": 0, "box": [1.0, 2.0, 3.0, 4.0]},
-            ]
-        },
-        "pictures": [],
-        "examined_s": [0.0, 1.0],
-        "method": {
-            "thresholds": {"item": level, "face": level},
-            "calibration": {
-                "item": {"limit": 1.8},
-                "face": {"slope": 1.0, "intercept": 2.302585, "limit": 1.8},
-            },
-        },
-    }
+def _document() -> VerdictDocument:
+    document: dict[str, Any] = json.loads(exhibits.files_of_bundle()[VERDICT])
+    face = {**document["exact"]["faces"][0], "track": 0, "box": [1.0, 2.0, 3.0, 4.0]}
+    document["exact"]["faces"] = [
+        {**face, "logit": 0.0, "time_s": 1.0},
+        {**face, "logit": None, "time_s": 1.5},
+    ]
+    document["pictures"] = []
+    document["method"]["calibration"]["face"] |= {"slope": 1.0, "intercept": 2.302585}
+    return exhibits.stated(document)
 
 
 def _points(unvalued: set[int]) -> list[tuple[str | None, ...]]:
