@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 import pyrage
 import pytest
 
-from deepfake_service.evidence.bundle.warc import head_of
+from deepfake_service.capture.warc import head_of
 from tests.support import archives, databases, footage
 from tests.support.answers import csrf_of
 from tests.support.fake_platform import Answer, FakePlatform, Handler

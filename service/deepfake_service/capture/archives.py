@@ -31,8 +31,7 @@ from deepfake_service.capture.contents import (
     read_body,
 )
 from deepfake_service.capture.findings import Findings, Integrity, Kind, Location
-from deepfake_service.evidence.bundle.artifacts import mime_of
-from deepfake_service.evidence.bundle.warc import (
+from deepfake_service.capture.warc import (
     PIECE,
     Budget,
     Damaged,
@@ -42,6 +41,7 @@ from deepfake_service.evidence.bundle.warc import (
     parted,
     records,
 )
+from deepfake_service.evidence.bundle.artifacts import mime_of
 
 MAX_ENTRIES = 10_000
 MAX_LIST_BYTES = 8 << 20
@@ -105,13 +105,11 @@ def read_file(
         raise Refused("damaged", error.message) from error
     except (MemoryError, RecursionError) as error:
         raise Refused("too_large", "it takes more memory or nesting than allowed") from error
-    if not (contents.media or contents.text.records or contents.pages):
+    if not (contents.media or contents.kept or contents.pages):
         if contents.notes:
             raise Refused("damaged", contents.notes[0].detail)
         raise Refused("empty", "it has no page, no text, and no picture or video")
-    return contents.findings(kind, integrity or _integrity_of(contents)), bytes(
-        contents.text.content
-    )
+    return contents.findings(kind, integrity or _integrity_of(contents)), bytes(contents.text)
 
 
 def _read_warc(source: BinaryIO, reader: RecordReader) -> None:

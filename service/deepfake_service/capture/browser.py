@@ -25,7 +25,7 @@ from deepfake_models.sandbox.decoder import Decoder
 from deepfake_service.capture.captures import UNPICTURED
 from deepfake_service.capture.programs import OpenGate, Programs
 from deepfake_service.capture.shapes import MissingPicture, PagePicture
-from deepfake_service.evidence.bundle.warc import head_of
+from deepfake_service.capture.warc import head_of
 from deepfake_service.platform.errors import SettingsError
 from deepfake_service.platform.settings import PREFIX
 

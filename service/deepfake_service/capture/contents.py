@@ -30,8 +30,7 @@ from deepfake_service.capture.findings import (
     Page,
     Role,
 )
-from deepfake_service.evidence.bundle.artifacts import mime_of
-from deepfake_service.evidence.bundle.warc import (
+from deepfake_service.capture.warc import (
     CODINGS,
     MAX_HEAD_BYTES,
     Budget,
@@ -43,6 +42,7 @@ from deepfake_service.evidence.bundle.warc import (
     parted,
     written,
 )
+from deepfake_service.evidence.bundle.artifacts import mime_of
 
 MAX_TEXT_BYTES = 4 << 20
 """Of one text. Pages have up to a few megabytes, scripts that are larger say nothing about them."""
@@ -94,25 +94,6 @@ class Body:
 
 
 @dataclass
-class TextPart:
-    """The text of a file that is kept, as WARC records."""
-
-    content: bytearray = field(default_factory=bytearray)
-    records: int = 0
-    unpacked: int = 0
-
-    def add(self, kind: str, fields: dict[str, str], block: bytes) -> bool:
-        """Add a record unless the part is full; return whether it was added."""
-        self.unpacked += len(block) + 500
-        if self.unpacked > MAX_KEPT_BYTES:
-            return False
-        digest = f"sha256:{hashlib.sha256(block).hexdigest()}"
-        self.content += written(kind, {**fields, "WARC-Block-Digest": digest}, block)
-        self.records += 1
-        return True
-
-
-@dataclass
 class Contents:
     """What is in one file of a capture."""
 
@@ -123,7 +104,10 @@ class Contents:
     """The first one without a list."""
     media: dict[str, CapturedImage] = field(default_factory=dict)
     """By their digests."""
-    text: TextPart = field(default_factory=TextPart)
+    text: bytearray = field(default_factory=bytearray)
+    """The text that is kept, as WARC records, packed."""
+    kept: int = 0
+    unpacked: int = 0
     has_html: bool = False
     software: list[str] = field(default_factory=list)
     records: int = 0
@@ -149,7 +133,7 @@ class Contents:
             media=[m.model_copy(update={"page": page_of(m)}) for m in self.media.values()],
             records=self.records,
             html=self.has_html,
-            kept=self.text.records,
+            kept=self.kept,
             counts={name: count for name, count in sorted(self.counts.items()) if count},
             notes=sorted(self.notes, key=lambda note: note.code not in FORGED),
         )
@@ -221,8 +205,13 @@ class Contents:
 
     def keep(self, kind: str, fields: dict[str, str], block: bytes) -> None:
         """Add a record to the text part, unless that is full."""
-        if not self.text.add(kind, fields, block):
+        self.unpacked += len(block) + 500
+        if self.unpacked > MAX_KEPT_BYTES:
             self.counts["text_left_out"] += 1
+            return
+        digest = f"sha256:{hashlib.sha256(block).hexdigest()}"
+        self.text += written(kind, {**fields, "WARC-Block-Digest": digest}, block)
+        self.kept += 1
 
     def text_of(self, url: str, at: str, mime: str, plain: bytes) -> bytes:
         """Return a text without the imagery in it, and note what it says about its page."""

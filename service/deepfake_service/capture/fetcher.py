@@ -26,7 +26,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from deepfake_models.sandbox.enclosure import NotEnclosed, enclose, lead_out
 from deepfake_service.capture.link_fetch import FOLDER, LinkFetch, YtDlp
 from deepfake_service.capture.page_client import PageClient
-from deepfake_service.platform.pages import PLAIN_AGENT
 
 DATA_BYTES = 1 << 30
 """What each process within may reserve to write to: a page, and a medium that is joined."""
@@ -58,7 +57,6 @@ class Found(BaseModel):
     detail: Text = ""
     host: Text = ""
     """Of the page, after redirects."""
-    user_agent: Text = ""
     post: Annotated[dict[Annotated[str, Field(max_length=32)], Text], Field(max_length=8)] = {}
     tools: Annotated[dict[Annotated[str, Field(max_length=32)], Text], Field(max_length=8)] = {}
 
@@ -120,7 +118,7 @@ def main() -> None:
         reason = "too_large"
     except Exception:  # what has come must not be lost
         reason = "failed"
-    found = Found(reason=reason, host=fetch.host[:500], user_agent=PLAIN_AGENT, post=fetch.post,
+    found = Found(reason=reason, host=fetch.host[:500], post=fetch.post,
                   tools=tools)  # fmt: skip
     _answer(found)
     for piece in fetch.records(tools["yt-dlp"]):

@@ -45,6 +45,7 @@ from deepfake_service.platform.disk_space import DiskSpace
 from deepfake_service.platform.errors import DatabaseUnavailable, DiskFull, StorageUnavailable
 from deepfake_service.platform.logs import logger
 from deepfake_service.platform.networks import CallbackHosts
+from deepfake_service.platform.pages import PLAIN_AGENT
 from deepfake_service.platform.storage import Vault
 from deepfake_service.platform.storage.envelope import new_key
 
@@ -158,7 +159,7 @@ class Fetches(Lane[Capture]):
             signed_in=False,
             end=reason or "captured",
             tools=said.tools,
-            user_agent=said.user_agent,
+            user_agent=PLAIN_AGENT,
             post=said.post,
             confinement=Confinement(missing=[]),  # without all of it, nothing is run
             limits=Limits(

@@ -13,7 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from importlib.resources import files
+from typing import Annotated
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
+
+from pydantic import Field
 
 from deepfake_service.platform.db.enums import PRESENT, LookResult
 from deepfake_service.platform.networks import host_of, is_of_site, site_of
@@ -47,8 +50,8 @@ _WORD = re.compile(r"[a-z]+")
 class Signal:
     """One thing that a result was concluded from."""
 
-    kind: str
-    value: str | int | bool
+    kind: Annotated[str, Field(description="What it is, such as `status` or `redirect`.")]
+    value: Annotated[bool | int | str, Field(description="What was seen.")]
 
 
 @dataclass(frozen=True, slots=True)

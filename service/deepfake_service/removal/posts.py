@@ -24,6 +24,7 @@ from deepfake_service.platform.db.enums import JobState, LookResult, NoticeState
 from deepfake_service.platform.errors import ImageryWithheld, NotFound, RecordAltered
 from deepfake_service.platform.storage import Vault, open_json
 from deepfake_service.platform.storage.blobs import missing_as
+from deepfake_service.post_pages.signs import Signal
 
 
 class LookRecord(Published):
@@ -37,7 +38,7 @@ class LookRecord(Published):
     strong: bool
     """Whether what it found is a strong sign; of `unknown`: that the site called the post gone to
     this service, and not to a look that did not name it, so that a person has to look."""
-    signals: list[dict[str, object]] = Field(description="What it concluded this from.")
+    signals: list[Signal] = Field(description="What it concluded this from.")
     note: str | None = Field(description="The person's note.")
     screenshot: bool = Field(description="Whether a screenshot is stored with it.")
     text: str = Field(description="The text that the page showed instead, shortened.")

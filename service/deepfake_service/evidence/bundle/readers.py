@@ -9,7 +9,6 @@ and memory (``deepfake_models.sandbox.pool``).
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import importlib
 import io
 import json
@@ -27,7 +26,7 @@ from numpy.typing import NDArray
 from deepfake_models.errors import DecoderFailed, DeepfakeError
 from deepfake_models.sandbox.pool import ProcessPool, TaskBounds
 from deepfake_models.sandbox.protocol import Options
-from deepfake_service.evidence.bundle import dsse, look_format, warc
+from deepfake_service.evidence.bundle import dsse, look_format
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.artifacts import pixels_of
 from deepfake_service.evidence.bundle.steps import Failed
@@ -158,12 +157,6 @@ class BundleReaders:
             raise UnreadableFile
         return np.frombuffer(pixels, np.uint8).reshape(size, size, 3)
 
-    def count_records(self, content: bytes) -> int:
-        """Return how many records the text part of a capture has; ``Failed`` if one does not
-        have the digest that it states."""
-        found, _ = self._run(check_records, content, {})
-        return int(found.get("records", -1))
-
     def _run(self, task: Task, content: bytes, given: dict[str, Any]) -> Answer:
         """Return the answer of a task; ``Failed`` if the file is not what it should be."""
         source = io.BytesIO(content)
@@ -262,23 +255,10 @@ def decode_picture(content: bytes, given: dict[str, Any]) -> Answer:
     return {}, np.ascontiguousarray(pixels_of(content, given["size"])).tobytes()
 
 
-def check_records(content: bytes, _given: dict[str, Any]) -> Answer:
-    """Compare the digest of each record of a text part with its block, and count them."""
-    count = 0
-    for count, record in enumerate(warc.records(io.BytesIO(content), warc.Budget()), start=1):
-        digest = hashlib.sha256()
-        for piece in record.block():
-            digest.update(piece)
-        if record.fields.get("warc-block-digest") != f"sha256:{digest.hexdigest()}":
-            raise Failed(f"record {count} does not have the digest that it states")
-    return {"records": count}, b""
-
-
 def _loaded(pems: list[str]) -> list[x509.Certificate]:
     return [x509.load_pem_x509_certificate(text.encode()) for text in pems]
 
 
 _TASKS = {
-    task.__name__: task
-    for task in (unzip, check_looks, check_pdf, check_stamp, check_records, decode_picture)
+    task.__name__: task for task in (unzip, check_looks, check_pdf, check_stamp, decode_picture)
 }

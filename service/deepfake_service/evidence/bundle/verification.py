@@ -15,7 +15,7 @@
 12. With the issuer's list of revocations: the edition was neither replaced nor withdrawn.
 
 Of a capture, the first five steps are the same. Then ``capture.json`` agrees with the statement;
-the records of the page have their digests; the time stamp holds; and the original file, if given,
+the time stamp holds; and the original file, if given,
 is one of those that were handed in, or a picture or video in them. Lists of revocations do not name
 captures or looks, but keys that signed them.
 
@@ -162,10 +162,9 @@ class _Run:
         ]
 
     def _of_capture(self) -> list[NamedStep]:
-        own = CaptureSteps(self._files, self._done, self._readers, self._original)
+        own = CaptureSteps(self._files, self._done, self._original)
         return [
             ("The capture agrees with the statement", own.record),
-            ("The records of the page are intact", own.records),
             ("The time stamp holds", self._time_stamp),
             ("The original belongs to this capture", own.original),
             *self._listed("The issuer's list of revocations", lambda: _not_listed("captures")),

@@ -21,11 +21,11 @@ import brotli
 import pytest
 
 from deepfake_models.sandbox.protocol import MAX_PIECE_BYTES
+from deepfake_service.capture import warc
 from deepfake_service.capture.archives import Refused, body_of, read_file
 from deepfake_service.capture.findings import CapturedImage, Findings, Integrity
 from deepfake_service.capture.readers import CaptureReaders
-from deepfake_service.evidence.bundle import warc
-from deepfake_service.evidence.bundle.warc import zstd
+from deepfake_service.capture.warc import zstd
 from tests.support import archives
 
 pytest.importorskip("warcio", reason="warcio writes the WARC files of these tests")

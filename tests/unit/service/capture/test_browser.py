@@ -23,9 +23,9 @@ from deepfake_service.capture.captures import UNPICTURED
 from deepfake_service.capture.gate import Gate
 from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.capture.shapes import MissingPicture, PagePicture
+from deepfake_service.capture.warc import Budget, records
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.capture_format import CAPTURE
-from deepfake_service.evidence.bundle.warc import Budget, records
 from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import SettingsError

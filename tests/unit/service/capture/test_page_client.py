@@ -23,7 +23,7 @@ from deepfake_service.capture.findings import Findings
 from deepfake_service.capture.gate import Gate
 from deepfake_service.capture.link_fetch import LinkFetch, Post, Track, YtDlp
 from deepfake_service.capture.page_client import PageClient
-from deepfake_service.evidence.bundle.warc import HEAD_END, Budget, records
+from deepfake_service.capture.warc import HEAD_END, Budget, records
 from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.networks import CallbackHosts
 from tests.support import archives
