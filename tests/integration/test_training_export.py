@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from functools import partial
 from pathlib import Path
@@ -38,7 +39,7 @@ from deepfake_training.export.bundle import HELD_OUT_REPORT, ExportInputs, expor
 from deepfake_training.networks.backbone import ExportGraph, create_backbone
 from deepfake_training.train.checkpoints import BEST
 from deepfake_training.train.loop import fit
-from tests.support.training import SMOKE, as_if_of
+from tests.support.training import SMOKE, as_if_of, short_smoke_text
 
 pytestmark = [
     pytest.mark.torch,
@@ -202,7 +203,9 @@ def test_one_command_makes_a_bundle(tmp_path: Path) -> None:
     made = CliRunner().invoke(app, ["trial", str(tmp_path / "trial")])
     assert made.exit_code == 0, made.output
     manifest = Path(made.output.strip())
-    command = ["run", "--config", SMOKE, "--manifest", manifest, "--out", tmp_path / "bundle"]
+    config = tmp_path / "smoke.toml"
+    config.write_text(re.sub(r"\b(steps|validate_every) = 12", r"\1 = 40", short_smoke_text()))
+    command = ["run", "--config", config, "--manifest", manifest, "--out", tmp_path / "bundle"]
     done = CliRunner().invoke(app, [*map(str, command), "--work", str(tmp_path / "work")])
     assert done.exit_code == 0, done.output
     assert "24 media" in done.output
