@@ -23,6 +23,13 @@ ResultsOption = Annotated[
 ]
 SplitOption = Annotated[str, typer.Option(help="train, val, test or all.")]
 DrawsOption = Annotated[int, typer.Option(min=1, help="Resamples behind each interval.")]
+FittedOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="CSV file with the column media, and optionally dataset: what the detector was "
+        "fitted on. Without it, that is not known."
+    ),
+]
 FramesOption = Annotated[
     int,
     typer.Option(
@@ -88,3 +95,4 @@ class ScoreTableOptions:
         ),
     ] = None
     draws: DrawsOption = 1000
+    fitted: FittedOption = None

@@ -14,6 +14,7 @@ from deepfake_eval.options import (
     BundleOption,
     DatasetOption,
     DrawsOption,
+    FittedOption,
     ResultsOption,
     RunOptions,
     ScoreTableOptions,
@@ -39,6 +40,7 @@ def run(
             "bundle; see docs/evaluation.md."
         ),
     ] = "",
+    fitted: FittedOption = None,
 ) -> None:
     """Score media and write predictions, figures, tables, plots and report.html."""
     from deepfake_eval.evaluate.detector import run_detector
@@ -46,6 +48,8 @@ def run(
     from deepfake_eval.reporting.report import REPORT
 
     progress = Lines(console)
+    if fitted and not detector:
+        raise typer.BadParameter("A bundle lists what it was fitted on itself. Leave --fitted out.")
     if detector:
         if bundle or options.workers > 1 or options.frames != RunOptions().frames:
             raise typer.BadParameter(
@@ -56,7 +60,7 @@ def run(
             detector,
             dataset,
             out,
-            ScoreTableOptions(name=detector, draws=options.draws),
+            ScoreTableOptions(name=detector, draws=options.draws, fitted=fitted),
             split=options.split,
             progress=progress,
         )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from deepfake_eval.analysis.summary import summarise
@@ -21,12 +21,13 @@ from deepfake_eval.evaluate.run import Labelled, labelled_rows, load_dataset, re
 from deepfake_eval.inference import runner
 from deepfake_eval.options import ScoreTableOptions
 from deepfake_eval.reporting.report import MISSING, write_results
-from deepfake_eval.reporting.tables import SCORES, scores_csv
+from deepfake_eval.reporting.tables import SCORE_COLUMNS, SCORES
 from deepfake_models.machine import atomic_write_text
 
-Detector = Callable[[Path], float | None]
-"""Returns a score that is higher for more suspect media, or ``None`` to abstain. Its argument is a
-picture, a video, or a folder with the frames of a video."""
+Scores = float | list[float] | None
+Detector = Callable[[Path], Scores]
+"""Returns a score that is higher for more suspect media, or a list of those of its frames, or
+``None`` to abstain. Its argument is a picture, a video, or a folder with the frames of a video."""
 
 
 def measure_table(
@@ -112,16 +113,12 @@ def run_detector(
     out.mkdir(parents=True, exist_ok=True)
     scores, failures = _score_all(score, made_by, labelled, out / runner.RECORDS, progress)
     rows = [
-        {
-            **asdict(row),
-            "level": "item",
-            "rank": score,
-            "kind": _kind(root / row.media),
-            "fitted": None,
-        }
-        for (row, root), score in zip(labelled, scores, strict=True)
+        {**asdict(row), "kind": _kind(root / row.media), "score": score, "frame": frame}
+        for (row, root), found in zip(labelled, scores, strict=True)
+        for frame, score in (enumerate(found) if isinstance(found, list) else [(None, found)])
     ]
-    atomic_write_text(out / SCORES, scores_csv(pd.DataFrame(rows)))
+    table = pd.DataFrame(rows).reindex(columns=[*SCORE_COLUMNS, "frame"]).astype({"frame": "Int64"})
+    atomic_write_text(out / SCORES, table.to_csv(index=False, lineterminator="\n"))
     missing = [media for dataset in loaded for media in dataset.rows.missing]
     atomic_write_text(out / MISSING, "".join(f"{media}\n" for media in missing))
     facts = [dataset.facts() for dataset in loaded]
@@ -179,7 +176,7 @@ def _score_all(
     labelled: Labelled,
     path: Path,
     progress: runner.StageReporter,
-) -> tuple[list[float | None], list[tuple[str, str]]]:
+) -> tuple[list[Scores], list[tuple[str, str]]]:
     """Return the score of each medium, and the failures: each with its data set and a description.
 
     New scores are appended to the records in ``path``. Descriptions have no message of an error,
@@ -204,7 +201,7 @@ def _score_all(
                         f"{name} failed on every medium. Correct it; the first failure is {first}."
                     ) from error
                 continue
-            record = {"key": key, "item": {"score": _number(value, name, row.media)}, "faces": []}
+            record = {"key": key, "item": {"score": _scores(value, name, row.media)}, "faces": []}
             records[key] = record
             runner.append_record(file, record)
     progress("scoring", len(keys), len(keys))
@@ -212,16 +209,18 @@ def _score_all(
     return scores, failures
 
 
-def _number(value: object, name: str, media: str) -> float | None:
-    if value is None:
-        return None
+def _scores(value: object, name: str, media: str) -> Scores:
     try:
-        number = float(value)  # type: ignore[arg-type]  # also NumPy's and torch's scalars
+        numbers = np.asarray([] if value is None else value, dtype=np.float64)
     except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise RunError(f"{name} returned {value!r} for {media}. Return a finite number or None.")
-    return number
+        numbers = np.asarray(np.nan)
+    if numbers.ndim > 1 or not np.isfinite(numbers).all():
+        raise RunError(
+            f"{name} returned {value!r} for {media}. Return a finite number, a list of them (one "
+            "for each frame) or None."
+        )
+    scores: Scores = numbers.tolist() if numbers.size else None
+    return scores
 
 
 def _kind(path: Path) -> str:

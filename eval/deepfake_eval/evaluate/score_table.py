@@ -72,10 +72,15 @@ def read(path: Path, options: ScoreTableOptions, *, grouped: bool = False) -> pd
         RunError: a column is missing, a medium occurs twice, or a value is not what its column
             needs; the message names the line.
     """
+    listed = options.fitted and base.read_table(options.fitted, ("media",), RunError)[1]
+    fitted = {(line.get("dataset") or "", line["media"]) for _, line in listed or ()}
     by_media: dict[tuple[str, str], dict[str | None, dict[str, Any]]] = {}
     for number, line in base.read_table(path, REQUIRED, RunError)[1]:
         where = f"{path.name}, line {number}"
         row = _labels(line, where)
+        if listed is not None:
+            found = not fitted.isdisjoint((("", row["media"]), (row["dataset"], row["media"])))
+            row["fitted"] = SAME_FILE if found else NOT_FITTED
         row["rank"] = _score(row["score"], where, options)
         frame = row["frame"]
         frames = by_media.setdefault((row["dataset"], row["media"]), {})

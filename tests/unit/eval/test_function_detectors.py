@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import sys
 from pathlib import Path
 
@@ -34,6 +35,14 @@ def failing(path):
 
 def text(path):
     return "fake"
+
+def square(path):
+    return [[1.0, 2.0]]
+
+def frames(path):
+    import numpy as np
+    grey = 1.0 + ("fake" in str(path))
+    return None if path.name == "1.png" else np.array([grey, 2 * grey])
 """
 
 
@@ -119,11 +128,41 @@ def test_the_report_says_on_how_many_media_a_function_failed(folders: Path, tmp_
     assert note in (tmp_path / "out" / "report.html").read_text()
 
 
+def test_scores_of_frames_are_measured_as_frames_and_by_their_mean(
+    folders: Path, tmp_path: Path
+) -> None:
+    for label in ("real", "fake"):
+        for number in range(2):
+            (folders / label / f"{number}.mp4").touch()
+    lists = tmp_path / "fitted.csv"
+    lists.write_text("media,dataset\nreal/0.mp4,media\nfake/0.mp4,another\n")
+    out = tmp_path / "out"
+    command = ["run", "--dataset", f"folders:{folders}", "--out", str(out), "--draws", "5"]
+    command += ["--detector", "own_detector:frames", "--fitted", str(lists)]
+    done = CliRunner().invoke(cli.app, command)
+    assert done.exit_code == 0, done.output
+    table = pd.read_parquet(out / "predictions.parquet")
+    items = table[table["level"] == "item"].set_index("media")
+    assert items["rank"].dropna().to_dict() == {
+        f"{label}/0.{kind}": mean
+        for label, mean in (("real", 1.5), ("fake", 3.0))
+        for kind in ("png", "mp4")
+    } | {"real/1.mp4": 1.5, "fake/1.mp4": 3.0}
+    frames = table[(table["level"] == "frame") & (table["media"] == "fake/0.mp4")]
+    assert frames["rank"].tolist() == [2.0, 4.0]
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["levels"]["video"][0]["auc"]["value"] == 1.0
+    assert (metrics["in_sample"]["known"], metrics["in_sample"]["same_file"]) == (True, 1)
+    refused = CliRunner().invoke(cli.app, [*command[:5], "--fitted", str(lists)])
+    assert refused.exit_code == 2
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("own_detector:failing", "failed on every medium.*: ValueError: no weights"),
-        ("own_detector:text", "returned 'fake' for .*. Return a finite number or None"),
+        ("own_detector:text", "returned 'fake' for .*. Return a finite number, a list of them"),
+        ("own_detector:square", "returned .* for .*. Return a finite number, a list of them"),
         ("own_detector:absent", "has no function absent"),
         ("absent_module:score", "absent_module cannot be imported"),
         ("own_detector", "MODULE:FUNCTION, not 'own_detector'"),
