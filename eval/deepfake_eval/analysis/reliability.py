@@ -213,17 +213,17 @@ def write_reliability(bundle_dir: Path, predictions: Path, out: Path) -> dict[st
     fitted = is_fitted(everything["fitted"])
     left_out = int((fitted & (everything["level"] == "item")).sum())
     everything = everything[~fitted]
-    if everything.empty:
-        raise RunError(
-            "The bundle was fitted on all of these media, so they say nothing about others. "
-            "Measure media that it has not seen."
-        )
     faces = everything[everything["level"] == "face"]
     # The label of a medium describes its main person: a bystander in a fake is real.
     faces = faces[faces["main"].astype(bool) | (faces["label"] == "real")]
     judged = faces[faces["logit"].notna()]
     if judged.empty:
-        raise RunError("No face was judged in these predictions. Measure more media.")
+        raise RunError(
+            "All judged faces are of media that the bundle was fitted on, so they say nothing "
+            "about others. Measure media that it has not seen."
+            if left_out
+            else "No face was judged in these predictions. Measure more media."
+        )
     tracks = track_table(judged, spec)
     ratios = [log_likelihood_ratio(float(raw), spec.calibration.track) for raw in tracks["raw"]]
     face_threshold = spec.thresholds.face.likely_manipulated

@@ -191,8 +191,11 @@ def test_media_that_the_weights_were_fitted_on_count_in_no_rate(
     rates = write_reliability(bundle.directory, path, out)
     assert rates["left_out"] == learnt["media"].nunique()
     assert rates["level_face"]["overall"]["true_positive_rate"]["groups"] == 12
-    save(learnt.assign(fitted="picture"), path, bundle)
-    with pytest.raises(RunError, match="was fitted on all of these media"):
+    unseen = whole.assign(logit=np.nan, log_likelihood_ratio=np.nan)  # without a judged face
+    save(pd.concat([unseen, learnt.assign(fitted="picture")], ignore_index=True), path, bundle)
+    with pytest.raises(
+        RunError, match="All judged faces are of media that the bundle was fitted on"
+    ):
         write_reliability(bundle.directory, path, tmp_path / "none.json")
 
 
