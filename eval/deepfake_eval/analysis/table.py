@@ -73,9 +73,11 @@ class _Column:
         )
 
 
-def table_of_runs(folders: Sequence[Path], *, draws: int = intervals.BOOTSTRAP_DRAWS) -> list[Cell]:
+def table_of_runs(
+    folders: Sequence[Path], *, draws: int = intervals.BOOTSTRAP_DRAWS
+) -> tuple[list[Cell], list[str]]:
     """Return the cells of a table of detectors by data sets, with the mean over data sets of each
-    detector that measured all of them.
+    detector that measured all of them, and what is left out because it has one class alone.
 
     Raises:
         RunError: a folder has no predictions, runs label a medium differently, or no data set has
@@ -84,17 +86,20 @@ def table_of_runs(folders: Sequence[Path], *, draws: int = intervals.BOOTSTRAP_D
     runs = read_runs(folders)
     min_groups = max(run.metrics["bundle"]["min_groups"] for run in runs)
     cells: list[Cell] = []
+    left_out: list[str] = []
     for section in SECTIONS:
-        columns = list(_columns(runs, section, draws))
+        columns = list(_columns(runs, section, draws, left_out))
         if len(columns) > 1:
             columns.append(_mean(columns))
         cells += _cells(columns, section, [run.name for run in runs], min_groups)
     if not cells:
         raise RunError("No data set of these runs has real and manipulated media. Add some.")
-    return cells
+    return cells, left_out
 
 
-def _columns(runs: Sequence[RunTable], section: str, draws: int) -> Iterator[_Column]:
+def _columns(
+    runs: Sequence[RunTable], section: str, draws: int, left_out: list[str]
+) -> Iterator[_Column]:
     tables = [_rows(run, section) for run in runs]
     for dataset in sorted({str(name) for t in tables for name in t["dataset"].unique()}):
         parts = {n: t[t["dataset"] == dataset] for n, t in enumerate(tables)}
@@ -106,6 +111,8 @@ def _columns(runs: Sequence[RunTable], section: str, draws: int) -> Iterator[_Co
             both = both[both["kind"] != "image"]
         if both["label"].nunique() == 2:
             yield _column(dataset, both, [*parts], len(runs), draws)
+        elif len(both) and section != SECTIONS[2]:
+            left_out.append(f"{section} of {dataset} (only {both['label'].iloc[0]})")
 
 
 def _rows(run: RunTable, section: str) -> pd.DataFrame:

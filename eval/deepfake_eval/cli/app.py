@@ -133,7 +133,10 @@ def table(
     from deepfake_eval.analysis.table import table_of_runs
     from deepfake_eval.reporting.run_table import TABLES, write_run_table
 
-    write_run_table(out, table_of_runs(runs, draws=draws))
+    cells, left_out = table_of_runs(runs, draws=draws)
+    write_run_table(out, cells, left_out)
+    if left_out:
+        typer.echo(f"Left out: {', '.join(left_out)}.")
     for name in TABLES:
         typer.echo(out / name)
 

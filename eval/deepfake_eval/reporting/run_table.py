@@ -22,14 +22,17 @@ _NOTE = (
 _Dressed = Callable[[Cell], str]
 
 
-def write_run_table(folder: Path, cells: Sequence[Cell]) -> None:
+def write_run_table(folder: Path, cells: Sequence[Cell], left_out: Sequence[str]) -> None:
     """Write ``table.csv`` with every figure, and ``table.md`` and ``table.tex`` with a table for
-    each figure, to ``folder``."""
+    each figure and what is ``left_out``, to ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     atomic_write_text(folder / "table.csv", _csv(cells))
+    remarks = _remarks(cells)
+    if left_out:
+        remarks.append(f"Left out: {', '.join(left_out)}.")
     for name, dressed in (("table.md", _plain), ("table.tex", _typeset)):
         tables = [(RANKED[figure], _grids(cells, figure, dressed)) for figure in SHOWN]
-        text = filled(name, tables=tables, note=_NOTE, remarks=_remarks(cells))
+        text = filled(name, tables=tables, note=_NOTE, remarks=remarks)
         atomic_write_text(folder / name, text)
 
 

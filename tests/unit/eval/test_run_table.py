@@ -63,7 +63,7 @@ def test_a_cell_is_of_the_same_media_and_counts_what_was_not_scored_as_chance(
     runs: list[Path],
 ) -> None:
     cells = {
-        (c.section, c.dataset, c.detector, c.figure): c for c in table_of_runs(runs, draws=DRAWS)
+        (c.section, c.dataset, c.detector, c.figure): c for c in table_of_runs(runs, draws=DRAWS)[0]
     }
     poor = cells["videos", "Celeb_DF & more", "poor", "auc"]
     given = scores(0.2, 2)
@@ -88,7 +88,7 @@ def test_a_cell_is_of_the_same_media_and_counts_what_was_not_scored_as_chance(
 def test_only_what_is_shown_to_be_best_is_bold(runs: list[Path], tmp_path: Path) -> None:
     best = {
         (c.section, c.dataset, c.detector)
-        for c in table_of_runs(runs, draws=DRAWS)
+        for c in table_of_runs(runs, draws=DRAWS)[0]
         if c.best and c.figure == "auc"
     }
     assert ("videos", "Celeb_DF & more", "good") in best
@@ -99,7 +99,7 @@ def test_only_what_is_shown_to_be_best_is_bold(runs: list[Path], tmp_path: Path)
     # What was fitted on the media is not compared, and so never the best.
     known = scores(3.0, 1)
     known.loc[0, "fitted"] = "file"
-    cells = table_of_runs([measured(known, tmp_path / "known"), runs[1]], draws=DRAWS)
+    cells, _ = table_of_runs([measured(known, tmp_path / "known"), runs[1]], draws=DRAWS)
     marked = [c for c in cells if c.detector == "known" and c.dataset == "Celeb_DF & more"]
     assert [c.in_sample for c in marked if c.section == "videos"] == [1] * 4
     assert not any(c.best for c in marked if c.section == "videos")
@@ -132,7 +132,7 @@ def test_the_files_of_a_table(runs: list[Path], tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_the_latex_of_a_table_and_of_a_run_compiles(runs: list[Path], tmp_path: Path) -> None:
-    write_run_table(tmp_path, table_of_runs(runs, draws=5))
+    write_run_table(tmp_path, *table_of_runs(runs, draws=5))
     shutil.copy(runs[1] / "tables" / "figures.tex", tmp_path)
     page = "\n".join(
         [
@@ -152,11 +152,21 @@ def test_the_latex_of_a_table_and_of_a_run_compiles(runs: list[Path], tmp_path: 
 
 def test_a_data_set_of_one_group_is_in_the_table_and_has_no_interval(tmp_path: Path) -> None:
     one = scores(2.0, 1, sets={"DFDC": 12}).assign(group="id0")
-    cells = table_of_runs([measured(one, tmp_path / "one")], draws=DRAWS)
+    cells, _ = table_of_runs([measured(one, tmp_path / "one")], draws=DRAWS)
     (cell,) = [c for c in cells if (c.section, c.figure) == ("videos", "auc")]
     assert cell.dataset == "DFDC"
     assert cell.indicative
     assert np.isnan(cell.estimate.low)
+
+
+def test_a_data_set_of_one_class_is_named(tmp_path: Path) -> None:
+    both = scores(2.0, 1, sets={"DFDC": 12})
+    fakes = both[both["label"] == "fake"].assign(dataset="photoshop")
+    folder = measured(pd.concat([both, fakes]), tmp_path / "run")
+    command = ["table", str(folder), "--out", str(tmp_path / "out"), "--draws", "3"]
+    result = CliRunner().invoke(cli.app, command)
+    assert "Left out: videos of photoshop (only fake)." in result.output
+    assert "Left out: videos of photoshop (only fake)." in (tmp_path / "out/table.md").read_text()
 
 
 def test_runs_without_both_classes_give_no_table(tmp_path: Path) -> None:
