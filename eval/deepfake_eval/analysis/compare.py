@@ -11,7 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from deepfake_eval.analysis.in_sample import any_fitted, in_sample
-from deepfake_eval.analysis.intervals import BOOTSTRAP_DRAWS, p_value, two_class_estimate
+from deepfake_eval.analysis.intervals import (
+    BOOTSTRAP_DRAWS,
+    delong_p_value,
+    p_value,
+    two_class_estimate,
+)
 from deepfake_eval.analysis.metrics import auc_value
 from deepfake_eval.analysis.pairing import holm, line_up, read_runs
 from deepfake_eval.errors import RunError
@@ -23,8 +28,9 @@ def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]
     Only media scored in both runs are compared; the numbers scored in one run alone are reported.
     ``difference`` is A minus B, with an interval from resampling the same groups in both runs;
     media that share a group in either run are one group. ``parts`` has the same for each data set
-    and method, with ``p_value`` corrected for the number of parts (Holm 1979). ``in_sample`` counts
-    the compared media that the weights of each run were fitted on.
+    and method, with ``p_value`` corrected for the number of parts that have one (Holm 1979).
+    ``delong_p_value`` is that of ``intervals.delong_p_value``, where each medium is its own group.
+    ``in_sample`` counts the compared media that the weights of each run were fitted on.
 
     Raises:
         RunError: a folder has no predictions, the runs have no medium in common or label one
@@ -43,10 +49,10 @@ def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]
         )
     min_groups = max(run.metrics["bundle"]["min_groups"] for run in runs)
     measured = [(t, *_difference(part, draws, min_groups)) for t, part in _parts(scored)]
-    corrected = holm([p for *_, p in measured])
+    corrected = iter(holm([p for *_, p in measured if p is not None]))
     parts = [
-        {**title, **entry, "p_value": round(float(p), 4)}
-        for (title, entry, _), p in zip(measured, corrected, strict=True)
+        {**title, **entry, "p_value": None if p is None else round(float(next(corrected)), 4)}
+        for title, entry, p in measured
     ]
     return {
         "a": runs[0].name,
@@ -99,21 +105,24 @@ def sentence(result: dict[str, Any]) -> str:
     aucs = [(result["auc_a"], result["a"]), (result["auc_b"], result["b"])]
     (first, better), (second, worse) = aucs if value >= 0 else aucs[::-1]
     if low is None:
-        size = f"{abs(value):.3f}, without an interval"
-        shown = f"No difference is shown: AUC of {better} is higher by {size}"
+        size, doubts = f"{abs(value):.3f}, without an interval", ["there is no interval"]
     else:
         low, high = (low, high) if value >= 0 else (-high, -low)
         size = f"{abs(value):.3f} [{low:.3f}, {high:.3f}]"
-        shown = (
-            f"{better} is better than {worse} by {size} AUC"
-            if low > 0
-            and not difference["indicative"]
-            and not any_fitted(result["in_sample"][better])
-            else f"No difference is shown: AUC of {better} is higher by {size}"
-        )
-    doubt = "; indicative, too few groups" if difference["indicative"] else ""
+        doubts = ["the interval includes 0"] * (low <= 0)
+    doubts += ["a class has too few groups"] * difference["indicative"]
+    doubts += [f"{better} was fitted on some of the media"] * any_fitted(
+        result["in_sample"][better]
+    )
+    shown = f"{better} is better than {worse} by {size} AUC"
+    if doubts:
+        because = " and ".join(doubts)
+        shown = f"No difference is shown, because {because}: AUC of {better} is higher by {size}"
+    delong = result["delong_p_value"]
+    if delong is not None:
+        shown += f", p = {delong:.3f} by DeLong's test"
     media = f"{result['scored_in_both']} media of {difference['groups']} groups"
-    return f"{shown} ({first:.3f} and {second:.3f} on {media}{doubt})."
+    return f"{shown} ({first:.3f} and {second:.3f} on {media})."
 
 
 def part_lines(result: dict[str, Any]) -> Iterator[str]:
@@ -121,17 +130,19 @@ def part_lines(result: dict[str, Any]) -> Iterator[str]:
     for entry in result["parts"]:
         difference = entry["difference"]
         name = f"{entry['dataset']}: {entry['method']}".removesuffix(": ")
-        interval = ""
+        size = f"{difference['value']:+.3f}, without an interval"
         if difference["low"] is not None:
-            interval = f" [{difference['low']:+.3f}, {difference['high']:+.3f}]"
+            interval = f"[{difference['low']:+.3f}, {difference['high']:+.3f}]"
+            size = f"{difference['value']:+.3f} {interval}, p = {entry['p_value']:.3f}"
         mark = "; indicative" if difference["indicative"] else ""
-        size = f"{difference['value']:+.3f}{interval}, p = {entry['p_value']:.3f}"
         aucs = f"{entry['auc_a']:.3f} and {entry['auc_b']:.3f}"
         yield f"  {name}: {size} ({aucs} on {difference['samples']} media{mark})"
 
 
-def _difference(scored: pd.DataFrame, draws: int, min_groups: int) -> tuple[dict[str, Any], float]:
-    """Return both AUCs and their difference, and the p-value of that."""
+def _difference(
+    scored: pd.DataFrame, draws: int, min_groups: int
+) -> tuple[dict[str, Any], float | None]:
+    """Return both AUCs and their difference, and the p-value of that if it has an interval."""
     truth = (scored["label"] == "fake").to_numpy().astype(np.intp)
     a, b = scored["rank_0"].to_numpy(), scored["rank_1"].to_numpy()
     groups = scored["group"].to_numpy()
@@ -140,9 +151,11 @@ def _difference(scored: pd.DataFrame, draws: int, min_groups: int) -> tuple[dict
         return auc_value(truth[rows], a[rows]) - auc_value(truth[rows], b[rows])
 
     estimate = two_class_estimate(difference, truth, groups, draws=draws)
+    delong = delong_p_value(truth, a, b) if estimate.groups == len(scored) else np.nan
     entry = {
         "auc_a": round(auc_value(truth, a), 4),
         "auc_b": round(auc_value(truth, b), 4),
         "difference": estimate.to_json(min_groups=min_groups),
+        "delong_p_value": round(delong, 4) if np.isfinite(delong) else None,
     }
-    return entry, p_value(estimate)
+    return entry, p_value(estimate) if np.isfinite(estimate.low) else None

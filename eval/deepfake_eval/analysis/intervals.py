@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
-from scipy.stats import beta, norm
+from scipy.stats import beta, norm, rankdata
 
 CONFIDENCE = 0.95
 NO_INTERVAL = (
@@ -149,6 +149,27 @@ def p_value(difference: Estimate) -> float:
         return 1.0
     spread = (difference.high - difference.low) / (2.0 * norm.ppf((1.0 + CONFIDENCE) / 2.0))
     return float(2.0 * norm.sf(abs(difference.value) / spread))
+
+
+def delong_p_value(truth: ArrayLike, first: ArrayLike, second: ArrayLike) -> float:
+    """Return the two-sided p-value of a difference between the AUCs of two scores (N,) of the same
+    independent media (DeLong, DeLong and Clarke-Pearson 1988), by midranks (Sun and Xu 2014).
+
+    ``truth`` is (N,), 1 for manipulated. It is NaN if a class has fewer than two media, or the
+    scores rank alike.
+    """
+    fake = np.asarray(truth) == 1
+    placed = []
+    for scores in map(np.asarray, (first, second)):
+        among = rankdata(scores)
+        beaten = (among[fake] - rankdata(scores[fake])) / (~fake).sum()
+        beating = 1.0 - (among[~fake] - rankdata(scores[~fake])) / fake.sum()
+        placed.append((beaten, beating))
+    parts = [one - other for one, other in zip(*placed, strict=True)]
+    variance = sum(part.var(ddof=1) / len(part) if len(part) > 1 else np.nan for part in parts)
+    if not variance > 0.0:
+        return float("nan")
+    return float(2.0 * norm.sf(abs(parts[0].mean()) / np.sqrt(variance)))
 
 
 def fewest_groups(truth: ArrayLike, groups: ArrayLike) -> int:

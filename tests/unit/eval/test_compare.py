@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from deepfake_eval.analysis.compare import compare
 from deepfake_eval.analysis.in_sample import any_fitted
-from deepfake_eval.analysis.intervals import Estimate, p_value
+from deepfake_eval.analysis.intervals import Estimate, delong_p_value, p_value
 from deepfake_eval.analysis.pairing import holm
 from deepfake_eval.cli import app as cli
 from deepfake_eval.errors import RunError
@@ -23,6 +23,15 @@ from deepfake_eval.options import RunOptions
 from tests.support import evaluation
 from tests.support.evaluation import DRAWS
 
+PATIENTS = """
+3.0 5.8 10 0  3.2 6.3 5 1  3.9 6.8 3 1  2.8 4.8 6 0  3.2 5.8 3 1  0.9 4.0 5 0  2.5 5.7 8 0
+1.6 5.6 5 1  3.8 5.7 5 1  3.7 6.7 6 1  3.2 5.4 4 1  3.8 6.6 6 1  4.1 6.6 5 1  3.6 5.7 5 1
+4.3 7.0 4 1  3.6 6.7 4 0  2.3 4.4 6 1  4.2 7.6 4 0  4.0 6.6 6 0  3.5 5.8 6 1  3.8 6.8 7 1
+3.0 4.7 8 0  4.5 7.4 5 1  3.7 7.4 5 1  3.1 6.6 6 1  4.1 8.2 6 1  4.3 7.0 5 1  4.3 6.5 4 1
+3.2 5.1 5 1  2.6 4.7 6 1  3.3 6.8 6 0  1.7 4.0 7 0  3.7 6.1 5 1  3.3 6.3 7 1  4.2 7.7 6 1
+3.5 6.2 5 1  2.9 5.7 9 0  2.1 4.8 7 1  2.8 6.2 8 0  4.0 7.0 7 1  3.3 5.7 6 1  3.7 6.9 5 1
+3.6 6.6 5 1
+"""
 ESTIMATE = ("value", "low", "high", "samples", "groups")
 
 
@@ -96,9 +105,22 @@ def test_compare_has_a_difference_for_each_data_set_and_method(
     parts = compare(two, other, draws=DRAWS)["parts"]
     assert [p["method"] for p in parts] == ["", "tint", "wash"]
     assert [p["difference"]["value"] for p in parts] == pytest.approx([1 / 6, 0.0, 1.0], abs=1e-4)
-    # Three comparisons, of which the p-values of two are 1.
+    # Two have no interval, and so neither a p-value nor a part in the correction.
     single = p_value(Estimate(*(parts[0]["difference"][k] for k in ESTIMATE)))
-    assert parts[0]["p_value"] == pytest.approx(min(3 * single, 1.0), abs=1e-3)
+    assert parts[0]["p_value"] == pytest.approx(single, abs=1e-3)
+    assert [p["p_value"] for p in parts[1:]] == [None, None]
+    result = CliRunner().invoke(cli.app, ["compare", str(two), str(other), "--draws", str(DRAWS)])
+    assert "made: wash: +1.000, without an interval (" in result.output
+
+
+def test_delongs_test_gives_the_figures_that_sas_prints() -> None:
+    # 43 patients of DeLong, DeLong and Clarke-Pearson (1988): albumin, total protein, K-G score
+    # and whether surgery did not help, as in the documentation of SAS's PROC LOGISTIC.
+    alb, protein, score, truth = np.array(PATIENTS.split(), dtype=float).reshape(-1, 4).T
+    assert delong_p_value(truth, alb, 10 - score) == pytest.approx(0.9102, abs=5e-5)
+    assert delong_p_value(truth, protein, 10 - score) == pytest.approx(0.4561, abs=5e-5)
+    assert delong_p_value(truth, alb, 10 - score) == delong_p_value(truth, 10 - score, alb)
+    assert np.isnan(delong_p_value(truth, alb, 2 * alb))
 
 
 def test_p_values_are_corrected_by_holm() -> None:

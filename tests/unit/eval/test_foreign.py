@@ -208,13 +208,17 @@ def test_the_comparison_says_which_detector_is_better(
         assert "40 media of 20 groups" in text
         higher, lower = re.findall(r"\((\S+) and (\S+) on", text)[0]
         assert float(higher) > float(lower)
-        for doubt in ("difference", "in_sample"):
+        for field, doubt in (
+            ("difference", "a class has too few groups"),
+            ("in_sample", "good was fitted on some of the media"),
+        ):
             doubted = copy.deepcopy(result)
-            doubted["difference"]["indicative"] = doubt == "difference"
-            if doubt == "in_sample":
+            doubted["difference"]["indicative"] = field == "difference"
+            if field == "in_sample":
                 doubted["in_sample"]["good"] |= {"same_file": 1, "same_picture": 0}
             text = sentence(doubted)
-            assert text.startswith("No difference is shown: AUC of good is higher by 0.")
+            said = f"No difference is shown, because {doubt}: AUC of good is higher by 0."
+            assert text.startswith(said)
     shutil.copytree(tmp_path / "bad", tmp_path / "other" / "good")
     text = sentence(compare(tmp_path / "good", tmp_path / "other" / "good", draws=20))
     assert f"{tmp_path / 'good'} is better than {tmp_path / 'other' / 'good'}" in text
@@ -312,7 +316,7 @@ def test_a_perfect_auc_is_said_to_be_uncertain_wherever_it_stands(
     command = ["score-table", str(write(rows)), "--out", str(out), "--draws", "20"]
     printed = " ".join(CliRunner().invoke(cli.app, command).output.split())
     assert "AUC 1.000 (no interval); 20 real" in printed
-    write_run_table(tmp_path, table_of_runs([out], draws=20))
+    write_run_table(tmp_path, *table_of_runs([out], draws=20))
     caption = (out / "tables" / "figures.tex").read_text()
     texts = (
         printed,
