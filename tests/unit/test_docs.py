@@ -33,14 +33,6 @@ def outline(text: str) -> list[str]:
     return marks.findall(without_fenced(text))
 
 
-def test_code_blocks_are_found() -> None:
-    text = text_of(DOCS / "verify-by-hand.md")
-    blocks = code_blocks(text)
-    assert blocks[1] == "```sh\nunzip -q bundle.zip -d bag\n```"
-    assert blocks[-1].startswith("    openssl ts -verify")
-    assert len(blocks) == text.count("```") // 2 + 1
-
-
 @pytest.mark.parametrize("name", TRANSLATED)
 def test_a_korean_page_has_the_commands_of_the_english_one(name: str) -> None:
     english, korean = text_of(DOCS / name), text_of(DOCS / "ko" / name)

@@ -212,32 +212,6 @@ def test_commands_and_options_within_sentences_exist() -> None:
     for line in found:
         for name, *words in simple_commands(line):
             assert unknown_words(TOOLS[name], words) == [], line
-    assert unknown_words(TOOLS["deepfake"], ["keys", "signing", "burn"]) == ["burn"]
-    assert unknown_words(TOOLS["deepfake"], ["submit", "--manifests"]) == ["--manifests"]
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("deepfake-train run --config C --manifest M --out bundle --recipe R", "--recipe"),
-        ("deepfake-train run --config C --out bundle", "manifest"),
-        ("deepfake-train weigh --config C", "weigh"),
-        ("deepfake-eval run --dataset folders:media --out results --draws many", "many|integer"),
-        ("deepfake accounts create a --role prince --kind system", "prince"),
-        ("deepfake keys rewrap now", "now"),
-    ],
-)
-def test_what_a_command_does_not_take_is_found(line: str, message: str) -> None:
-    ((name, *words),) = simple_commands(line)
-    with pytest.raises(UsageError, match=message):
-        check_arguments(TOOLS[name], words)
-
-
-def test_a_shell_line_is_divided_into_its_commands() -> None:
-    line = "(umask 077; KEY='a b' make \\\n  it > file) && { printf ${#type} | sort; }  # and so on"
-    assert list(simple_commands(line)) == [
-        ["umask", "077"], ["make", "it"], ["printf", "${#type}"], ["sort"],
-    ]  # fmt: skip
 
 
 class Namespace(ast.NodeVisitor):

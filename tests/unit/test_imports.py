@@ -15,45 +15,25 @@ from typer.testing import CliRunner
 
 from deepfake_service.cli.app import MODULES, CommandsOnDemand, app
 
-SCRIPT = """
+WALK = """
 import importlib, pkgutil, sys
-
-class Blocker:
-    blocked = {"torch", "torchvision", "timm", "facenet_pytorch"}
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in self.blocked:
-            raise ImportError(f"{name} is blocked")
-
-sys.meta_path.insert(0, Blocker())
-count = 0
 for name in sys.argv[1:]:
     package = importlib.import_module(name)
     for info in pkgutil.walk_packages(package.__path__, name + "."):
         importlib.import_module(info.name)
-        count += 1
-print(count)
+print(*sys.modules)
 """
+OF_TRAINING = {"torch", "torchvision", "timm", "facenet_pytorch"}
 
 
 def test_models_eval_and_service_import_without_torch() -> None:
     rooms = ["deepfake_models", "deepfake_eval", "deepfake_service"]
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *rooms], capture_output=True, text=True, check=False
+        [sys.executable, "-c", WALK, *rooms], capture_output=True, text=True, check=True
     )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 40
-
-
-@pytest.mark.parametrize("name", ["torch", "timm"])
-def test_the_blocker_blocks(name: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT.replace("package = ", f"import {name}; package = "), "json"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode != 0
-    assert "is blocked" in done.stderr
+    imported = set(done.stdout.split())
+    assert len([name for name in imported if name.startswith("deepfake_")]) > 40
+    assert not imported & OF_TRAINING
 
 
 SIGNING = {"pyhanko", "aiohttp", "boto3", "botocore", "securesystemslib.signer"}

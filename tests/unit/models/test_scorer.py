@@ -176,9 +176,7 @@ def test_failed_frames_are_counted_and_widen_the_gap() -> None:
 
 
 def test_a_still_in_an_animation_is_examined_while_it_is_shown() -> None:
-    film = footage.animation(
-        footage.panning(40, 400, 300), "GIF", [500] * 20 + [12000] + [500] * 19
-    )
+    film = footage.animation(footage.panning(40, 120, 90), "GIF", [500] * 20 + [12000] + [500] * 19)
     with footage.opened(film) as media:
         assert max(np.diff(media.times)) == 12.0
         result = scorer(media).score(io.BytesIO())

@@ -272,7 +272,8 @@ def test_stored_sentences_in_english_are_translated() -> None:
 
 @pytest.mark.parametrize("minor", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_korean_notice_has_no_english_in_it(kind: str, minor: bool) -> None:
+def test_a_korean_notice_has_no_english_in_it_and_is_polite(kind: str, minor: bool) -> None:
+    """It is a letter to an outsider, to whom the plain style of a report is rude."""
     given, declared = dict(GOOD[kind]), KINDS[kind].fields
     if minor:
         given |= {name: f.for_minors for name, f in declared.items() if f.for_minors}
@@ -285,6 +286,8 @@ def test_a_korean_notice_has_no_english_in_it(kind: str, minor: bool) -> None:
         latin(text_of(notice), [free, [post.model_dump() for post in SEEN], "ab" * 32, "cd" * 32])
         == set()
     )
+    assert POLITE.search(notice.opening)
+    assert not PLAIN.search(text_of(notice)), text_of(notice)
 
 
 @pytest.mark.parametrize("catalogue", ["report", "notice"])
@@ -292,21 +295,6 @@ def test_korean_documents_are_written_in_the_plain_style(catalogue: str) -> None
     for message in load(catalogue):
         if not str(message.context).startswith("done."):  # what the console says was done
             assert not POLITE.search(str(message.string)), message.string
-
-
-@pytest.mark.parametrize("minor", [False, True])
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_korean_notice_addresses_its_recipient_politely(kind: str, minor: bool) -> None:
-    """A notice is a letter to an outsider, to whom the plain style of a report is rude."""
-    given, declared = dict(GOOD[kind]), KINDS[kind].fields
-    if minor:
-        given |= {name: f.for_minors for name, f in declared.items() if f.for_minors}
-    fields = KINDS[kind].check(given, SEEN, minor=minor)
-    told = replace(BASIS[0], reasons=["원본과 비교함"])
-    basis = [told, replace(told, sha256="cd" * 32, verdict="inconclusive", reviewers=1)]
-    notice = compose(KINDS[kind], fields, NoticeSubject(SEEN, basis, minor=minor), language="ko")
-    assert POLITE.search(notice.opening)
-    assert not PLAIN.search(text_of(notice)), text_of(notice)
 
 
 def test_the_console_is_in_the_polite_style() -> None:
