@@ -118,15 +118,15 @@ def sentence(result: dict[str, Any]) -> str:
     if doubts:
         because = " and ".join(doubts)
         shown = f"No difference is shown, because {because}: AUC of {better} is higher by {size}"
-    delong = result["delong_p_value"]
-    if delong is not None:
-        shown += f", p = {delong:.3f} by DeLong's test"
     media = f"{result['scored_in_both']} media of {difference['groups']} groups"
     return f"{shown} ({first:.3f} and {second:.3f} on {media})."
 
 
 def part_lines(result: dict[str, Any]) -> Iterator[str]:
-    """Yield a line for each data set and method of a result of ``compare``."""
+    """Yield a line for DeLong's test if it applies, and for each data set and method of a result of
+    ``compare``."""
+    if (delong := result["delong_p_value"]) is not None:
+        yield f"  DeLong's test, as each medium is its own group: p = {delong:.3f}"
     for entry in result["parts"]:
         difference = entry["difference"]
         name = f"{entry['dataset']}: {entry['method']}".removesuffix(": ")
