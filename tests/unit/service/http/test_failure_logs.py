@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from deepfake_service.api.captures import LinksIn
-from deepfake_service.capture import claims
+from deepfake_service.capture.work import Work
 from deepfake_service.examination import steps
 from deepfake_service.platform.chores import Chore
 from deepfake_service.platform.db.enums import Role
@@ -67,7 +67,7 @@ def test_a_chore_without_a_database_logs_a_short_line(log_lines: LogLines) -> No
     assert line["problem"] == DatabaseUnavailable().message
 
 
-@pytest.mark.parametrize("kind", [claims.Work, steps._OpenedJob])
+@pytest.mark.parametrize("kind", [Work, steps._OpenedJob])
 def test_what_holds_the_key_of_a_case_does_not_show_it(kind: Any) -> None:
     assert "of a case" not in repr(kind(*["the key of a case"] * len(fields(kind))))
 
