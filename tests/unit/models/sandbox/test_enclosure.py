@@ -85,8 +85,10 @@ print(json.dumps({
 def probe(tmp_path: Path, what: str, **asked: Any) -> subprocess.Popen[bytes]:
     folder = tmp_path / "shown"
     folder.mkdir(exist_ok=True)
-    (folder / "given").write_text("given")
-    for each in (tmp_path, *tmp_path.parents):  # another user is to see it, if this one is root
+    given = folder / "given"
+    given.write_text("given")
+    # Another user is to see it, if this one is root, whatever mask a service has left here.
+    for each in (given, *given.parents):
         if each.stat().st_uid == os.getuid() and each != Path("/"):
             each.chmod(each.stat().st_mode | 0o055)
     asked = {"shown": [str(folder)], **asked}
