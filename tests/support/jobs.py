@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -152,3 +153,10 @@ def run_command(settings: Settings, *words: object) -> Result:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DEEPFAKE_DATA_DIR", str(settings.data_dir))
         return CliRunner().invoke(command, [str(w) for w in words])
+
+
+def with_master_key_of(settings: Settings, folder: Path) -> Settings:
+    """Return a data directory with the master key of another one, and nothing else."""
+    folder.mkdir()
+    shutil.copy(settings.data_dir / "master-key", folder)
+    return Settings(data_dir=folder)

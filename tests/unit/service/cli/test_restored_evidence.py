@@ -18,7 +18,7 @@ from deepfake_service.platform.db import Edition, RevokedEdition
 from deepfake_service.platform.db.enums import EditionState, Role
 from deepfake_service.platform.settings import Settings
 from tests.support import exhibits, footage
-from tests.support.jobs import end, examined, headers, post_video
+from tests.support.jobs import end, examined, headers, post_video, with_master_key_of
 from tests.unit.service.conftest import Service
 
 
@@ -65,9 +65,7 @@ async def test_a_replaced_edition_stays_replaced_when_a_backup_is_restored(
 
     journal = old.data_dir / "journal.json"
     for name in ("restored", "restored-again"):  # and by the journal of the first restoration
-        restored = Settings(data_dir=tmp_path / name)
-        restored.data_dir.mkdir()
-        shutil.copy(old.data_dir / "master-key", restored.data_dir)
+        restored = with_master_key_of(old, tmp_path / name)
         copy_backup(restored, backup)
         assert restore(restored, journal)[1]["edition"] == 2
         journal = restored.data_dir / "journal.json"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from deepfake_service.platform.db.enums import EditionState, Role
 from deepfake_service.platform.errors import Gone, SecondFactorRequired
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import open_keys
-from tests.support.jobs import headers, run_command, submit
+from tests.support.jobs import VIDEO, headers, run_command, submit, with_master_key_of
 
 
 async def test_what_a_command_revokes_while_no_service_runs_stays_revoked(
@@ -67,9 +66,7 @@ def restored_twice(old: Settings, backup: Path) -> Iterator[Settings]:
     """Restore a backup, and again by the journal of the first restoration; yield the settings."""
     journal = old.data_dir / "journal.json"
     for name in ("restored", "restored-again"):
-        restored = Settings(data_dir=backup.parent / name)
-        restored.data_dir.mkdir()
-        shutil.copy(old.data_dir / "master-key", restored.data_dir)
+        restored = with_master_key_of(old, backup.parent / name)
         done = run_command(restored, "restore", backup, "--journal", journal)
         assert done.exit_code == 0, (done.output, done.exception)
         yield restored
@@ -120,37 +117,22 @@ async def test_a_restored_backup_knows_of_later_second_factors_and_used_invitati
         assert Accounts(database).authenticate(keys[Role.ANALYST]) == analyst
 
 
-async def test_a_flag_keeps_its_account_when_a_backup_is_restored_twice(
+async def test_flags_are_set_again_by_their_account_however_often_a_backup_is_restored(
     start: Any, tmp_path: Path
 ) -> None:
     old, backup = Settings(data_dir=tmp_path / "var"), tmp_path / "backup"
     async with start() as service:
-        job = await submit(service)
-        back_up(old, backup)
-        analyst = service.accounts.authenticate(service.keys[Role.ANALYST]).account_id
-        path = f"/v1/cases/{job['case_id']}/minor"
-        assert (await service.client.put(path, headers=headers(service, Role.ANALYST))).is_success
-    async with start():
-        pass
-    for restored in restored_twice(old, backup):
-        with contextlib.closing(open_database(restored)) as database, database.read() as session:
-            assert session.get_one(Case, job["case_id"]).minor_by == analyst
-
-
-async def test_a_flag_that_was_removed_is_set_where_a_backup_is_restored(
-    start: Any, tmp_path: Path
-) -> None:
-    old, backup = Settings(data_dir=tmp_path / "var"), tmp_path / "backup"
-    async with start() as service:
-        job = await submit(service)
-        path = f"/v1/cases/{job['case_id']}/minor"
+        jobs = [await submit(service, VIDEO + bytes([n])) for n in range(2)]
         analyst = {"headers": headers(service, Role.ANALYST)}
-        assert (await service.client.put(path, **analyst)).is_success
+        by = service.accounts.authenticate(service.keys[Role.ANALYST]).account_id
+        removed, later = (f"/v1/cases/{job['case_id']}/minor" for job in jobs)
+        assert (await service.client.put(removed, **analyst)).is_success
         back_up(old, backup)
-        assert (await service.client.delete(path, **analyst)).is_success
+        assert (await service.client.delete(removed, **analyst)).is_success
+        assert (await service.client.put(later, **analyst)).is_success
     async with start():
         pass
     for restored in restored_twice(old, backup):
         with contextlib.closing(open_database(restored)) as database, database.read() as session:
-            assert session.get_one(Case, job["case_id"]).minor_at is not None
+            assert [session.get_one(Case, job["case_id"]).minor_by for job in jobs] == [by, by]
             assert session.scalars(select(FlaggedHashes)).all()

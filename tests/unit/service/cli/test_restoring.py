@@ -46,7 +46,15 @@ from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import open_keys
 from deepfake_service.retention.restoration import merge, merge_journal
 from tests.support.captures import hand_in
-from tests.support.jobs import VIDEO, Service, headers, run_command, submit, sweep
+from tests.support.jobs import (
+    VIDEO,
+    Service,
+    headers,
+    run_command,
+    submit,
+    sweep,
+    with_master_key_of,
+)
 
 
 def keep_journal(services: Any) -> None:
@@ -90,9 +98,7 @@ async def test_a_restored_backup_brings_nothing_to_life(start: Any, tmp_path: Pa
         second_signer = signing.current()
         later = await submit(service, VIDEO + b"later", case_reference="LATER")
         keys = dict(service.keys)
-    restored = Settings(data_dir=tmp_path / "restored")
-    restored.data_dir.mkdir()
-    shutil.copy(old.data_dir / "master-key", restored.data_dir)
+    restored = with_master_key_of(old, tmp_path / "restored")
     async with start():
         pass  # the journal is complete at a start, whatever happened before
 
@@ -195,9 +201,7 @@ async def test_r1_a_journal_that_is_older_than_the_backup_is_refused(
     for n, (journal, is_taken) in enumerate(
         ((tmp_path / "old.json", False), (old.data_dir / "journal.json", True))
     ):
-        restored = Settings(data_dir=tmp_path / f"restored-{n}")
-        restored.data_dir.mkdir()
-        shutil.copy(old.data_dir / "master-key", restored.data_dir)
+        restored = with_master_key_of(old, tmp_path / f"restored-{n}")
         done = run_command(restored, "restore", backup, "--journal", journal)
         if is_taken:
             assert done.exit_code == 0, (done.output, done.exception)
@@ -226,9 +230,7 @@ async def test_a_restoration_that_was_interrupted_can_be_repeated(
         assert (await service.client.put(f"{held}/hold", **admin)).is_success
     async with start():
         pass
-    restored = Settings(data_dir=tmp_path / "restored")
-    restored.data_dir.mkdir()
-    shutil.copy(old.data_dir / "master-key", restored.data_dir)
+    restored = with_master_key_of(old, tmp_path / "restored")
 
     def stop(*_: object) -> None:
         raise StorageUnavailable
@@ -253,9 +255,7 @@ async def test_a_backup_that_was_copied_in_part_is_copied_again(start: Any, tmp_
     async with start() as service:
         job = await submit(service)
         back_up(old, backup)
-    restored = Settings(data_dir=tmp_path / "restored")
-    restored.data_dir.mkdir()
-    shutil.copy(old.data_dir / "master-key", restored.data_dir)
+    restored = with_master_key_of(old, tmp_path / "restored")
     restored.data_dir.chmod(0o755)
     (backup / "records.sqlite").chmod(0o644)
     in_the_way = restored.data_dir / "blobs"
@@ -494,9 +494,7 @@ async def test_the_oldest_deletions_are_forgotten_and_a_restoration_says_so(
         assert not logged
         assert services.journal.path.stat().st_mtime_ns == written
     for backup, renewed in zip(backups, (2, 1), strict=True):
-        restored = Settings(data_dir=tmp_path / f"restored-{backup.name}")
-        restored.data_dir.mkdir()
-        shutil.copy(settings.data_dir / "master-key", restored.data_dir)
+        restored = with_master_key_of(settings, tmp_path / f"restored-{backup.name}")
         done = run_command(restored, "restore", backup, "--journal", settings.journal_path)
         assert done.exit_code == 0, (done.output, done.exception)
         assert f"renewed: job, {renewed}\n" in done.output
