@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+
+from pydantic import BaseModel, TypeAdapter
 
 from deepfake_eval.datasets import base
 from deepfake_eval.errors import DatasetError
@@ -22,6 +22,15 @@ METHODS = {
     "FF-FH": "FaceShifter",
 }
 FOLDER = "dataset_json"
+
+
+class _Video(BaseModel):
+    frames: tuple[str, ...]
+    label: str | None = None
+
+
+_Videos = dict[str, _Video]
+_LIST = TypeAdapter(dict[str, dict[str, dict[str, _Video | dict[str, _Video | _Videos]]]])
 
 
 def read(root: Path, split: str, options: Mapping[str, str]) -> base.Rows:
@@ -68,44 +77,32 @@ def _entries(
     A note is added for what is left out.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = _LIST.validate_json(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{path.name} is not readable JSON. Write the list again.") from error
-    for dataset, labels in _mapping(content, path).items():
-        for label, splits in _mapping(labels, path).items():
-            for split, videos in _mapping(splits, path).items():
+        raise DatasetError(
+            f"{path.name} must be JSON of the form {{DATASET: {{LABEL: {{SPLIT: {{VIDEO: "
+            '{"label", "frames"}}}}}. Write the list again by rearrange.py.'
+        ) from error
+    for dataset, labels in content.items():
+        for label, splits in labels.items():
+            for split, videos in splits.items():
                 where = f"{path.name}: {label}/{split}"
+                found: _Video | Mapping[str, _Video | _Videos] = videos
                 if isinstance(videos, dict) and set(videos) & set(COMPRESSIONS):
-                    videos = videos.get(compression, {})
-                if isinstance(videos, dict) and "frames" in videos:
+                    found = videos.get(compression, {})
+                if isinstance(found, _Video):
                     # rearrange.py replaces the val mapping of DFDC with its last video.
                     notes[f"{where} has one video instead of a mapping, and is left out."] = None
                     continue
-                for video, facts in _mapping(videos, path).items():
-                    frames = _frames(facts, f"{where}/{video}")
-                    if not frames:
+                for video, facts in found.items():
+                    if not (isinstance(facts, _Video) and facts.frames):
                         notes[f"{where} lists videos without frames."] = None
                         continue
-                    named = str(facts.get("label", label))
+                    named = facts.label or label
                     shown = _binary(named)
                     method = METHODS.get(named, base.original_or(named, shown))
                     group = base.ids_in_name(video)
-                    yield base.Row("", shown, method, dataset, split, group), frames
-
-
-def _frames(facts: Any, where: str) -> tuple[str, ...]:
-    frames = facts.get("frames") if isinstance(facts, dict) else None
-    if not isinstance(frames, list) or not all(isinstance(f, str) for f in frames):
-        raise DatasetError(f"{where} has no list of frames. Write the list again by rearrange.py.")
-    return tuple(frames)
-
-
-def _mapping(value: Any, path: Path) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise DatasetError(
-            f"{path.name} must have the form {{DATASET: {{LABEL: {{SPLIT: {{VIDEO: ...}}}}}}}}."
-        )
-    return value
+                    yield base.Row("", shown, method, dataset, split, group), facts.frames
 
 
 def _media(root: Path, frames: tuple[str, ...]) -> tuple[str | None, list[str]]:

@@ -108,6 +108,8 @@ class Manifest(_Part):
     title: str
     layout: str
     grouping: str
+    citation: str = ""
+    """The BibTeX entry by which its authors want to be cited."""
     terms: str = ""
     unconfirmed: str = ""
     """What nobody has seen on a copy of the data set."""

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from deepfake_eval.analysis.summary import summarise
-from deepfake_eval.datasets.base import PICTURE_SUFFIXES
 from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate import score_table
 from deepfake_eval.evaluate.run import Labelled, labelled_rows, load_dataset, record_key
@@ -113,7 +112,12 @@ def run_detector(
     out.mkdir(parents=True, exist_ok=True)
     scores, failures = _score_all(score, made_by, labelled, out / runner.RECORDS, progress)
     rows = [
-        {**asdict(row), "kind": _kind(root / row.media), "score": score, "frame": frame}
+        {
+            **asdict(row),
+            "kind": "video" * (root / row.media).is_dir(),
+            "score": score,
+            "frame": frame,
+        }
         for (row, root), found in zip(labelled, scores, strict=True)
         for frame, score in (enumerate(found) if isinstance(found, list) else [(None, found)])
     ]
@@ -221,8 +225,3 @@ def _scores(value: object, name: str, media: str) -> Scores:
         )
     scores: Scores = numbers.tolist() if numbers.size else None
     return scores
-
-
-def _kind(path: Path) -> str:
-    is_picture = path.suffix.lower() in PICTURE_SUFFIXES and not path.is_dir()
-    return "picture" if is_picture else "video"

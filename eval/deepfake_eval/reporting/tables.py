@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from deepfake_eval.analysis.in_sample import any_fitted, in_sample_sentence
 from deepfake_eval.analysis.intervals import NO_INTERVAL
 from deepfake_eval.analysis.metrics import FIGURES, RANKED
 from deepfake_eval.analysis.summary import LEVELS
+from deepfake_eval.datasets import DATASETS
 from deepfake_eval.reporting.templates import filled
 from deepfake_models.machine import atomic_write_text
 
@@ -175,21 +175,13 @@ def latex(metrics: Mapping[str, Any]) -> str:
     )
 
 
-def bibliography(adapters: Iterable[str]) -> str:
+def bibliography(names: Iterable[str]) -> str:
     """Return the BibTeX entries of published data sets, each once; empty if there is none.
 
-    ``adapters`` are names on the command line. Data of one's own have no entry.
+    ``names`` are those of the command line. Data of one's own have no entry.
     """
-    entries = _entries()
-    return "\n\n".join(entries[name] for name in dict.fromkeys(adapters) if name in entries)
-
-
-def _entries() -> dict[str, str]:
-    """Return the BibTeX entries by the name of the adapter, which begins each entry's comment."""
-    text = (files("deepfake_eval.datasets") / "citations.bib").read_text(encoding="utf-8")
-    parts = [part.strip() for part in text.split("% adapter: ")[1:]]
-    pairs = (part.split("\n", 1) for part in parts)
-    return {name.strip(): entry.strip() + "\n" for name, entry in pairs}
+    known = (DATASETS[name].citation for name in dict.fromkeys(names) if name in DATASETS)
+    return "\n".join(filter(None, known))
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
