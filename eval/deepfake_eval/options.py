@@ -23,13 +23,6 @@ ResultsOption = Annotated[
 ]
 SplitOption = Annotated[str, typer.Option(help="train, val, test or all.")]
 DrawsOption = Annotated[int, typer.Option(min=1, help="Resamples behind each interval.")]
-FittedOption = Annotated[
-    Path | None,
-    typer.Option(
-        help="CSV file with the column media, and optionally dataset: what the detector was "
-        "fitted on. Without it, that is not known."
-    ),
-]
 FramesOption = Annotated[
     int,
     typer.Option(
@@ -72,11 +65,11 @@ class SweepOptions(RunOptions):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScoreTableOptions:
-    """How the scores of a table are measured. Without a threshold, no rates are reported."""
+class DetectorOptions:
+    """How the scores of a detector are measured. Without a threshold, no rates are reported."""
 
     name: Annotated[
-        str, typer.Option(help="Name of the detector. The default is the file's name.")
+        str, typer.Option(help="Name of the detector. The default is that of the function or file.")
     ] = ""
     threshold: Annotated[
         float | None, typer.Option(help="Score from which the detector says fake.")
@@ -95,4 +88,10 @@ class ScoreTableOptions:
         ),
     ] = None
     draws: DrawsOption = 1000
-    fitted: FittedOption = None
+    fitted: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV file with the column media, and optionally dataset: what the detector was "
+            "fitted on. Without it, that is not known."
+        ),
+    ] = None

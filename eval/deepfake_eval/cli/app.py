@@ -13,11 +13,11 @@ from deepfake_eval.cli.messages import Lines, console, print_first, run_app
 from deepfake_eval.options import (
     BundleOption,
     DatasetOption,
+    DetectorOptions,
     DrawsOption,
-    FittedOption,
     ResultsOption,
     RunOptions,
-    ScoreTableOptions,
+    SplitOption,
     SweepOptions,
 )
 from deepfake_models.bundle.bundle import default_bundle_dir
@@ -33,66 +33,50 @@ def run(
     out: ResultsOption,
     options: RunOptions,
     bundle: BundleOption = None,
-    detector: Annotated[
-        str,
-        typer.Option(
-            help="MODULE:FUNCTION, a Python function that scores the file at a path, instead of a "
-            "bundle; see docs/evaluation.md."
-        ),
-    ] = "",
-    fitted: FittedOption = None,
 ) -> None:
     """Score media and write predictions, figures, tables, plots and report.html."""
-    from deepfake_eval.evaluate.detector import run_detector
     from deepfake_eval.evaluate.run import run as run_all
     from deepfake_eval.reporting.report import REPORT
 
-    progress = Lines(console)
-    if fitted and not detector:
-        raise typer.BadParameter("A bundle lists what it was fitted on itself. Leave --fitted out.")
-    if detector:
-        if bundle or options.workers > 1 or options.frames != RunOptions().frames:
-            raise typer.BadParameter(
-                "--detector runs in one process, and its function chooses the frames. Leave "
-                "--bundle, --frames and --workers out."
-            )
-        metrics = run_detector(
-            detector,
-            dataset,
-            out,
-            ScoreTableOptions(name=detector, draws=options.draws, fitted=fitted),
-            split=options.split,
-            progress=progress,
-        )
-    else:
-        bundle = bundle or default_bundle_dir()
-        metrics = run_all(bundle, dataset, out, options, progress=progress)
-    print_first(metrics)
+    bundle = bundle or default_bundle_dir()
+    print_first(run_all(bundle, dataset, out, options, progress=Lines(console)))
     typer.echo(out / REPORT)
 
 
-@app.command(name="score-table")
+@app.command()
 @flatten_options
-def score_table(
-    scores: Annotated[
-        Path,
+def detector(
+    source: Annotated[
+        str,
         typer.Argument(
-            help="CSV file with the columns media, label (real or fake) and score (higher for "
-            "more suspect media); optional are frame, method, dataset, group and kind."
+            help="MODULE:FUNCTION, a Python function that scores the file at a path; or a CSV file "
+            "of scores with the columns media, label (real or fake) and score (higher for more "
+            "suspect media); optional are frame, method, dataset, group and kind."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the results.")],
-    options: ScoreTableOptions,
+    out: ResultsOption,
+    options: DetectorOptions,
+    dataset: Annotated[
+        list[str] | None, typer.Option(help="As in run: what a function scores. May be repeated.")
+    ] = None,
+    split: SplitOption = "test",
 ) -> None:
-    """Measure the scores of any detector, with intervals from resampling whole groups."""
-    from deepfake_eval.evaluate.detector import measure_table
+    """Measure any other detector, a Python function or a table of scores, as a bundle is."""
+    from deepfake_eval.evaluate.detector import measure_table, run_detector
     from deepfake_eval.reporting.report import REPORT
 
     if options.prior is not None and not options.probabilities:
         raise typer.BadParameter("Add --probabilities: --prior needs calibrated ones.")
+    if bool(dataset) == source.endswith(".csv"):
+        raise typer.BadParameter(
+            "A function needs a --dataset, and a table of scores (.csv) has none."
+        )
     progress = Lines(console)
-    metrics = measure_table(scores, out, options, progress=progress)
-    print_first(metrics)
+    print_first(
+        run_detector(source, dataset, out, options, split=split, progress=progress)
+        if dataset
+        else measure_table(Path(source), out, options, progress=progress)
+    )
     typer.echo(out / REPORT)
 
 

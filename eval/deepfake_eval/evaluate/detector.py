@@ -1,4 +1,4 @@
-"""``deepfake-eval score-table`` and ``run --detector``: measure detectors that are not bundles."""
+"""``deepfake-eval detector``: measure detectors that are not bundles."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import importlib
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate import score_table
 from deepfake_eval.evaluate.run import Labelled, labelled_rows, load_dataset, record_key
 from deepfake_eval.inference import runner
-from deepfake_eval.options import ScoreTableOptions
+from deepfake_eval.options import DetectorOptions
 from deepfake_eval.reporting.report import MISSING, write_results
 from deepfake_eval.reporting.tables import SCORE_COLUMNS, SCORES
 from deepfake_models.machine import atomic_write_text
@@ -32,7 +32,7 @@ Detector = Callable[[Path], Scores]
 def measure_table(
     path: Path,
     out: Path,
-    options: ScoreTableOptions,
+    options: DetectorOptions,
     *,
     settings: dict[str, Any] | None = None,
     grouped: bool = False,
@@ -88,7 +88,7 @@ def run_detector(
     detector: str,
     datasets: Sequence[str],
     out: Path,
-    options: ScoreTableOptions,
+    options: DetectorOptions,
     *,
     split: str = "test",
     progress: runner.StageReporter = runner.no_progress,
@@ -134,6 +134,7 @@ def run_detector(
                 f"{failed[0]}."
             )
     settings = {"split": split, "datasets": facts, "notes": []}
+    options = replace(options, name=options.name or detector)
     return measure_table(
         out / SCORES, out, options, settings=settings, grouped=True, progress=progress
     )

@@ -26,7 +26,7 @@ from deepfake_eval.analysis.summary import Subject
 from deepfake_eval.datasets import base
 from deepfake_eval.errors import RunError
 from deepfake_eval.inference.fitted_media import NOT_FITTED, SAME_FILE, SAME_PICTURE
-from deepfake_eval.options import ScoreTableOptions
+from deepfake_eval.options import DetectorOptions
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_models.bundle.spec import ConditionsSpec
 
@@ -36,7 +36,7 @@ DATASET = "scores"
 """The data set of media without one: the same in all tables, so that two of them compare."""
 
 
-def subject(path: Path, options: ScoreTableOptions) -> Subject:
+def subject(path: Path, options: DetectorOptions) -> Subject:
     """Return what results files say of the detector whose scores are in the table ``path``."""
     limits = {} if options.threshold is None else {"likely_manipulated": options.threshold}
     return Subject(
@@ -52,17 +52,17 @@ def subject(path: Path, options: ScoreTableOptions) -> Subject:
     )
 
 
-def require_classes(labels: Iterable[str], options: ScoreTableOptions) -> None:
+def require_classes(labels: Iterable[str], options: DetectorOptions) -> None:
     """Raise ``RunError`` if all media have one label and no threshold is given."""
     found = set(labels)
     if len(found) == 1 and options.threshold is None:
         raise RunError(
             f"All media are {found.pop()}, so that nothing can be measured without a threshold. "
-            "Add media of the other label, or pass score-table a --threshold."
+            "Add media of the other label, or pass a --threshold."
         )
 
 
-def read(path: Path, options: ScoreTableOptions, *, grouped: bool = False) -> pd.DataFrame:
+def read(path: Path, options: DetectorOptions, *, grouped: bool = False) -> pd.DataFrame:
     """Return the predictions in the table ``path``, with rows of the levels ``item`` and ``frame``.
 
     With several data sets, groups are kept apart by the name of their data set, except where people
@@ -149,7 +149,7 @@ def _frame(text: str) -> str | None:
     return f"{number:.0f}" if number.is_integer() else repr(number)
 
 
-def _score(text: str, where: str, options: ScoreTableOptions) -> float:
+def _score(text: str, where: str, options: DetectorOptions) -> float:
     if not text.strip():
         return math.nan
     try:
@@ -163,7 +163,7 @@ def _score(text: str, where: str, options: ScoreTableOptions) -> float:
     return value
 
 
-def _lines(frames: list[dict[str, Any]], options: ScoreTableOptions) -> Iterator[dict[str, Any]]:
+def _lines(frames: list[dict[str, Any]], options: DetectorOptions) -> Iterator[dict[str, Any]]:
     first = {k: v for k, v in frames[0].items() if k not in ("score", "frame", "rank")}
     scored = [f["rank"] for f in frames if math.isfinite(f["rank"])]
     if frames[0]["frame"] is not None:
@@ -186,7 +186,7 @@ def _lines(frames: list[dict[str, Any]], options: ScoreTableOptions) -> Iterator
     }
 
 
-def _values(rank: float, options: ScoreTableOptions) -> dict[str, float]:
+def _values(rank: float, options: DetectorOptions) -> dict[str, float]:
     return {
         "rank": rank,
         "score": rank if options.probabilities else math.nan,
@@ -194,7 +194,7 @@ def _values(rank: float, options: ScoreTableOptions) -> dict[str, float]:
     }
 
 
-def _verdict(rank: float, options: ScoreTableOptions) -> str:
+def _verdict(rank: float, options: DetectorOptions) -> str:
     if not math.isfinite(rank):
         return str(VerdictCode.UNABLE_TO_EVALUATE)
     if options.threshold is None:

@@ -1,4 +1,4 @@
-"""Face crops for the functions that ``deepfake-eval run --detector`` calls."""
+"""Face crops for the functions that ``deepfake-eval detector`` calls."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def figure_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def scores_csv(predictions: pd.DataFrame) -> str:
-    """Return the items of ``predictions`` as a table of scores for ``deepfake-eval score-table``.
+    """Return the items of ``predictions`` as a table of scores for ``deepfake-eval detector``.
 
     The score is the value by which media are ranked; ``fitted`` says whether the weights were
     fitted on the medium, and is empty where that is not known.

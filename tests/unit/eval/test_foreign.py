@@ -24,10 +24,10 @@ from deepfake_eval.cli import app as cli
 from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate.detector import measure_table
 from deepfake_eval.evaluate.score_table import read, subject
-from deepfake_eval.options import ScoreTableOptions
+from deepfake_eval.options import DetectorOptions
 from deepfake_eval.reporting.run_table import write_run_table
 
-OPTIONS = ScoreTableOptions(draws=50)
+OPTIONS = DetectorOptions(draws=50)
 Rows = list[dict[str, object]]
 
 
@@ -87,7 +87,7 @@ def test_the_auc_of_a_table_is_that_of_its_scores(
 
 def test_rates_are_those_at_the_given_threshold(write: Callable[..., Path], tmp_path: Path) -> None:
     rows = scored(2.0)
-    options = ScoreTableOptions(threshold=1.0, draws=50)
+    options = DetectorOptions(threshold=1.0, draws=50)
     metrics = measure_table(write(rows), tmp_path / "out", options)
     real, fake = (
         next(e for e in metrics["operating_point"] if e["label"] == label)
@@ -151,7 +151,7 @@ def test_probabilities_outside_0_to_1_are_refused(write: Callable[..., Path]) ->
     rows = scored(1.0)
     rows[0]["score"] = 1.5
     with pytest.raises(RunError, match=r"line 2, a probability must be from 0 to 1, not 1\.5"):
-        read(write(rows), ScoreTableOptions(probabilities=True))
+        read(write(rows), DetectorOptions(probabilities=True))
 
 
 def test_probabilities_are_judged_at_the_prior_at_which_they_are_calibrated(
@@ -166,7 +166,7 @@ def test_probabilities_are_judged_at_the_prior_at_which_they_are_calibrated(
     path = write(rows)
 
     def ece(*options: str) -> float:
-        line = ["score-table", str(path), "--out", str(tmp_path / "out"), "--draws", "5", *options]
+        line = ["detector", str(path), "--out", str(tmp_path / "out"), "--draws", "5", *options]
         result = CliRunner().invoke(cli.app, line)
         assert result.exit_code == 0, result.output
         metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
@@ -176,7 +176,7 @@ def test_probabilities_are_judged_at_the_prior_at_which_they_are_calibrated(
     assert ece("--probabilities", "--prior", "0.25") == pytest.approx(0.0, abs=1e-4)
     assert ece("--probabilities") > 0.2
     refused = CliRunner().invoke(
-        cli.app, ["score-table", str(path), "--out", str(tmp_path / "o"), "--prior", "0.25"]
+        cli.app, ["detector", str(path), "--out", str(tmp_path / "o"), "--prior", "0.25"]
     )
     assert refused.exit_code == 2
     assert "--probabilities" in refused.output
@@ -293,7 +293,7 @@ def test_what_is_not_scored_is_said_wherever_the_auc_is(
     for row in rows[1:8:2]:
         row["score"] = ""
     out = tmp_path / "out"
-    command = ["score-table", str(write(rows)), "--out", str(out), "--draws", "20"]
+    command = ["detector", str(write(rows)), "--out", str(out), "--draws", "20"]
     printed = CliRunner().invoke(cli.app, command).output
     metrics = json.loads((out / "metrics.json").read_text())
     worst = metrics["levels"]["item"][0]["worst_case_auc"]
@@ -313,7 +313,7 @@ def test_a_perfect_auc_is_said_to_be_uncertain_wherever_it_stands(
 ) -> None:
     rows = [{**row, "score": float(row["label"] == "fake")} for row in scored(0.0)]
     out = tmp_path / "out"
-    command = ["score-table", str(write(rows)), "--out", str(out), "--draws", "20"]
+    command = ["detector", str(write(rows)), "--out", str(out), "--draws", "20"]
     printed = " ".join(CliRunner().invoke(cli.app, command).output.split())
     assert "AUC 1.000 (no interval); 20 real" in printed
     write_run_table(tmp_path, *table_of_runs([out], draws=20))
@@ -335,7 +335,7 @@ def test_without_groups_each_medium_is_one_and_that_is_said(
     write: Callable[..., Path], tmp_path: Path
 ) -> None:
     rows = [{k: v for k, v in row.items() if k != "group"} for row in scored(1.0)]
-    command = ["score-table", str(write(rows)), "--out", str(tmp_path / "out"), "--draws", "5"]
+    command = ["detector", str(write(rows)), "--out", str(tmp_path / "out"), "--draws", "5"]
     printed = " ".join(CliRunner().invoke(cli.app, command).output.split())
     assert "note: Each medium is a group of its own. If people recur, intervals are" in printed
 

@@ -119,7 +119,7 @@ def test_a_run_says_on_every_route_which_media_are_in_sample(
     scores = pd.read_csv(out / "scores.csv")
     assert scores["fitted"].value_counts().to_dict() == {"no": 7, "file": 2, "picture": 1}
     # The scores of the run carry what it knows.
-    table = ["score-table", out / "scores.csv", "--out", tmp_path / "t", "--draws", 5]
+    table = ["detector", out / "scores.csv", "--out", tmp_path / "t", "--draws", 5]
     assert sentence in CliRunner().invoke(cli.app, [*map(str, table)]).output
 
 

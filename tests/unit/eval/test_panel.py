@@ -22,7 +22,7 @@ from deepfake_eval.analysis.metrics import (
     worst_case_auc,
 )
 from deepfake_eval.evaluate.detector import measure_table
-from deepfake_eval.options import ScoreTableOptions
+from deepfake_eval.options import DetectorOptions
 
 DEEPFAKEBENCH = {
     "video_auc": 0.5778, "auc": 0.5725, "ap": 0.5285, "acc": 0.5793, "eer": 0.4533,
@@ -187,7 +187,7 @@ def test_the_mean_of_frames_is_that_of_deepfakebench(tmp_path: Path) -> None:
     rows = frames_of_videos()
     path = tmp_path / "scores.csv"
     pd.DataFrame(rows).to_csv(path, index=False)
-    options = ScoreTableOptions(probabilities=True, draws=5)
+    options = DetectorOptions(probabilities=True, draws=5)
     metrics = measure_table(path, tmp_path / "out", options)
     video, frame = (metrics["levels"][level][0] for level in ("video", "frame"))
     item = metrics["levels"]["item"][0]

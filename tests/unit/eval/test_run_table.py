@@ -17,7 +17,7 @@ from deepfake_eval.analysis.table import table_of_runs
 from deepfake_eval.cli import app as cli
 from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate.detector import measure_table
-from deepfake_eval.options import ScoreTableOptions
+from deepfake_eval.options import DetectorOptions
 from deepfake_eval.reporting.run_table import write_run_table
 
 DRAWS = 60
@@ -42,7 +42,7 @@ def scores(separation: float, seed: int, *, sets: dict[str, int] | None = None) 
 def measured(table: pd.DataFrame, folder: Path) -> Path:
     folder.mkdir()
     table.to_csv(folder / "given.csv", index=False)
-    measure_table(folder / "given.csv", folder, ScoreTableOptions(draws=3))
+    measure_table(folder / "given.csv", folder, DetectorOptions(draws=3))
     return folder
 
 
@@ -175,7 +175,7 @@ def test_runs_without_both_classes_give_no_table(tmp_path: Path) -> None:
     folder = tmp_path / "real"
     folder.mkdir()
     real.to_csv(folder / "given.csv", index=False)
-    options = ScoreTableOptions(draws=3, threshold=0.5)
+    options = DetectorOptions(draws=3, threshold=0.5)
     measure_table(folder / "given.csv", folder, options)
     with pytest.raises(RunError, match="No data set of these runs has real and manipulated"):
         table_of_runs([folder], draws=3)
