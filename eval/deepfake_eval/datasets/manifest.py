@@ -3,8 +3,8 @@
 Texts may name ``{fields}``: the options, ``{part}`` (what a split is called here) and ``{split}``,
 ``{root}``, ``{title}``, the columns of a list, the named groups of ``path`` and ``line``, and of
 each medium ``{media}``, ``{stem}`` and ``{ids}`` (see ``base.ids_in_name``). Of several texts, the
-first counts whose fields are known. Folders and lists are globs, the first that matches. Case and
-Unicode form of names do not matter.
+first counts whose fields are known. Folders and lists are globs, the first that matches; case and
+Unicode form of names do not matter there.
 """
 
 from __future__ import annotations
@@ -18,14 +18,37 @@ from functools import cache
 from itertools import product
 from pathlib import Path, PurePosixPath
 from string import Formatter
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from deepfake_eval.datasets import base
 from deepfake_eval.errors import DatasetError
 
-Texts = tuple[str, ...]
+
+class _Fields(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        return ""
+
+    def first(self, texts: Iterable[str]) -> str:
+        """Fill the first text of which all fields are known; empty without one."""
+        known = (text for text in texts if all(map(self.get, _names(text))))
+        return next(known, "").format_map(self)
+
+    def match(self, pattern: re.Pattern[str], text: str) -> bool:
+        """Add the named groups of ``pattern``; return False if it does not match."""
+        found = pattern.match(text)
+        self.update({k: v for k, v in (found.groupdict() if found else {}).items() if v})
+        return found is not None
+
+
+def _fillable(text: str) -> str:
+    text.format_map(_Fields())  # ValueError if it cannot be
+    return text
+
+
+Text = Annotated[str, AfterValidator(_fillable)]
+Texts = tuple[Text, ...]
 
 
 class _Part(BaseModel):
@@ -64,29 +87,29 @@ class Source(_Part):
     """CSV, JSON (of lists, or of objects with their ``{key}``), or text."""
     columns: Texts = ()
     """Names of what the lists in a JSON list hold; ``{sorted}`` joins them."""
-    line: str = ""
+    line: re.Pattern[str] = re.compile("")
     """Regular expression of a line of text."""
     media: Texts = ()
     """Paths that each row of a list names."""
     among: str | None = None
     """Regular expression of paths among which a listed name is looked for, at any depth."""
-    folder: str = ""
+    folder: Text = ""
     """Folder without which there are none of these media."""
     optional: bool = False
     """Whether there may be none."""
     rest: bool = False
     """Whether media that lists name are left out."""
-    path: str = ""
+    path: re.Pattern[str] = re.compile("")
     """Regular expression of the path; walked media of other paths are left out."""
     title: Texts = ("{title}",)
-    label: str
+    label: Text
     labels: dict[str, Literal["real", "fake", "left out"]] = {}
     """What the values of ``label`` mean."""
     method: Texts = ()
-    split: str = ""
+    split: Text = ""
     people: tuple[Texts, ...] = ()
     """People in a medium, first that of the footage; see ``base.group_by_people``."""
-    alone: str = "{stem}"
+    alone: Text = "{stem}"
     """Who is in a medium of nobody of these."""
     group: Texts = ("{media}",)
     attributes: dict[str, Attribute] = {}
@@ -158,22 +181,6 @@ def read(
     return replace(rows, rows=tuple(prefixed))
 
 
-class _Fields(dict[str, str]):
-    def __missing__(self, key: str) -> str:
-        return ""
-
-    def first(self, texts: Iterable[str]) -> str:
-        """Fill the first text of which all fields are known; empty without one."""
-        known = (text for text in texts if all(map(self.get, _names(text))))
-        return next(known, "").format_map(self)
-
-    def match(self, pattern: str, text: str) -> bool:
-        """Add the named groups of ``pattern``; return False if it does not match."""
-        found = re.match(pattern, text, re.IGNORECASE)
-        self.update({k: v for k, v in (found.groupdict() if found else {}).items() if v})
-        return found is not None
-
-
 class _Reading:
     def __init__(
         self, name: str, manifest: Manifest, root: Path, split: str, options: Mapping[str, str]
@@ -212,7 +219,9 @@ class _Reading:
             self.note(text)
 
     def note(self, text: str) -> None:
-        self.found.notes.append(f"{self.fields['title']}: {text}")
+        note = f"{self.fields['title']}: {text}"
+        if note not in self.found.notes:
+            self.found.notes.append(note)
 
     def _chosen(self, key: str, option: Option, value: str) -> list[str]:
         """Return what an option names, its parts between ``+``; by default every folder."""
@@ -352,7 +361,7 @@ def _rows(path: Path, source: Source, fields: _Fields) -> Iterator[tuple[str, di
         ) from error
     if path.suffix != ".json":
         for number, row in enumerate(filter(None, map(str.strip, text.splitlines())), start=1):
-            found = re.fullmatch(source.line, row, re.IGNORECASE)
+            found = source.line.fullmatch(row)
             if not found:
                 raise DatasetError(
                     f"Line {number} of {path.name}, {row!r}, is not one of the published list; see "

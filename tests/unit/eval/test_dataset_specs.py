@@ -74,12 +74,17 @@ def test_the_manifest_that_the_documentation_shows_reads_its_layout(tmp_path: Pa
     }
 
 
+HEAD = "title='x'\nlayout='x'\ngrouping='x'\n"
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
         ("title = 'x'", r"own\.toml: layout: Field required"),
-        ("group = 'x'\ntitle='x'\nlayout='x'\ngrouping='x'", r"own\.toml: group: Extra"),
+        (f"group = 'x'\n{HEAD}", r"own\.toml: group: Extra"),
         ("title =", "not a readable TOML"),
+        (f"{HEAD}[[sources]]\nlabel='real'\npath='('", r"sources\.0\.path: .* regular expression"),
+        (f"{HEAD}[[sources]]\nlabel='real'\ngroup=['{{x']", r"sources\.0\.group\.0: "),
     ],
 )
 def test_a_wrong_manifest_is_named(tmp_path: Path, text: str, named: str) -> None:

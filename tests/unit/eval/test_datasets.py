@@ -48,6 +48,11 @@ def test_ffpp_takes_the_official_split(ffpp: Path) -> None:
     assert Counter(r.split for r in load("ffpp", ffpp, split="all").rows) == {
         "train": 12, "val": 12, "test": 12,
     }  # fmt: skip
+    (ffpp / "val.json").unlink()
+    partly = load("ffpp", ffpp, split="all")
+    assert [n for n in partly.notes if "val" in n] == [
+        "FaceForensics++: its val part lacks val.json."
+    ]
 
 
 def test_ffpp_takes_chosen_methods_and_extracted_frames(ffpp: Path) -> None:
