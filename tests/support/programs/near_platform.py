@@ -4,8 +4,8 @@ another worker soon takes over the links of a dead one."""
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from deepfake_service.examination import workers
 from tests.support.fake_platform import resolving
@@ -19,13 +19,18 @@ def main() -> None:
     """Run the command that the arguments name."""
     workers.BEAT_S, workers.LEASE_S = BEAT_S, LEASE_S
     from deepfake_service import worker
-    from deepfake_service.capture.fetches import Way
+    from deepfake_service.capture.fetches import Fetches
     from deepfake_service.cli.app import main as run
     from deepfake_service.platform.networks import CallbackHosts
 
     authority = Path(os.environ[AUTHORITY]).read_text()
-    way = Way("KR", CallbackHosts.of("127.0.0.1"), authority)
-    worker.Way = lambda browser, **_: replace(way, browser=browser)  # type: ignore[misc, assignment]
+
+    def fetches(*given: Any) -> Fetches:
+        *common, _, _, browser = given  # registries are not asked
+        here = CallbackHosts.of("127.0.0.1")
+        return Fetches(*common, "KR", None, browser, here, authority)
+
+    worker.Fetches = fetches  # type: ignore[misc, assignment]
     with resolving({}):
         run()
 
