@@ -16,9 +16,10 @@ import string
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.message import Message
+from functools import cached_property
 from http.cookiejar import CookieJar
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 from urllib.request import Request
@@ -58,7 +59,7 @@ class NoAnswer(Exception):
     """There is no answer, for the reason that this names."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class Exchange:
     """A request and its answer, as far as it came."""
 
@@ -69,19 +70,66 @@ class Exchange:
     """The protocol and the cipher."""
     certificate: bytes
     request: bytes
-    raw: bytes
-    status: int
-    headers: dict[str, str]
+    raw: bytearray = field(default_factory=bytearray)
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
     """By lower-case name. Of one that comes twice, the first."""
-    content: bytes
-    """The body without its codings, or the beginning of a picture or a video."""
-    sha256: str
-    """Of the body without its transfer coding."""
-    is_whole: bool
+    cookies: list[str] = field(default_factory=list)
+    is_whole: bool = False
+    _body: bytearray = field(default_factory=bytearray)
+    """Without its transfer coding, as far as a page is read."""
+    _sha256: hashlib._Hash = field(default_factory=hashlib.sha256)
+    """Of all of it."""
+
+    @cached_property
+    def content(self) -> bytes:
+        """The body without its codings, or the beginning of a picture or a video."""
+        if self.headers.get("content-encoding", "").lower() not in ("gzip", "x-gzip"):
+            return bytes(self._body)
+        try:
+            return zlib.decompressobj(wbits=31).decompress(self._body, MAX_PAGE_BYTES)
+        except zlib.error:
+            return b""
 
     @property
     def is_medium(self) -> bool:
         return mime_of(self.content[:512]) is not None
+
+    def read(self, client: h11.Connection, connection: socket.socket) -> None:
+        """Read the answer, as far as it comes."""
+        while not self.is_whole:
+            event = client.next_event()
+            if event is h11.NEED_DATA:
+                piece = connection.recv(BLOCK)
+                self.raw += piece
+                client.receive_data(piece)
+            elif isinstance(event, h11.InformationalResponse):  # the answer follows
+                end = HEAD_END.search(self.raw)
+                del self.raw[: end.end() if end else 0]
+            elif isinstance(event, h11.Response):
+                self.status = event.status_code
+                for name, value in event.headers:
+                    # The bytes of an address need not be UTF-8.
+                    text = (
+                        quote(value, string.printable)
+                        if name == b"location"
+                        else value.decode("latin-1")
+                    )
+                    self.headers.setdefault(name.decode("ascii"), text)
+                    if name == b"set-cookie":
+                        self.cookies.append(text)
+            elif isinstance(event, h11.Data):
+                self._sha256.update(event.data)
+                if len(self._body) < MAX_PAGE_BYTES:
+                    self._body += event.data
+                elif mime_of(bytes(self._body[:512])) is None:
+                    return
+            elif isinstance(event, h11.EndOfMessage):
+                self.is_whole = True
+                after, _ = client.trailing_data
+                del self.raw[len(self.raw) - len(after) :]
+            else:
+                return
 
     def records(self) -> Iterator[bytes]:
         """Yield the records of the answer and of its request, in pieces."""
@@ -90,14 +138,14 @@ class Exchange:
             "WARC-Date": self.at,
             "WARC-IP-Address": self.address,
             "WARC-Protocol": "http/1.1",
-            "WARC-Payload-Digest": f"sha256:{self.sha256}",
+            "WARC-Payload-Digest": f"sha256:{self._sha256.hexdigest()}",
             "Content-Type": "application/http; msgtype=response",
         }
         if self.tls:
             fields |= {"WARC-Protocol": self.tls[0], "WARC-Cipher-Suite": self.tls[1]}
         if not self.is_whole:
             fields["WARC-Truncated"] = "disconnect"
-        yield from record("response", fields, self.raw)
+        yield from record("response", fields, bytes(self.raw))
         request = {name: fields[name] for name in ("WARC-Target-URI", "WARC-Date")}
         request["Content-Type"] = "application/http; msgtype=request"
         yield from record("request", request, self.request)
@@ -205,15 +253,16 @@ class PageClient:
                 raise NoAnswer("tls") from None
             except (OSError, ValueError):
                 raise NoAnswer("unreachable") from None
-            with connection:
-                answer = _Answer(client, connection)
-        if answer.status is None:
+            exchange = Exchange(url, at, address, tls, certificate, begun)
+            with connection, suppress(OSError, h11.RemoteProtocolError):
+                exchange.read(client, connection)
+        if not exchange.status:
             raise NoAnswer("unreachable")
-        self._keep_cookies(asked, url, answer)
-        return Exchange(
-            url, at, address, tls, certificate, begun, bytes(answer.raw), answer.status,
-            answer.fields, answer.plain(), answer.digest.hexdigest(), answer.is_whole,
-        )  # fmt: skip
+        message = Message()
+        for value in exchange.cookies:
+            message["Set-Cookie"] = value
+        self._jar.extract_cookies(addinfourl(io.BytesIO(), message, url), asked)  # type: ignore[arg-type]
+        return exchange
 
     def _dialled(self, parts: SplitResult) -> tuple[socket.socket, str]:
         """Return a connection through the proxy (RFC 1928), and to which address it leads."""
@@ -236,72 +285,6 @@ class PageClient:
             raise NoAnswer(_REPLIES.get(reply, "unreachable"))
         connection.settimeout(TIMEOUT_S)
         return connection, str(ipaddress.ip_address(address))
-
-    def _keep_cookies(self, asked: Request, url: str, answer: _Answer) -> None:
-        message = Message()
-        for value in answer.cookies:
-            message["Set-Cookie"] = value
-        self._jar.extract_cookies(addinfourl(io.BytesIO(), message, url), asked)  # type: ignore[arg-type]
-
-
-class _Answer:
-    """An answer that is read, as far as it comes."""
-
-    def __init__(self, client: h11.Connection, connection: socket.socket) -> None:
-        self.raw = bytearray()
-        self.status: int | None = None
-        self.fields: dict[str, str] = {}
-        self.cookies: list[str] = []
-        self.digest = hashlib.sha256()
-        self.is_whole = False
-        self._body = bytearray()
-        self._client, self._connection = client, connection
-        with suppress(OSError, h11.RemoteProtocolError):
-            self._read()
-
-    def _read(self) -> None:
-        while not self.is_whole:
-            event = self._client.next_event()
-            if event is h11.NEED_DATA:
-                piece = self._connection.recv(BLOCK)
-                self.raw += piece
-                self._client.receive_data(piece)
-            elif isinstance(event, h11.InformationalResponse):  # the answer follows
-                end = HEAD_END.search(self.raw)
-                del self.raw[: end.end() if end else 0]
-            elif isinstance(event, h11.Response):
-                self.status = event.status_code
-                for name, value in event.headers:
-                    # The bytes of an address need not be UTF-8.
-                    text = (
-                        quote(value, string.printable)
-                        if name == b"location"
-                        else value.decode("latin-1")
-                    )
-                    self.fields.setdefault(name.decode("ascii"), text)
-                    if name == b"set-cookie":
-                        self.cookies.append(text)
-            elif isinstance(event, h11.Data):
-                self.digest.update(event.data)
-                if len(self._body) < MAX_PAGE_BYTES:
-                    self._body += event.data
-                elif mime_of(bytes(self._body[:512])) is None:
-                    return
-            elif isinstance(event, h11.EndOfMessage):
-                self.is_whole = True
-                after, _ = self._client.trailing_data
-                del self.raw[len(self.raw) - len(after) :]
-            else:
-                return
-
-    def plain(self) -> bytes:
-        """Return the body without its coding, as far as a page is read."""
-        if self.fields.get("content-encoding", "").lower() not in ("gzip", "x-gzip"):
-            return bytes(self._body)
-        try:
-            return zlib.decompressobj(wbits=31).decompress(self._body, MAX_PAGE_BYTES)
-        except zlib.error:
-            return b""
 
 
 def _exactly(connection: socket.socket, size: int) -> bytes:

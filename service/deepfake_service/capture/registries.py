@@ -7,15 +7,13 @@ pages are: public addresses only, little, and not for long. whoisit reads what t
 
 from __future__ import annotations
 
-import contextlib
-import ipaddress
 import json
 import logging
 import re
 import threading
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar, cast
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field
 
@@ -89,8 +87,26 @@ class _Answer(BaseModel):
         given = [each for e in self.entities.get("abuse", ()) for each in e.emails]
         return [each for each in dict.fromkeys(given) if _EMAIL.fullmatch(each)][:MAX_CONTACTS]
 
+    def network(self) -> Network:
+        """Return what it says of a network."""
+        name, holder = _text(self.name), self.name_of("registrant")
+        return Network(
+            name=name,
+            holder=holder,
+            country=_text(self.country)[:2].upper(),
+            abuse=self.contacts(),
+            is_cdn=bool(_CDN.search(f"{name} {holder}")),
+            source=_text(self.url),
+        )
 
-_R = TypeVar("_R", Network, Domain)
+    def domain(self) -> Domain:
+        """Return what it says of a domain."""
+        return Domain(
+            name=_text(self.name).lower(),
+            registrar=self.name_of("registrar"),
+            abuse=self.contacts(),
+            source=_text(self.url),
+        )
 
 
 class Operator(Published):
@@ -111,28 +127,27 @@ class Registries:
         self._pages = pages
         self._renewed_at = -DAY_S
         self._tables: BaseBootstrap | None = None
-        self._known: dict[tuple[str, str], Network | Domain | None] = {}
+        self._known: dict[tuple[str, str], _Answer | None] = {}
 
     def of(self, host: str, address: str) -> Operator:
         """Return what is registered of a host and its address; ``None`` for what is not known."""
-        domain = None
+        network = domain = None
         with self._lock:
-            tables = self._current_tables()
-            if tables is None:
-                return Operator(host=host, address=address)
-            network = self._asked(tables, "ip", address, _network)
-            with contextlib.suppress(ValueError):
-                ipaddress.ip_address(host)
-                return Operator(host=host, address=address, network=network)
-            # A registered domain has two labels or three; the registry knows which.
-            labels = host.rsplit(".", 3)[-3:]
-            for name in (".".join(labels[n:]) for n in range(len(labels) - 1)):
-                # It names the registrar and its contact; what that one says is not needed.
-                domain = self._asked(tables, "domain", name, _domain)
-                # Unless it is known that a name is not registered, a shorter one may be another's.
-                if domain or ("domain", name) not in self._known:
-                    break
-        return Operator(host=host, address=address, network=network, domain=domain)
+            if (tables := self._current_tables()) is not None:
+                network = self._asked(tables, "ip", address)
+                for name in _domains_of(host):
+                    # It names the registrar and its contact; what that one says is not needed.
+                    domain = self._asked(tables, "domain", name)
+                    # Unless it is known that a name is not registered, a shorter one may be
+                    # another's.
+                    if domain or ("domain", name) not in self._known:
+                        break
+        return Operator(
+            host=host,
+            address=address,
+            network=network and network.network(),
+            domain=domain and domain.domain(),
+        )
 
     def _current_tables(self) -> BaseBootstrap | None:
         """Return IANA's tables, which are loaded once a day; ``None`` if there are none."""
@@ -157,21 +172,19 @@ class Registries:
         self._known.clear()
         return tables
 
-    def _asked(
-        self, tables: BaseBootstrap, kind: str, what: str, read: Callable[[_Answer], _R]
-    ) -> _R | None:
+    def _asked(self, tables: BaseBootstrap, kind: str, what: str) -> _Answer | None:
         from whoisit import QueryBuilder, parse
         from whoisit.errors import UnsupportedError
 
         key, found = (kind, what), None
         if key in self._known:
-            return cast("_R | None", self._known[key])
+            return self._known[key]
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
         try:
             _, url, _ = QueryBuilder(tables).build(kind, what)
             if (text := self._text_at(url)) is not None:
-                found = read(_Answer.model_validate(parse(tables, kind, what, json.loads(text))))
+                found = _Answer.model_validate(parse(tables, kind, what, json.loads(text)))
         except UnsupportedError:
             pass  # no registry tells
         except Exception:  # as above; it is asked again for the next link
@@ -187,25 +200,12 @@ class Registries:
         return page.last.text if page.last.status == 200 else None
 
 
-def _network(answer: _Answer) -> Network:
-    name, holder = _text(answer.name), answer.name_of("registrant")
-    return Network(
-        name=name,
-        holder=holder,
-        country=_text(answer.country)[:2].upper(),
-        abuse=answer.contacts(),
-        is_cdn=bool(_CDN.search(f"{name} {holder}")),
-        source=_text(answer.url),
-    )
-
-
-def _domain(answer: _Answer) -> Domain:
-    return Domain(
-        name=_text(answer.name).lower(),
-        registrar=answer.name_of("registrar"),
-        abuse=answer.contacts(),
-        source=_text(answer.url),
-    )
+def _domains_of(host: str) -> Iterator[str]:
+    """Yield what may be the registered domain of a host: it has three labels or two, and the
+    registry knows which. Nothing for an address."""
+    labels = host.rsplit(".", 3)[-3:]
+    if not labels[-1].isdigit() and ":" not in host:
+        yield from (".".join(labels[n:]) for n in range(len(labels) - 1))
 
 
 def _text(said: object) -> str:
