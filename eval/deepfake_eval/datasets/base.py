@@ -167,28 +167,16 @@ def read_table(
     return columns, lines
 
 
-def describe(folder: Path) -> str:
-    """Return the first eight names in ``folder``, for an error message."""
-    if not folder.is_dir():
-        return "a file" if folder.exists() else "nothing"
-    names = [p.name + "/" * p.is_dir() for p in visible(folder)]
-    if not names:
-        return "an empty folder"
-    first = names[:8]
-    more = f" and {len(names) - len(first)} more" if len(names) > len(first) else ""
-    return ", ".join(first) + more
-
-
 def wrong_root(name: str, root: Path, expected: str, inner: Iterable[str] = ()) -> DatasetError:
     """Return an error that says what was expected and found, and which child folder fits."""
-    hint = ""
-    names = list(inner)
-    if names and root.is_dir():
-        fits = [c for c in visible(root) if c.is_dir() and all((c / n).exists() for n in names)]
-        if fits:
-            hint = f" {fits[0]} looks like it."
+    inside, names, hint = visible(root) if root.is_dir() else [], list(inner), ""
+    first = ", ".join(p.name + "/" * p.is_dir() for p in inside[:8]) or "nothing"
+    more = f" and {len(inside) - 8} more" * (len(inside) > 8)
+    fits = [p for p in inside if p.is_dir() and all((p / n).exists() for n in names)]
+    if names and fits:
+        hint = f" {fits[0]} looks like it."
     return DatasetError(
-        f"The data set {name} needs {expected} in {root}, which has {describe(root)}.{hint} See "
+        f"The data set {name} needs {expected} in {root}, which has {first}{more}.{hint} See "
         f"`deepfake-eval datasets {name}` for its layout."
     )
 
@@ -205,13 +193,12 @@ def videos(folder: Path) -> list[Path]:
     return [p for p in visible(folder) if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()]
 
 
-def files_below(folder: Path, *, pictures: bool = True) -> Iterator[Path]:
-    """Yield every video file, and every picture file if asked, at any depth in ``folder``."""
-    suffixes = VIDEO_SUFFIXES | (PICTURE_SUFFIXES if pictures else frozenset())
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield every video and picture file at any depth in ``folder``."""
     for path in visible(folder):
         if path.is_dir():
-            yield from files_below(path, pictures=pictures)
-        elif path.suffix.lower() in suffixes:
+            yield from files_below(path)
+        elif path.suffix.lower() in VIDEO_SUFFIXES | PICTURE_SUFFIXES:
             yield path
 
 

@@ -12,25 +12,25 @@ from deepfake_eval.errors import DatasetError
 
 def read(root: Path, split: str, options: Mapping[str, str]) -> base.Rows:
     """Read a table, or ``manifest.csv`` in a folder. Its paths are relative to it, or to the option
-    ``root``. ``split_column`` names the column with the split; without it, every row is used.
-    ``title`` is the name of the data set of rows without one.
+    ``root``. Without a column ``split``, every row is used. ``title`` is the name of the data set
+    of rows without one.
     """
     path = root / "manifest.csv" if root.is_dir() else root
     if not path.is_file():
         raise DatasetError(
             f"{root} needs manifest.csv. Give the path of the table if its name is another."
         )
-    column, title = options["split_column"], options["title"] or path.stem
+    title = options["title"] or path.stem
     found = base.Found(Path(options["root"] or path.parent))
     columns, lines = base.read_table(path, ("media", "label"), DatasetError)
-    if column not in columns and split != "all":
-        found.notes.append(f"{path.name} has no column {column}; every row is used.")
+    if "split" not in columns and split != "all":
+        found.notes.append(f"{path.name} has no column split; every row is used.")
     if "group" not in columns:
         found.notes.append(f"{path.name} has no column group; each file is its own group.")
     unassigned: Counter[str] = Counter()
     for number, line in lines:
-        part = line.get(column) or ""
-        if column in columns and split not in ("all", part):
+        part = line.get("split") or ""
+        if "split" in columns and split not in ("all", part):
             unassigned[part] += part not in base.SPLITS or part == "all"
             continue
         row = _row(line, f"{path.name}, line {number}", title, part or split)
@@ -40,7 +40,7 @@ def read(root: Path, split: str, options: Mapping[str, str]) -> base.Rows:
             found.missing.append(row.media)
     if named := ", ".join(f"{p!r} ({count})" for p, count in unassigned.most_common() if count):
         found.notes.append(
-            f"{path.name}: rows whose {column} is not train, val or test are left out: {named}; "
+            f"{path.name}: rows whose split is not train, val or test are left out: {named}; "
             "--split all includes them."
         )
     return found.rows()

@@ -334,7 +334,7 @@ class _Reading:
         if located or source.among is None:
             return located
         if not self.index:
-            for path in base.files_below(self.root, pictures=False):
+            for path in base.files_below(self.root):
                 key = base.composed(path.stem)
                 self.index.setdefault(key, []).append(base.relative(path, self.root))
         pattern = source.among.format_map(fields)

@@ -16,10 +16,10 @@ import pandas as pd
 from deepfake_eval.analysis.summary import summarise
 from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate import score_table
-from deepfake_eval.evaluate.run import Labelled, labelled_rows, load_dataset, record_key
+from deepfake_eval.evaluate.run import Labelled, load_media, record_key
 from deepfake_eval.inference import runner
 from deepfake_eval.options import DetectorOptions
-from deepfake_eval.reporting.report import MISSING, write_results
+from deepfake_eval.reporting.report import write_results
 from deepfake_eval.reporting.tables import SCORE_COLUMNS, SCORES
 from deepfake_models.machine import atomic_write_text
 
@@ -106,10 +106,8 @@ def run_detector(
     """
     score = load_detector(detector)
     made_by = (detector, _source_digest(detector))
-    loaded = [load_dataset(text, split) for text in datasets]
-    labelled = labelled_rows(loaded)
+    labelled, facts = load_media(datasets, split, out)
     score_table.require_classes((row.label for row, _ in labelled), options)
-    out.mkdir(parents=True, exist_ok=True)
     scores, failures = _score_all(score, made_by, labelled, out / runner.RECORDS, progress)
     rows = [
         {
@@ -123,9 +121,6 @@ def run_detector(
     ]
     table = pd.DataFrame(rows).reindex(columns=[*SCORE_COLUMNS, "frame"]).astype({"frame": "Int64"})
     atomic_write_text(out / SCORES, table.to_csv(index=False, lineterminator="\n"))
-    missing = [media for dataset in loaded for media in dataset.rows.missing]
-    atomic_write_text(out / MISSING, "".join(f"{media}\n" for media in missing))
-    facts = [dataset.facts() for dataset in loaded]
     for entry in facts:
         failed = [text for name, text in failures if name in entry["names"]]
         if failed:

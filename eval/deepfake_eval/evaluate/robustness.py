@@ -59,9 +59,8 @@ def robustness(
     levels = [Variant(name, level) for name in names for level in DEGRADATIONS[name].levels]
     variants = [ORIGINAL, *levels]
     bundle = load_bundle(bundle_dir)
-    loaded = [run.load_dataset(text, options.split) for text in datasets]
-    labelled = draw(run.labelled_rows(loaded), options.limit)
-    out.mkdir(parents=True, exist_ok=True)
+    media, facts = run.load_media(datasets, options.split, out)
+    labelled = draw(media, options.limit)
     tables = run.score_variants(bundle, labelled, variants, out, options, progress)
     pd.concat(
         [t.assign(degradation=v.name, degradation_level=v.level) for v, t in tables.items()],
@@ -79,7 +78,7 @@ def robustness(
             "frames": options.frames or None,
             "confidence": CONFIDENCE,
             "clip_frames": CLIP_FRAMES,
-            "datasets": [dataset.facts() for dataset in loaded],
+            "datasets": facts,
         },
         "in_sample": in_sample(baseline),
         "media": len(labelled),

@@ -77,12 +77,8 @@ def run(
     """
     options = options or RunOptions()
     bundle = load_bundle(bundle_dir)
-    loaded = [load_dataset(text, options.split) for text in datasets]
-    labelled = labelled_rows(loaded)
-    out.mkdir(parents=True, exist_ok=True)
+    labelled, facts = load_media(datasets, options.split, out)
     predictions = score_variants(bundle, labelled, [ORIGINAL], out, options, progress)[ORIGINAL]
-    missing = [media for dataset in loaded for media in dataset.rows.missing]
-    atomic_write_text(out / MISSING, "".join(f"{media}\n" for media in missing))
     metrics = summarise(
         predictions,
         Subject.of_bundle(bundle),
@@ -90,7 +86,7 @@ def run(
             "frames": options.frames or None,
             "split": options.split,
             "draws": options.draws,
-            "datasets": [dataset.facts() for dataset in loaded],
+            "datasets": facts,
             "stated": three_lines(bundle.reliability()),
             "notes": list(_few_frames(predictions, bundle, options.frames)),
         },
@@ -144,6 +140,19 @@ def score_variants(
         )
         for variant in variants
     }
+
+
+def load_media(
+    datasets: Sequence[str], split: str, out: Path
+) -> tuple[list[tuple[Row, Path]], list[dict[str, Any]]]:
+    """Return the media of ``--dataset`` arguments and the facts of each, and write what is missing
+    to the folder ``out``; errors are those of ``load_dataset`` and ``labelled_rows``."""
+    loaded = [load_dataset(text, split) for text in datasets]
+    labelled = labelled_rows(loaded)
+    out.mkdir(parents=True, exist_ok=True)
+    missing = [f"{media}\n" for dataset in loaded for media in dataset.rows.missing]
+    atomic_write_text(out / MISSING, "".join(missing))
+    return labelled, [dataset.facts() for dataset in loaded]
 
 
 def load_dataset(text: str, split: str) -> LoadedDataset:

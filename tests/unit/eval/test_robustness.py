@@ -58,6 +58,7 @@ def test_what_a_sweep_writes(done: tuple[Path, dict[str, Any]]) -> None:
     names = {p.name for p in out.iterdir()}
     assert names == {
         "robustness.json", "predictions.parquet", "records.jsonl", "robustness.csv", "plots",
+        "missing.txt",
     }  # fmt: skip
     assert json.loads((out / "robustness.json").read_text()) == result
     assert {p.name for p in (out / "plots").iterdir()} == {
