@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
+import pkgutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -141,19 +141,17 @@ def load_detector(name: str) -> Detector:
     Raises:
         RunError: the name is malformed, or there is no such module or function.
     """
-    module, colon, attribute = name.partition(":")
-    if not (module and colon and attribute):
-        raise RunError(f"Name a detector MODULE:FUNCTION, not {name!r}.")
     if (folder := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, folder)
     try:
-        function = getattr(importlib.import_module(module), attribute)
-    except ImportError as error:
-        raise RunError(f"{module} cannot be imported: {error}. Run in its folder.") from error
-    except AttributeError:
-        function = None
+        function = pkgutil.resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise RunError(
+            f"There is no function {name!r}: {error}. Name it MODULE:FUNCTION, and run in the "
+            "folder of the module."
+        ) from error
     if not callable(function):
-        raise RunError(f"The module {module} has no function {attribute}. Define it there.")
+        raise RunError(f"{name} is not a function. Name one as MODULE:FUNCTION.")
     detector: Detector = function
     return detector
 

@@ -7,8 +7,8 @@ scored variant adds a line to ``records.jsonl``, so that an interrupted sweep ca
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -109,19 +109,14 @@ def draw(labelled: run.Labelled, limit: int | None) -> list[tuple[Row, Path]]:
     """
     if limit is None or limit >= len(labelled):
         return list(labelled)
-    order = np.random.default_rng(0).permutation(len(labelled)).tolist()
-    methods: Counter[tuple[str, ...]] = Counter()
-    turns: dict[str, list[tuple[int, int]]] = {"real": [], "fake": []}
-    for number in order:
-        row = labelled[number][0]
-        method = (row.label, row.dataset, row.method)
-        turns[row.label].append((methods[method], number))
-        methods[method] += 1
-    # The n-th medium of every method comes before the n + 1st of any.
-    real, fake = ([n for _, n in sorted(turns[k], key=lambda t: t[0])] for k in ("real", "fake"))
-    both = [n for pair in zip(real, fake, strict=False) for n in pair]
-    rest = real[len(fake) :] + fake[len(real) :]
-    return [labelled[n] for n in sorted((both + rest)[:limit])]
+    columns = ["label", "dataset", "method"]
+    keys = pd.DataFrame([asdict(row) for row, _ in labelled])[columns]
+    drawn = keys.iloc[np.random.default_rng(0).permutation(len(keys))]
+    # The n-th medium of every method comes before the n + 1st of any, and the classes alternate.
+    drawn = drawn.iloc[np.argsort(drawn.groupby(columns).cumcount(), kind="stable")]
+    drawn = drawn.assign(place=drawn.groupby("label").cumcount())
+    drawn = drawn.sort_values(["place", "label"], ascending=[True, False])  # real before fake
+    return [labelled[number] for number in sorted(drawn.index[:limit])]
 
 
 def measure(

@@ -163,9 +163,9 @@ def test_scores_of_frames_are_measured_as_frames_and_by_their_mean(
         ("own_detector:failing", "failed on every medium.*: ValueError: no weights"),
         ("own_detector:text", "returned 'fake' for .*. Return a finite number, a list of them"),
         ("own_detector:square", "returned .* for .*. Return a finite number, a list of them"),
-        ("own_detector:absent", "has no function absent"),
-        ("absent_module:score", "absent_module cannot be imported"),
-        ("own_detector", "MODULE:FUNCTION, not 'own_detector'"),
+        ("own_detector:absent", "no function 'own_detector:absent': .* Name it MODULE:FUNCTION"),
+        ("absent_module:score", "no function 'absent_module:score': No module named"),
+        ("own_detector", "own_detector is not a function. Name one as MODULE:FUNCTION"),
     ],
 )
 def test_a_function_that_cannot_be_used_is_refused(
