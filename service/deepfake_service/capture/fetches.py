@@ -33,9 +33,8 @@ from deepfake_service.capture.shapes import (
     NamedFile,
     PagePicture,
 )
-from deepfake_service.capture.work import Work, in_turn
+from deepfake_service.capture.work import Work, end, in_turn
 from deepfake_service.examination.submissions import Sealed, blob_of
-from deepfake_service.examination.webhook_deliveries import release_callbacks
 from deepfake_service.platform.chores import Lane
 from deepfake_service.platform.claims import MAX_ATTEMPTS, Claims
 from deepfake_service.platform.clock import Clock, iso_time, utc_now
@@ -215,19 +214,18 @@ class Fetches(Lane[Capture]):
                     reason = "minor"
                 elif file is not None and file.stored.size:
                     recorded = file
-                capture.reason, capture.worker, capture.attempts = reason, None, 0
-                capture.state = CaptureState.RECEIVED if recorded else CaptureState.REFUSED
-                if recorded:
-                    session.add(recorded.of_capture(capture, work.key, now, self.kept_for))
-                    files = [NamedFile(media_id=recorded.media_id, name=None)]
-                    content = content.model_copy(update={"files": files})
-                else:
-                    capture.finished_at = now
-                    append_entry(session, SERVICE, Action.CAPTURE_ENDED, capture.id, reason)
-                    release_callbacks(session, capture.id)
                 if reason is not None:
                     content = content.model_copy(update={"detail": ENDS[reason]})
-                content.seal(work.key, capture)
+                if recorded:
+                    capture.state, capture.reason = CaptureState.RECEIVED, reason
+                    capture.worker, capture.attempts = None, 0
+                    session.add(recorded.of_capture(capture, work.key, now, self.kept_for))
+                    files = [NamedFile(media_id=recorded.media_id, name=None)]
+                    content.model_copy(update={"files": files}).seal(work.key, capture)
+                else:
+                    capture.state = CaptureState.REFUSED
+                    end(session, work.key, capture, content, reason)
+                    append_entry(session, SERVICE, Action.CAPTURE_ENDED, capture.id, reason)
         if file is not None and recorded is None:
             self._vault.blobs.delete(file.blob)
         _log.info("link_ended", capture_id=work.capture.id, reason=reason)

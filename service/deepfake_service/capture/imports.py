@@ -37,13 +37,12 @@ from deepfake_service.capture.shapes import (
     Minimum,
     Text,
 )
-from deepfake_service.capture.work import Work, in_turn
+from deepfake_service.capture.work import Work, end, in_turn
 from deepfake_service.cases.cases import PostDetails, folder_of, media_key
 from deepfake_service.cases.media_deletion import expire
 from deepfake_service.evidence.bundle.zip_format import sha256
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.examination.submissions import Origin, Submission, Submissions
-from deepfake_service.examination.webhook_deliveries import release_callbacks
 from deepfake_service.platform.chores import Lane
 from deepfake_service.platform.claims import MAX_ATTEMPTS, Claims
 from deepfake_service.platform.db import (
@@ -178,11 +177,9 @@ class Imports(Lane[Capture]):
             if (kept := work.kept(session)) is None:
                 return False
             capture, _ = kept
-            capture.state, capture.worker = state, None
-            capture.reason = reason or capture.reason  # of a link, why it has no medium
-            capture.blob, capture.sha256, capture.attempts = blob, digest, 0
-            capture.finished_at = self._database.clock()
-            work.content.seal(work.key, capture)
+            capture.state, capture.blob, capture.sha256 = state, blob, digest
+            # Of a link, the reason why it has no medium stays.
+            end(session, work.key, capture, work.content, reason or capture.reason)
             for media in work.media:
                 row = session.get(Media, media.id)
                 if row is not None:
@@ -190,7 +187,6 @@ class Imports(Lane[Capture]):
             if work.content.found and work.content.handed_in.examine_all:
                 add_chosen(session, capture.id, offered(work.content.found.media))
             append_entry(session, SERVICE, Action.CAPTURE_ENDED, capture.id, digest or reason)
-            release_callbacks(session, capture.id)
         if state is CaptureState.REFUSED:
             for media in work.media:
                 expire(self._database, self._vault, media.id)

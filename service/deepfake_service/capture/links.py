@@ -17,8 +17,9 @@ from sqlalchemy import select
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.audit.log import Action, append_entries
 from deepfake_service.capture.shapes import Content, HandedIn
+from deepfake_service.capture.work import end
 from deepfake_service.cases.cases import Cases, PostDetails
-from deepfake_service.examination.webhook_deliveries import add_callback, release_callbacks
+from deepfake_service.examination.webhook_deliveries import add_callback
 from deepfake_service.platform.answers import ItemId, Published
 from deepfake_service.platform.db import Capture, Database, current_time, new_id
 from deepfake_service.platform.db.enums import CaptureState
@@ -237,10 +238,9 @@ class Links:
             cancelled = session.scalars(waiting).all()
             for capture in cancelled:
                 content = Content.opened(key, capture)
-                capture.state, capture.reason = CaptureState.REFUSED, "cancelled"
-                capture.worker, capture.finished_at = None, current_time(session)
-                content.model_copy(update={"detail": ENDS["cancelled"]}).seal(key, capture)
-                release_callbacks(session, capture.id)
+                capture.state = CaptureState.REFUSED
+                content = content.model_copy(update={"detail": ENDS["cancelled"]})
+                end(session, key, capture, content, "cancelled")
             entries = [(capture.id, "cancelled") for capture in cancelled]
             append_entries(session, caller.actor, Action.CAPTURE_ENDED, entries)
         return CancelledLinks(cancelled=len(cancelled))

@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.capture.shapes import Content
 from deepfake_service.cases.case_lock import lock_case
-from deepfake_service.platform.db import Capture, Case, Database, Media
+from deepfake_service.examination.webhook_deliveries import release_callbacks
+from deepfake_service.platform.db import Capture, Case, Database, Media, current_time
 from deepfake_service.platform.storage import Vault
 
 
@@ -45,6 +46,16 @@ class Work:
             return None
         is_ours = (capture.state, capture.worker) == (claimed.state, claimed.worker)
         return (capture, case) if is_ours else None
+
+
+def end(
+    session: Session, key: bytes, capture: Capture, content: Content, reason: str | None
+) -> None:
+    """Seal what is known of a capture that is over, let go of it, and have its end told."""
+    capture.worker, capture.attempts, capture.reason = None, 0, reason
+    capture.finished_at = current_time(session)
+    content.seal(key, capture)
+    release_callbacks(session, capture.id)
 
 
 def in_turn(due: ColumnElement[bool]) -> Select[Capture]:

@@ -6,7 +6,6 @@ one; what keeps them from asking a site too often is in the database.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -40,25 +39,7 @@ MAX_MISSED = 1000
 _log = logger("deepfake_service.looks")
 
 
-@dataclass(frozen=True, slots=True)
-class DueLook:
-    """A look that was claimed."""
-
-    watch_id: str
-    occurrence_id: str
-    host: str
-    planned_at: datetime
-    attempts: int
-
-    @classmethod
-    def of(cls, watch: Watch) -> DueLook:
-        """Return what is due with a watch that has a time and a host."""
-        assert watch.host is not None
-        assert watch.next_look_at is not None
-        return cls(watch.id, watch.occurrence_id, watch.host, watch.next_look_at, watch.attempts)
-
-
-class LookLane(Lane[DueLook]):
+class LookLane(Lane[Watch]):
     """Makes the looks that are due."""
 
     def __init__(
@@ -70,7 +51,7 @@ class LookLane(Lane[DueLook]):
         self._vault = vault
         self._looks = looks
         self._looker = looker
-        self._never: dict[str, tuple[datetime, ShownPage | None]] = {}
+        self._never: dict[str | None, tuple[datetime, ShownPage | None]] = {}
 
     def close(self) -> None:
         super().close()
@@ -81,7 +62,7 @@ class LookLane(Lane[DueLook]):
         """Return the condition that a look is due, if its site may be asked again."""
         return exists().where(Watch.next_look_at <= now)
 
-    def _claim(self, free: int, busy: set[str]) -> dict[str, DueLook]:
+    def _claim(self, free: int, busy: set[str]) -> dict[str, Watch]:
         """Claim looks, the longest due of each site that is in nobody's hands."""
         now = self._database.clock()
         other = aliased(Watch)
@@ -116,9 +97,9 @@ class LookLane(Lane[DueLook]):
             .order_by(*order)
         )
         taken = self._claims.take(first, free, looked_at=now)
-        return {due.host: due for due in map(DueLook.of, taken)}
+        return {watch.host or "": watch for watch in taken}
 
-    def _do(self, due: DueLook) -> None:
+    def _do(self, due: Watch) -> None:
         if due.attempts > MAX_ATTEMPTS:
             self._postpone(due)
             return
@@ -127,10 +108,10 @@ class LookLane(Lane[DueLook]):
         except NotFound:
             pass  # deleted meanwhile
         except Exception as error:
-            _log.error("look_broken", watch=due.watch_id, failure=describe(error))
+            _log.error("look_broken", watch=due.id, failure=describe(error))
             self._postpone(due)
 
-    def _postpone(self, due: DueLook) -> None:
+    def _postpone(self, due: Watch) -> None:
         """Let others have their turn before a post that cannot be looked at, as if altered."""
         later = self._database.clock() + timedelta(days=1)
         with self._database.write() as session:
@@ -141,22 +122,22 @@ class LookLane(Lane[DueLook]):
                 .values(next_look_at=later, worker=None, attempts=0)
             )
 
-    def _look(self, due: DueLook) -> NewLook:
+    def _look(self, due: Watch) -> NewLook:
         """Look at a post; ``NotFound`` if it was deleted."""
         with self._database.read() as session:
             occurrence = session.get(Occurrence, due.occurrence_id)
-            watch = session.get(Watch, due.watch_id)
-            if occurrence is None or watch is None:
+            if occurrence is None or session.get(Watch, due.id) is None:
                 raise NotFound
-            notice = session.get_one(Notice, watch.notice_id)
+            notice = session.get_one(Notice, due.notice_id)
             key = self._vault.case_key(session.get_one(Case, occurrence.case_id))
             url = open_post(key, occurrence).source_url or ""
             memory = memory_of(key, last_look(session, due.occurrence_id))
         at = self._database.clock()
-        observation, page = self._looker.look(url, at, memory, partial(self._never_there, due.host))
-        return NewLook(observation, at, page, missed=_missed(watch, notice, due.planned_at, at))
+        never_there = partial(self._never_there, due.host)
+        observation, page = self._looker.look(url, at, memory, never_there)
+        return NewLook(observation, at, page, missed=_missed(due, notice, at))
 
-    def _never_there(self, host: str, url: str) -> ShownPage | None:
+    def _never_there(self, host: str | None, url: str) -> ShownPage | None:
         """Return what the page of a post that never was shows. It is fetched once a day for each
         site."""
         now = self._database.clock()
@@ -168,11 +149,11 @@ class LookLane(Lane[DueLook]):
         return known[1]
 
 
-def _missed(watch: Watch, notice: Notice, planned_at: datetime, now: datetime) -> int:
+def _missed(watch: Watch, notice: Notice, now: datetime) -> int:
     """Count the looks after a planned one that were due before ``now``: the service was down."""
-    if notice.sent_at is None:
+    if notice.sent_at is None or watch.next_look_at is None:
         return 0
-    plan, at, missed = Plan(watch.id, notice.sent_at, notice.due_at), planned_at, 0
+    plan, at, missed = Plan(watch.id, notice.sent_at, notice.due_at), watch.next_look_at, 0
     while missed < MAX_MISSED:
         following = planned_look(plan, at)
         if following is None or following >= now:
