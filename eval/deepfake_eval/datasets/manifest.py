@@ -10,6 +10,7 @@ Unicode form of names do not matter there.
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -360,8 +361,10 @@ def _rows(path: Path, source: Source, fields: _Fields) -> Iterator[tuple[str, di
             f"{path} is not readable{' JSON' * (path.suffix == '.json')}. Download it again."
         ) from error
     if path.suffix != ".json":
-        for number, row in enumerate(filter(None, map(str.strip, text.splitlines())), start=1):
+        for number, row in enumerate(map(str.strip, text.splitlines()), start=1):
             found = source.line.fullmatch(row)
+            if not row:
+                continue
             if not found:
                 raise DatasetError(
                     f"Line {number} of {path.name}, {row!r}, is not one of the published list; see "
@@ -399,9 +402,9 @@ def _glob(root: Path, pattern: str) -> list[Path]:
     paths = [root]
     for part in pattern.split("/"):
         if part == "**":
-            paths += [p for top in paths for p in sorted(top.rglob("*")) if p.is_dir()]
+            paths = sorted(Path(folder) for top in paths for folder, _, _ in os.walk(top))
             continue
-        wanted = re.compile(base.composed(part).replace(".", r"\.").replace("*", ".*"), re.I)
+        wanted = re.compile(re.escape(base.composed(part)).replace(r"\*", ".*"), re.IGNORECASE)
         paths = [
             path
             for top in paths

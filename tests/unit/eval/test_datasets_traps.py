@@ -55,9 +55,9 @@ def test_celebdf_1_means_real(tmp_path: Path) -> None:
         "Celeb-real/id0_0000.mp4": "real",
         "Celeb-synthesis/id0_id1_0000.mp4": "fake",
     }
-    (tmp_path / "List_of_testing_videos.txt").write_text("0 YouTube-real/00170.mp4\n")
+    (tmp_path / "List_of_testing_videos.txt").write_text("\n0 YouTube-real/00170.mp4\n")
     with pytest.raises(
-        DatasetError, match=r"Line 1 of .*, '0 YouTube-real/00170.mp4', is not one of the published"
+        DatasetError, match=r"Line 2 of .*, '0 YouTube-real/00170.mp4', is not one of the published"
     ):
         load("celebdf", tmp_path)
     (tmp_path / "List_of_testing_videos.txt").write_text("YouTube-real/00170.mp4\n")
