@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import sqlite3
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from dbos._sys_db import WorkflowStatusString, workflow_is_active
 from pydantic import SecretStr
 from sqlalchemy import delete, select, update
 from structlog.testing import capture_logs
@@ -20,7 +18,6 @@ from deepfake_service.accounts.accounts import Accounts
 from deepfake_service.audit.journal import Stored, open_journal, protect
 from deepfake_service.audit.log import verify
 from deepfake_service.audit.records import open_database
-from deepfake_service.cli.backup import _restart_unfinished as restart_unfinished
 from deepfake_service.cli.backup import back_up
 from deepfake_service.cli.restore import copy_backup, restore
 from deepfake_service.evidence.signing_keys import open_signing_keys
@@ -345,23 +342,6 @@ async def test_a_backup_with_a_case_key_that_does_not_unwrap_can_be_restored(
         path = f"/v1/cases/{jobs[1]['case_id']}/media/{jobs[1]['media_id']}/content"
         answer = await service.client.get(path, headers=headers(service, Role.ANALYST))
         assert answer.content == VIDEO + bytes([1])
-
-
-def test_every_job_that_goes_on_after_a_restoration_starts_again() -> None:
-    """Its intermediate results are not in the backup, whatever it waited for."""
-    with contextlib.closing(sqlite3.connect(":memory:")) as copy:
-        copy.execute("CREATE TABLE workflow_status (workflow_uuid TEXT, status TEXT)")
-        copy.execute("CREATE TABLE operation_outputs (workflow_uuid TEXT)")
-        copy.execute("CREATE TABLE uploads (job_id TEXT)")
-        copy.execute("CREATE TABLE upload_parts (blob TEXT)")
-        for status in (s.value for s in WorkflowStatusString):
-            copy.execute("INSERT INTO workflow_status VALUES (?, ?)", (status, status))
-            copy.execute("INSERT INTO operation_outputs VALUES (?)", (status,))
-        restart_unfinished(copy)
-        kept = {name for (name,) in copy.execute("SELECT * FROM operation_outputs")}
-    going_on = {s.value for s in WorkflowStatusString if workflow_is_active(s.value)}
-    assert kept == {s.value for s in WorkflowStatusString} - going_on
-    assert going_on == {"PENDING", "ENQUEUED", "DELAYED"}
 
 
 def test_a_journal_that_could_not_be_written_is_written_at_the_next_time(

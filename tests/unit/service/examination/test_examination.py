@@ -322,20 +322,6 @@ def test_a_part_of_another_model_is_not_used() -> None:
     assert files.part(0, NEW) is None
 
 
-def test_a_chunk_of_another_model_is_examined_again(worker: Worker) -> None:
-    job_id = worker.submit(VIDEO, frames=20)
-    worker.steps.claim_job(job_id)
-    assert worker.steps.plan_overview(job_id) == 2
-    for number in range(2):
-        worker.steps.examine_chunk(job_id, number)
-    opened = worker.steps._open(job_id)
-    part = opened.files.part(1, worker.steps._scorer.bundle.sha256)
-    assert part is not None
-    opened.files.save_part(1, part, OLD)
-    # One opening for the chunk, one for the evidence.
-    assert worker.openings("conclude", job_id, 2) == (None, 2)
-
-
 def test_what_another_version_stored_is_made_again_at_the_last_step(worker: Worker) -> None:
     verdicts = []
     for newer in (False, True):

@@ -99,10 +99,3 @@ async def test_a_result_of_a_newer_version_is_published(service: Service) -> Non
     result = await _job_with_result(service, newer)
     assert result["faces"][0]["reasons"] == [{"code": "of_tomorrow", "detail": "new"}]
     assert "more" not in result["faces"][0]
-
-
-def test_openapi_describes_the_result(service: Service) -> None:
-    schemas = service.app.openapi()["components"]["schemas"]
-    result = schemas["JobOut"]["properties"]["result"]
-    assert {"$ref": "#/components/schemas/ResultOut"} in result["anyOf"]
-    assert set(schemas["ResultOut"]["required"]) == set(STORED_RESULT)

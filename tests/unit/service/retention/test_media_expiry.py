@@ -61,18 +61,6 @@ async def test_a_job_that_nobody_examines_expires_with_its_media(service: Servic
     assert (again["state"], again["id"] != job["id"]) == ("queued", True)
 
 
-async def test_media_go_some_time_after_the_review(service: Service) -> None:
-    job = (await post_video(service)).json()
-    now = service.clock()
-    finish(service, job["id"], now + timedelta(days=6))
-    with service.database.write() as session:
-        session.get_one(Case, job["case_id"]).reviewed_at = now
-    for hours, kept in ((0, 1), (23, 1), (2, 0)):
-        service.clock.advance(timedelta(hours=hours))
-        sweep(service)
-        assert len(blobs(service)) == kept
-
-
 async def test_media_of_items_on_hold_are_kept_until_their_day(service: Service) -> None:
     job = (await post_video(service)).json()
     finish(service, job["id"], service.clock() + WEEK)
