@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ import pyrage
 import pytest
 from sqlalchemy import func, select
 
+from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_service.accounts.read_audit import WINDOW
 from deepfake_service.audit.log import Action
 from deepfake_service.capture.readers import CaptureReaders
@@ -135,7 +137,10 @@ def notice_about(occurrence_id: str) -> dict[str, Any]:
 def requests_of(ids: dict[str, str]) -> dict[str, dict[str, Any]]:
     """Return what routes need besides the parameters of their path."""
     recipient = {"recipient": str(pyrage.x25519.Identity.generate().to_public())}
-    same_post = {"source_url": (None, URL + "/2"), "account": (None, SECRET)}
+    same_post = {
+        "source_url": (None, URL + "/2"), "account": (None, SECRET),
+        "media_id": (None, ids["media_id"]),  # not the one that is examined again
+    }  # fmt: skip
     asked = {
         "content": b"--b--\r\n",
         "headers": {"Content-Type": "multipart/form-data; boundary=b"},
@@ -152,6 +157,7 @@ def requests_of(ids: dict[str, str]) -> dict[str, dict[str, Any]]:
         "POST /v1/cases/{case_id}/media/{media_id}/export": {"json": recipient},
         "POST /v1/cases/{case_id}/notices": {"json": notice_about(ids["occurrence_id"])},
         "PATCH /v1/notices/{notice_id}": {"json": {"receipt": "7"}},
+        "POST /v1/jobs/{job_id}/examinations": {"json": {"frames": 60}},
         "POST /v1/jobs/{job_id}/reviews": {"json": {"decision": "confirmed", "reason": "Yes."}},
         "POST /v1/captures": {"files": {"screenshots": ("s.png", PICTURE)}},
         "POST /v1/links": {"json": {"urls": [{"url": "https://a.example/1"}]}},
@@ -207,6 +213,8 @@ async def test_every_route_that_answers_with_content_is_audited(
     One that takes more than the parameters of its path also needs a line in ``requests_of``.
     """
     async with start(looks_from="KR", capture_links=True) as service:
+        services = service.app.state.shared.services
+        services.media_viewer = replace(services.media_viewer, decoder=InProcessDecoder())
         names = list(answering(service.app.openapi()))
         assert set(names) >= {*WITHOUT_CONTENT, *ABOUT_THE_REQUEST}
         await check(service, readers, names, WITHOUT_CONTENT)

@@ -52,10 +52,10 @@ async def test_a_sheet_has_every_examined_face_and_all_frames_around_a_moment(
     decoding: Service,
 ) -> None:
     job = await examined(decoding, exhibits.video())
-    exact = exhibits.material(exhibits.video()).examination["exact"]["faces"]
+    exact = exhibits.material(exhibits.video()).examination.exact.faces
     sheet = (await decoding.client.get(f"/v1/jobs/{job['id']}/sheet")).json()
-    assert [f["time_s"] for f in sheet["faces"]] == sorted(f["time_s"] for f in exact)
-    assert {f["person"] for f in sheet["faces"]} == {f["track"] + 1 for f in exact}
+    assert [f["time_s"] for f in sheet["faces"]] == sorted(f.time_s for f in exact)
+    assert {f["person"] for f in sheet["faces"]} == {f.track + 1 for f in exact}
     first = sheet["faces"][0]
     picture = Image.open(io.BytesIO(base64.b64decode(first["picture"])))
     left, top, right, bottom = first["box"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import timedelta
 from importlib.resources import files
@@ -13,19 +12,17 @@ from pydantic import ValidationError
 from sqlalchemy import func, select
 
 from deepfake_service.accounts.read_audit import WINDOW
-from deepfake_service.evidence.bundle.builder import verdict_document
 from deepfake_service.http.submission_form import PictureForm
 from deepfake_service.platform.db import AuditEntry, Case, Job
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.storage import open_json, seal_json
-from deepfake_service.web.item_view import result_view
 from deepfake_service.web.submit import MAX_JOBS, MAX_ROWS
 from tests.support import exhibits, footage
 from tests.support.answers import browse
 from tests.support.jobs import examined, headers, post_video
 from tests.unit.service.conftest import Service
 
-MOST_SCRIPT_BYTES = 90_000
+MOST_SCRIPT_BYTES = 95_000
 
 
 async def token_of(service: Service, role: Role = Role.ANALYST, language: str = "ko") -> str:
@@ -205,13 +202,6 @@ async def test_a_reason_that_a_newer_worker_stored_is_shown_by_its_code(service:
     row_shown = (await listed(service, job["id"]))[job["id"]]
     assert "of_the_future" in row_shown
     assert "unreadable file" not in row_shown
-    video = exhibits.video()
-    document = verdict_document(exhibits.dossier(video), exhibits.material(video))
-    document = json.loads(json.dumps(document))
-    document["result"]["reasons"] = [reason]
-    view = result_view(document, "en")
-    assert (view["broken"], view["codes"]) == (False, ["of_the_future"])
-    assert "of_the_future" in view["reasons"]
 
 
 async def test_who_sent_a_file_beyond_the_limits_is_told_to_send_a_smaller_copy(
