@@ -81,6 +81,10 @@ async def test_a_name_that_is_taken_is_named_beside_its_field(service: Service) 
     assert '<option value="auditor" selected>' in refused.text
     assert '<option value="system" selected>' in refused.text
     assert 'id="name-problem"' in refused.text
+    wrong = ({"name": ""}, {"name": "a\u202eb"}, {"role": "king"}, {"kind": "x", "adapter": "y"})
+    for fields in wrong:
+        answer = await service.client.post("/admin/accounts", data={**new, **fields})
+        assert answer.status_code == 422
 
 
 @pytest.mark.parametrize("done", ["<b>", "nonsense", "item_deleted<b>"])
