@@ -153,9 +153,9 @@ def datasets(
     ] = "",
 ) -> None:
     """Show the layouts, options and groups of data sets, and what of one is found."""
-    from deepfake_eval.datasets import describe_all, describe_one
+    from deepfake_eval.datasets import describe
 
-    typer.echo(describe_one(name) if name else describe_all())
+    typer.echo(describe(name))
 
 
 @app.command()

@@ -20,8 +20,7 @@ __all__ = [
     "Label",
     "Row",
     "Rows",
-    "describe_all",
-    "describe_one",
+    "describe",
     "load",
     "parse",
 ]
@@ -87,21 +86,17 @@ def parse(text: str) -> tuple[str, dict[str, str], Path]:
     return name, options, Path(root)
 
 
-def describe_all() -> str:
-    """Return a block of text for each data set."""
-    return "\n\n".join(_block(name) for name in DATASETS)
+def describe(text: str) -> str:
+    """Return a block of text on one data set, and with a root what is found there; without a name,
+    of each data set.
 
-
-def describe_one(text: str) -> str:
-    """Return the block of one data set, and with a root what is found there.
-
-    ``text`` is ``NAME``, or ``NAME[,OPTION=VALUE...]:ROOT``.
+    ``text`` is ``NAME``, or ``NAME[,OPTION=VALUE...]:ROOT``, or empty.
 
     Raises:
         DatasetError: there is no such data set or option, or no such root.
     """
     if ":" not in text:
-        return _block(text)
+        return "\n\n".join(map(_block, [text] if text else DATASETS))
     name, options, root = parse(text)
     return "\n".join([_block(name), "", _found(name, options, root)])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_eval.datasets import DATASETS, base, describe_one, load
+from deepfake_eval.datasets import DATASETS, base, describe, load
 from deepfake_eval.errors import DatasetError
 from tests.support import evaluation
 from tests.support.evaluation import by_media, write_json
@@ -474,4 +474,4 @@ def test_forgerynet(tmp_path: Path) -> None:
 
 def test_what_is_found_stands_beside_what_is_published(tmp_path: Path) -> None:
     evaluation.touch(tmp_path, ["real/0000.mp4", "fake/0000_fake.mp4"])
-    assert "all: 1 real, 1 fake (published: 49 real, 49 fake)" in describe_one(f"uadfv:{tmp_path}")
+    assert "all: 1 real, 1 fake (published: 49 real, 49 fake)" in describe(f"uadfv:{tmp_path}")
