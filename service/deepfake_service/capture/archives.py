@@ -22,7 +22,6 @@ from typing import BinaryIO, cast
 
 from pydantic import JsonValue
 
-from deepfake_models.errors import DeepfakeError
 from deepfake_service.capture.contents import (
     Contents,
     RecordReader,
@@ -36,7 +35,7 @@ from deepfake_service.capture.warc import (
     Budget,
     Damaged,
     Place,
-    TooLarge,
+    Refused,
     head_fields,
     parted,
     records,
@@ -54,14 +53,6 @@ _WARC_NAME = re.compile(r"archive/.*\.warc(\.gz)?")
 _SAFE_NAME = re.compile(r"(?!/)(?!.*(?:^|/)\.\.(?:/|$))[^\\\0]+")
 _MHTML = re.compile(rb"(?im)^(?:mime-version:|content-type:\s*multipart/related)")
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, ValueError)
-
-
-class Refused(DeepfakeError):
-    """The file cannot be imported."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
 
 
 def kind_of(source: BinaryIO) -> Kind:
@@ -99,8 +90,6 @@ def read_file(
         else:
             body = read_body(iter(lambda: source.read(PIECE), b""))
             contents.add_medium(body, "", "", Location(file=number))
-    except TooLarge as error:
-        raise Refused("too_large", error.message) from error
     except Damaged as error:
         raise Refused("damaged", error.message) from error
     except (MemoryError, RecursionError) as error:

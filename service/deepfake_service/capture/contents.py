@@ -99,9 +99,7 @@ class Contents:
 
     budget: Budget
     pages: list[Page] = field(default_factory=list)
-    """Of lists of pages."""
-    first_page: Page | None = None
-    """The first one without a list."""
+    """Of lists of pages; without one, the first page."""
     media: dict[str, CapturedImage] = field(default_factory=dict)
     """By their digests."""
     text: bytearray = field(default_factory=bytearray)
@@ -116,7 +114,7 @@ class Contents:
 
     def findings(self, kind: Kind, integrity: Integrity) -> Findings:
         """Return all of it. Each medium gets the page that was begun last before it was fetched."""
-        pages = self.pages or ([self.first_page] if self.first_page else [])
+        pages = self.pages
         begun = [(instant(page.at), i) for i, page in enumerate(pages)]
         dated = sorted((at, i) for at, i in begun if at)
 
@@ -156,7 +154,7 @@ class Contents:
             raise Damaged(f"it has more than {MAX_RECORDS} records")
 
     def add_page(self, url: object, title: object, at: object) -> None:
-        """Note a page of a list."""
+        """Note a page."""
         if len(self.pages) < MAX_PAGES:
             self.pages.append(Page(url=_cut(url), title=_cut(title, 500), at=_cut(at, 40)))
 
@@ -217,11 +215,10 @@ class Contents:
         """Return a text without the imagery in it, and note what it says about its page."""
         if "html" in mime or plain[:200].lstrip().lower().startswith((b"<!doctype", b"<html")):
             self.has_html = True
-            if self.first_page is None and url.startswith("http"):
+            if not self.pages and url.startswith("http"):
                 title = _TITLE.search(plain[:MAX_HEAD_BYTES])
                 named = title[1].decode("utf-8", errors="replace") if title else ""
-                named = " ".join(named.split())[:500]
-                self.first_page = Page(url=_cut(url), title=named, at=_cut(at, 40))
+                self.add_page(url, " ".join(named.split()), at)
         cut, inline = _INLINE.subn(b"data:,cut", plain)
         self.counts["inline_imagery"] += inline
         return cut if inline else plain

@@ -21,7 +21,6 @@ from sqlalchemy.orm import aliased
 from deepfake_models.errors import SandboxBusy, SandboxIncomplete
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.audit.log import SERVICE, Action, append_entry
-from deepfake_service.capture.archives import Refused
 from deepfake_service.capture.captures import add_chosen, offered
 from deepfake_service.capture.contents import instant
 from deepfake_service.capture.findings import CapturedImage, Findings, Page
@@ -37,6 +36,7 @@ from deepfake_service.capture.shapes import (
     Minimum,
     Text,
 )
+from deepfake_service.capture.warc import Refused
 from deepfake_service.capture.work import Work, end, in_turn
 from deepfake_service.cases.cases import PostDetails, folder_of, media_key
 from deepfake_service.cases.media_deletion import expire

@@ -12,9 +12,10 @@ from pydantic import TypeAdapter
 from deepfake_models.errors import DecoderFailed, DecoderTooSlow, MediaTooLarge, SandboxBusy
 from deepfake_models.sandbox.pool import ProcessPool, TaskBounds
 from deepfake_models.sandbox.protocol import Options
-from deepfake_service.capture.archives import Refused, body_of, read_file
+from deepfake_service.capture.archives import body_of, read_file
 from deepfake_service.capture.contents import MAX_KEPT_BYTES
 from deepfake_service.capture.findings import CapturedImage, Findings, Refusal
+from deepfake_service.capture.warc import Refused
 
 MEMORY_BYTES = 2 << 30
 """Address space: libraries take half of it, an MHTML file three times its size."""

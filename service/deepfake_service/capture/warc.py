@@ -41,8 +41,12 @@ class Damaged(DeepfakeError):
     """The file is damaged."""
 
 
-class TooLarge(DeepfakeError):
-    """The file unpacks to more than is read."""
+class Refused(DeepfakeError):
+    """The file cannot be imported."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
 
 
 @dataclass
@@ -54,7 +58,7 @@ class Budget:
     def charge(self, size: int) -> None:
         self.left -= size
         if self.left < 0:
-            raise TooLarge(f"it unpacks to more than {MAX_UNPACKED_BYTES} bytes")
+            raise Refused("too_large", f"it unpacks to more than {MAX_UNPACKED_BYTES} bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +176,7 @@ class Record:
 
 
 def records(file: BinaryIO, budget: Budget, place: Place = START) -> Iterator[Record]:
-    """Yield the records of a WARC file that is open at ``place.offset``; ``TooLarge``, or
+    """Yield the records of a WARC file that is open at ``place.offset``; ``Refused``, or
     ``Damaged``, naming the byte. What was yielded before is intact."""
     stream = _Stream(file, budget, place)
     while True:
@@ -264,7 +268,7 @@ def dechunked(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 def decoded(coding: str, pieces: Iterable[bytes], budget: Budget) -> Iterator[bytes]:
     """Yield a body without its content coding, one of ``CODINGS`` (RFC 9110, section 8.4.1);
-    ``Damaged`` if it is not intact, ``TooLarge`` as ``Budget``."""
+    ``Damaged`` if it is not intact, ``Refused`` as ``Budget``."""
     try:
         for plain in CODINGS[coding](pieces):
             budget.charge(len(plain))
