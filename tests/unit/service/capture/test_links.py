@@ -153,29 +153,10 @@ async def test_bodies_in_chunks_and_pictures_of_posts_are_recorded(
         assert shown["counts"].get("wrong_digests") is None
 
 
-async def test_a_picture_does_not_hide_that_the_video_did_not_come(
-    service: Service, readers: CaptureReaders, platform: FakePlatform
-) -> None:
-    platform.says("/i.jpg", says_bytes(archives.picture(), "image/jpeg"))
-    platform.says("/v.mp4", status(401))
-    url = platform.says(
-        "/both",
-        shows(
-            "<meta property='og:image' content='/i.jpg'>"
-            f"<meta property='og:video' content='/v.mp4'><video src='/v.mp4'></video>{LONG}"
-        ),
-    )
-    (shown,) = await captured(service, readers, platform, url)
-    assert (shown["state"], shown["reason"], len(shown["media"])) == ("captured", "no_media", 1)
-    assert shown["detail"] == ENDS["no_media"]
-
-
 LONG = f"<p>{'words ' * 60}</p>"
 ENDING: dict[str, tuple[Answer, str]] = {
     "/gone": (status(404), "gone"),
-    "/blocked": (redirect("http://warning.or.kr/i.html"), "geo_blocked"),
     "/private": (redirect("http://10.1.2.3/"), "refused_address"),
-    "/file": (redirect("file:///etc/passwd"), "unreachable"),
     "/shell": (shows("<div id='app'></div><script src='/app.js'></script>"), "shell"),
     "/head": (huge_headers, "unreachable"),
 }
@@ -192,7 +173,7 @@ async def test_each_end_is_a_state_with_what_a_person_can_do(
         assert shown["detail"] == ENDS[expected]
         assert shown["state"] == ("captured" if shown["files"] else "refused"), shown
     assert found[0]["kept"], "a page that is gone is a finding, and is recorded"
-    assert sum(bool(shown["files"]) for shown in found) == 5
+    assert sum(bool(shown["files"]) for shown in found) == 3
 
 
 @pytest.mark.parametrize("answers", [["127.0.0.1", "10.1.2.3"], PRIVATE])
