@@ -162,7 +162,9 @@ def load_dataset(text: str, split: str) -> LoadedDataset:
         DatasetError: the argument is malformed, or the root does not have the expected layout.
     """
     name, options, root = parse(text)
-    return LoadedDataset(Path(name).name, options, load(name, root, split, **options))
+    rows = load(name, root, split, **options)
+    named = {key: value for key, value in options.items() if key != "root"}  # of csv: a path
+    return LoadedDataset(Path(name).name, named, rows)
 
 
 def labelled_rows(datasets: Sequence[LoadedDataset]) -> list[tuple[Row, Path]]:

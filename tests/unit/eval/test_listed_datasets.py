@@ -8,6 +8,7 @@ import pytest
 
 from deepfake_eval.datasets import load
 from deepfake_eval.errors import DatasetError
+from deepfake_eval.evaluate.run import load_dataset
 from tests.support import evaluation
 from tests.support.evaluation import by_media, write_json
 
@@ -115,6 +116,8 @@ def test_a_table_may_lie_apart_from_its_media(tmp_path: Path) -> None:
     (tmp_path / "lists/list.csv").write_text("media,label\na.mp4,real\n")
     rows = load("csv", tmp_path / "lists/list.csv", root=str(tmp_path / "disk"))
     assert (rows.root, [r.media for r in rows.rows]) == (tmp_path / "disk", ["a.mp4"])
+    argument = f"csv,title=x,root={tmp_path / 'disk'}:{tmp_path / 'lists/list.csv'}"
+    assert load_dataset(argument, "test").options == {"title": "x"}  # reports have no paths
 
 
 def test_csv_rows_without_a_split_are_noted(tmp_path: Path) -> None:
