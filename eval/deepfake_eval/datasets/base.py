@@ -186,13 +186,6 @@ def visible(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.name[0] != "." and p.name != "__MACOSX")
 
 
-def videos(folder: Path) -> list[Path]:
-    """Return the video files directly in ``folder``; none if there is no such folder."""
-    if not folder.is_dir():
-        return []
-    return [p for p in visible(folder) if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()]
-
-
 def files_below(folder: Path) -> Iterator[Path]:
     """Yield every video and picture file at any depth in ``folder``."""
     for path in visible(folder):
@@ -219,10 +212,12 @@ def clips_in(folder: Path) -> list[Path]:
 
     Videos are preferred, because frames may have been cropped or resized when they were extracted.
     """
-    clips = videos(folder / "videos") or videos(folder)
-    if not clips and (folder / "frames").is_dir():
-        clips = list(clips_below(folder / "frames"))
-    return clips
+    for inside in (folder / "videos", folder):
+        found = visible(inside) if inside.is_dir() else ()
+        if videos := [p for p in found if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()]:
+            return videos
+    frames = folder / "frames"
+    return list(clips_below(frames)) if frames.is_dir() else []
 
 
 def locate(root: Path, relative: str) -> str | None:

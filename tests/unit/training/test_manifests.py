@@ -227,6 +227,24 @@ def test_a_manifest_that_cannot_be_written_says_why(
         write_manifest(out, datasets, **arguments)
 
 
+def test_a_data_set_of_ones_own_is_listed(tmp_path: Path) -> None:
+    for label in ("real", "fake"):
+        for number in range(4):
+            touch(tmp_path / f"set/{label}/{number}.mp4")
+    sources = "".join(
+        f"[[sources]]\nbelow = ['{label}']\nlabel = '{label}'\ngroup = ['{{stem}}']\n"
+        for label in ("real", "fake")
+    )
+    (tmp_path / "own.toml").write_text(f"title='Own'\nlayout='x'\ngrouping='x'\n{sources}")
+    dataset = f"{tmp_path / 'own.toml'}:{tmp_path / 'set'}"
+    rows = write_manifest(tmp_path / "m.csv", [dataset], folds=2).listing.rows
+    assert rows.groupby(["dataset", "label"]).size().to_dict() == {
+        ("Own", "fake"): 4,
+        ("Own", "real"): 4,
+    }
+    assert rows.groupby("group")["fold"].nunique().max() == 1
+
+
 def test_folders_of_frames_are_refused(tmp_path: Path) -> None:
     for label in ("real", "fake"):
         touch(tmp_path / f"wild/{label}_train/1/clip/1.png")
