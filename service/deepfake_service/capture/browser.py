@@ -25,7 +25,7 @@ from deepfake_models.sandbox.decoder import Decoder
 from deepfake_service.capture.captures import UNPICTURED
 from deepfake_service.capture.programs import OpenGate, Programs
 from deepfake_service.capture.shapes import MissingPicture, PagePicture
-from deepfake_service.capture.warc import head_of
+from deepfake_service.capture.warc import record
 from deepfake_service.platform.errors import SettingsError
 from deepfake_service.platform.settings import PREFIX
 
@@ -135,10 +135,9 @@ class PageBrowser:
         fields = {
             "WARC-Target-URI": f"urn:fullPage:{url}",
             "WARC-Date": at,
-            "WARC-Block-Digest": f"sha256:{hashlib.sha256(picture).hexdigest()}",
             "Content-Type": "image/png",
         }
-        return about, head_of("resource", fields, len(picture)) + picture + b"\r\n\r\n"
+        return about, b"".join(record("resource", fields, picture))
 
     def _size(self, picture: bytes) -> tuple[int, int] | None:
         """Return the width and height of a picture, or nothing if it cannot be decoded."""

@@ -207,8 +207,7 @@ class Contents:
         if self.unpacked > MAX_KEPT_BYTES:
             self.counts["text_left_out"] += 1
             return
-        digest = f"sha256:{hashlib.sha256(block).hexdigest()}"
-        self.text += written(kind, {**fields, "WARC-Block-Digest": digest}, block)
+        self.text += written(kind, fields, block)
         self.kept += 1
 
     def text_of(self, url: str, at: str, mime: str, plain: bytes) -> bytes:

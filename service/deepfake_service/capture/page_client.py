@@ -28,7 +28,7 @@ from urllib.response import addinfourl
 import h11
 import idna
 
-from deepfake_service.capture.warc import HEAD_END, MAX_HEAD_BYTES, head_of
+from deepfake_service.capture.warc import HEAD_END, MAX_HEAD_BYTES, record
 from deepfake_service.evidence.bundle.artifacts import mime_of
 from deepfake_service.platform.pages import PLAIN_AGENT
 
@@ -149,14 +149,6 @@ class Exchange:
         request = {name: fields[name] for name in ("WARC-Target-URI", "WARC-Date")}
         request["Content-Type"] = "application/http; msgtype=request"
         yield from record("request", request, self.request)
-
-
-def record(kind: str, fields: dict[str, str], block: bytes) -> Iterator[bytes]:
-    """Yield a record of WARC in pieces."""
-    digest = f"sha256:{hashlib.sha256(block).hexdigest()}"
-    yield head_of(kind, {**fields, "WARC-Block-Digest": digest}, len(block))
-    yield block
-    yield b"\r\n\r\n"
 
 
 def now() -> str:

@@ -7,6 +7,7 @@ nothing but one buffer. It runs in the sandbox.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 import uuid
@@ -330,8 +331,15 @@ def head_of(kind: str, fields: Mapping[str, str], length: int) -> bytes:
     return b"WARC/1.1\r\n" + head.encode() + b"\r\n"
 
 
+def record(kind: str, fields: Mapping[str, str], block: bytes) -> Iterator[bytes]:
+    """Yield a record in pieces, with the digest of its block."""
+    digest = f"sha256:{hashlib.sha256(block).hexdigest()}"
+    yield head_of(kind, {**fields, "WARC-Block-Digest": digest}, len(block))
+    yield block
+    yield b"\r\n\r\n"
+
+
 def written(kind: str, fields: Mapping[str, str], block: bytes) -> bytes:
-    """Return a record of WARC 1.1 with a block, as a gzip member without a time."""
+    """Return a record as a gzip member without a time."""
     packer = zlib.compressobj(6, zlib.DEFLATED, 31)
-    plain = head_of(kind, fields, len(block)) + block + b"\r\n\r\n"
-    return packer.compress(plain) + packer.flush()
+    return packer.compress(b"".join(record(kind, fields, block))) + packer.flush()
