@@ -43,9 +43,10 @@ class Document(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
 
-    def canonical(self) -> bytes:
-        """Return the document in canonical JSON (RFC 8785)."""
-        return rfc8785.dumps(self.model_dump(mode="json"))
+    def canonical(self, *, as_read: bool = False) -> bytes:
+        """Return the document in canonical JSON (RFC 8785); ``as_read``: without the members that
+        what it was read from does not have, because an earlier version wrote it."""
+        return rfc8785.dumps(self.model_dump(mode="json", exclude_unset=as_read))
 
 
 D = TypeVar("D", bound=Document)
@@ -321,7 +322,7 @@ class StatedPost(Document):
     tool: str | None
     capture: str | None
     capture_sha256: str | None
-    claimed: tuple[str, ...] | None
+    claimed: tuple[str, ...] | None = None
     """The fields that a capture alone claims."""
     screenshot: bool
 
@@ -335,7 +336,7 @@ class StatedDecision(Document):
     role: str
     decision: str
     reason: str
-    pictures_withheld: bool
+    pictures_withheld: bool = False
     """Whether the pictures were withheld from the person, who had not opened them before."""
 
 

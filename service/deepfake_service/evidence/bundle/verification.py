@@ -236,7 +236,7 @@ class _Run:
     def _verdict(self) -> Found:
         raw = bag.bounded(self._files, builder.VERDICT)
         document = read(VerdictDocument, raw, builder.VERDICT)
-        if document.canonical() != raw:
+        if document.canonical(as_read=True) != raw:
             raise Failed(
                 f"{builder.VERDICT}: not in canonical JSON (RFC 8785), or with members that this "
                 "version of the software does not know"
