@@ -54,7 +54,7 @@ from tests.support.fake_posts import (
 )
 from tests.support.fake_registries import registers
 from tests.support.jobs import blobs, headers
-from tests.support.servers import statements
+from tests.support.servers import children, statements
 from tests.support.stand_ins import do_due
 from tests.unit.service.conftest import Service
 
@@ -338,13 +338,13 @@ def test_the_yt_dlp_that_an_operator_puts_on_the_path_counts_at_once(
 
 def fetchers() -> list[int]:
     """Return the processes that fetch a link for this one: outside the enclosure, and within."""
-    found, parents = [], {os.getpid()}
-    for folder in sorted(Path("/proc").glob("[0-9]*"), key=lambda each: int(each.name)):
-        with contextlib.suppress(OSError):
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent in parents and b"capture.fetcher" in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
-                parents.add(found[-1])
+    found, parents = [], [os.getpid()]
+    while parents:
+        for pid in children(parents.pop()):
+            with contextlib.suppress(OSError):  # it has ended
+                if b"capture.fetcher" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.append(pid)
+                    parents.append(pid)
     return found
 
 
