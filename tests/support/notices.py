@@ -19,6 +19,7 @@ from deepfake_service.notices.kinds import KINDS
 from deepfake_service.platform.db import Case, Job, Occurrence
 from deepfake_service.platform.db.enums import Decision, JobState, Role
 from deepfake_service.platform.storage import seal_json
+from deepfake_service.review.reviews import Judgement
 from tests.support.jobs import submit
 
 # ``conftest.Service`` of the unit tests, which imports these modules itself.
@@ -90,7 +91,9 @@ def look_manipulated(service: Service, session: Session, job_id: str) -> None:
 def decide(service: Service, job_id: str, decision: Decision, role: Role = Role.ANALYST) -> None:
     """Record what an account decides about a job."""
     caller = service.accounts.authenticate(service.keys[role])
-    service.app.state.shared.services.reviews.decide(caller, job_id, decision, "Compared.")
+    service.app.state.shared.services.reviews.decide(
+        caller, job_id, Judgement(decision=decision, reason="Compared.")
+    )
 
 
 async def confirmed(service: Service) -> tuple[str, str]:

@@ -57,7 +57,6 @@ SIGNING_KEYS = "signing_keys.py"
 COMPOSED = frozenset(
     {
         INVALID_FORM,
-        "1 to 4000 characters are needed",
         "required",
         STATEMENT_TOO_SHORT,
         TABLE_NAME,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 from starlette.responses import StreamingResponse
 
 from deepfake_service.hashes.hash_bank import SimilarCase
@@ -13,21 +13,10 @@ from deepfake_service.http.auth import Call, Reader, Reviewer, while_authenticat
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import Body, CaseId, JobId
 from deepfake_service.platform.answers import Published
-from deepfake_service.platform.db.enums import Decision, Finding
-from deepfake_service.review.reviews import OnHold, Opinion
+from deepfake_service.platform.db.enums import Finding
+from deepfake_service.review.reviews import Judgement, OnHold, Opinion
 
 router = api_router("evidence", prefix="")
-
-
-class ReviewIn(Body):
-    """A person's decision about an examination."""
-
-    decision: Decision = Field(description="What you decide.")
-    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
-    """Why. It becomes part of the evidence."""
-    on_hold: OnHold | None = None
-    """What the item waits for, if you leave it undecided. It does not become part of the evidence.
-    """
 
 
 class ReviewsOut(Published):
@@ -41,12 +30,10 @@ class ReviewsOut(Published):
 
 
 @router.post("/v1/jobs/{job_id}/reviews", summary="Review an examination", status_code=201)
-def review_job(job_id: JobId, review: ReviewIn, call: Reviewer) -> ReviewsOut:
-    """Confirm or reject the verdict of the model, or leave the question open, with a reason. The
-    verdict does not change; the evidence gets a new edition."""
-    call.services.reviews.decide(
-        call.caller, job_id, review.decision, review.reason, review.on_hold
-    )
+def review_job(job_id: JobId, judgement: Judgement, call: Reviewer) -> ReviewsOut:
+    """Confirm or reject the verdict of the model, or leave the question open, with a reason, or
+    with the signs that you saw. The verdict does not change; the evidence gets a new edition."""
+    call.services.reviews.decide(call.caller, job_id, judgement)
     return _reviews(call, job_id)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session, aliased
@@ -22,6 +22,7 @@ from deepfake_service.evidence.bundle.documents import (
     OmittedEntries,
     StatedDecision,
 )
+from deepfake_service.evidence.bundle.signs import SIGNS
 from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import (
@@ -72,11 +73,17 @@ def reviews_of(session: Session, job: Job, key: bytes) -> tuple[StatedDecision, 
     reviews = session.scalars(_reviews_of_jobs([job.id])).all()
     unseen = _unseen(session, job) if reviews else ()
     return tuple(
-        _decision(session, review, str(open_json(key, review)["reason"])).model_copy(
+        _decision(session, review, open_json(key, review)).model_copy(
             update={"pictures_withheld": (review.account_id, iso_time(review.created_at)) in unseen}
         )
         for review in reviews
     )
+
+
+def notes_of(session: Session, job: Job, key: bytes) -> list[str]:
+    """Return the notes beside the decisions on a job, oldest first, which no evidence has."""
+    reviews = session.scalars(_reviews_of_jobs([job.id]))
+    return [open_json(key, review).get("note", "") for review in reviews]
 
 
 def _unseen(session: Session, job: Job) -> set[tuple[str | None, str | None]]:
@@ -102,7 +109,10 @@ def _reviews_of_jobs(ids: Sequence[str]) -> Select[Review]:
     return select(Review).where(Review.job_id.in_(ids)).order_by(Review.created_at)
 
 
-def _decision(session: Session, review: Review, reason: str = "") -> StatedDecision:
+def _decision(
+    session: Session, review: Review, content: Mapping[str, object] | None = None
+) -> StatedDecision:
+    content = content or {}
     account = session.get_one(Account, review.account_id)
     return StatedDecision(
         at=iso_time(review.created_at),
@@ -110,7 +120,8 @@ def _decision(session: Session, review: Review, reason: str = "") -> StatedDecis
         name=account.name,
         role=str(account.role),
         decision=str(review.decision),
-        reason=reason,
+        reason=str(content.get("reason", "")),
+        signs=SIGNS.validate_python(content.get("signs", ())),
         pictures_withheld=False,
     )
 

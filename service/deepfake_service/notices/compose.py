@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from deepfake_service.cases.posts import Post
+from deepfake_service.evidence.bundle.signs import Signs, sign_lines
 from deepfake_service.notices.kinds import Kind, NoticeField
 from deepfake_service.platform.clock import Day
 from deepfake_service.platform.texts.characters import readable, revealed, revealed_url
@@ -50,6 +51,8 @@ class Basis:
     """Whether its report is enclosed."""
     without_pictures: int = 0
     """From how many of them the pictures were withheld, as a person shown may be a minor."""
+    signs: Signs = ()
+    """The signs of manipulation that they saw."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,19 +194,20 @@ def _grounds(subject: NoticeSubject, t: Words) -> list[str]:
         on = consent.stated_on.isoformat()
         return [t("without_consent"), t(f"stated_by_{consent.stated_by}", date=on)]
     w = words(t.language)
-    alike: dict[tuple[str, int, int, tuple[str, ...], str], list[str]] = {}
+    alike: dict[tuple[str, ...], list[str]] = {}
     for number, b in enumerate(subject.basis, 1):
-        what = (b.finding, b.reviewers, b.without_pictures, tuple(b.reasons), b.verdict)
-        alike.setdefault(what, []).append(str(number))
+        told = [t("reviewed", finding=w.of("findings", b.finding), count=b.reviewers)]
+        if b.without_pictures:
+            told.append(t("without_pictures", count=b.without_pictures))
+        told += [t("sign", sign=line) for line in sign_lines(b.signs, w)]
+        told += [t("reason", reason=_in_line(r)) for r in b.reasons]
+        told.append(t("automatic", verdict=w.of("verdicts", b.verdict)))
+        alike.setdefault(tuple(told), []).append(str(number))
     lines = []
-    for (finding, reviewers, unseen, reasons, verdict), numbers in alike.items():
+    for told_alike, numbers in alike.items():
         if len(alike) > 1:
             lines.append(t("files", numbers=", ".join(numbers)))
-        lines.append(t("reviewed", finding=w.of("findings", finding), count=reviewers))
-        if unseen:
-            lines.append(t("without_pictures", count=unseen))
-        lines += [t("reason", reason=_in_line(r)) for r in reasons]
-        lines.append(t("automatic", verdict=w.of("verdicts", verdict)))
+        lines += told_alike
     return lines
 
 

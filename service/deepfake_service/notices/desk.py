@@ -196,7 +196,7 @@ class NoticeDesk:
                 try:
                     job = confirmed_job(session, case, media_id)
                     reviews = supporting_reviews(session, job, key)
-                    found[media_id] = [review.reason for review in reviews]
+                    found[media_id] = [r.reason for r in reviews if r.reason]
                 except NoticeRefused as error:
                     found[media_id] = error
         return found

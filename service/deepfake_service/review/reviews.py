@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
+from deepfake_models.bundle.results import MediaFacts
 from deepfake_service.accounts.accounts import ENVIRONMENT_ID, Caller, may_review
 from deepfake_service.accounts.admin_key import FIRST_ACCOUNT
 from deepfake_service.accounts.visibility import find_visible
@@ -21,7 +22,8 @@ from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
 from deepfake_service.cases import notices_under_way
 from deepfake_service.cases.case_lock import lock_open_case
 from deepfake_service.evidence.bundle.custody import findings_of, found_by
-from deepfake_service.evidence.chain_of_custody import require_recorded, reviews_of
+from deepfake_service.evidence.bundle.signs import Signs, require_within
+from deepfake_service.evidence.chain_of_custody import notes_of, require_recorded, reviews_of
 from deepfake_service.evidence.editions import outdated_jobs
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.hashes.hash_bank import HashBank
@@ -52,6 +54,8 @@ from deepfake_service.platform.errors import (
     DatabaseUnavailable,
     EvidenceMissing,
     EvidenceTooLarge,
+    FieldError,
+    InvalidRequest,
     NotFound,
     NotReviewable,
     Overloaded,
@@ -64,7 +68,7 @@ from deepfake_service.platform.texts.formatting import KST
 
 CATCH_UP_BATCH = 100
 MAX_REVIEWS = 100
-"""Decisions of one account on one examination. Each has up to 12 kB, and all are in every edition
+"""Decisions of one account on one examination. Each has up to 15 kB, and all are in every edition
 of the evidence, which must not become too large to read."""
 
 _ONE_PERSON = frozenset({FIRST_ACCOUNT, ENVIRONMENT_ID})
@@ -97,6 +101,32 @@ class OnHold:
 
 
 _ON_HOLD = TypeAdapter(OnHold)
+MAX_REASON = 4000
+"""Characters of the reason of a decision, and of the note beside it."""
+NO_GROUNDS = FieldError("reason", "write why, or choose a sign")
+"""What is wrong with a decision that has neither a reason nor a sign."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Judgement:
+    """A person's decision about an examination, and why."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    decision: Decision
+    """What you decide."""
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_REASON)] = ""
+    """Why, in your words; it may be empty if there are `signs`. It becomes part of the evidence."""
+    signs: Signs = ()
+    """The signs of manipulation that you saw. They become part of the evidence."""
+    note: Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_REASON)] = ""
+    """For those who may open the item; in no evidence, report, notice or export."""
+    on_hold: OnHold | None = None
+    """What the item waits for, if you leave it undecided. It does not become part of the evidence.
+    """
+
+
+_JUDGEMENT, _FACTS = TypeAdapter(Judgement), TypeAdapter(MediaFacts | None)
 
 
 def on_hold_of(session: Session, job: Job, key: bytes) -> OnHold | None:
@@ -116,7 +146,11 @@ class Opinion(Published):
     name: str = Field(description="Name of the reviewer.")
     role: Role = Field(description="Role of the reviewer.")
     decision: Decision = Field(description="What was decided.")
-    reason: str = Field(description="Why.")
+    reason: str = Field(description="Why; empty if only signs were stated.")
+    signs: Signs = Field(description="The signs of manipulation that the reviewer saw.")
+    note: str
+    """What the reviewer noted for those who may open the item; empty if nothing. It is in no
+    evidence, report, notice or export."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +193,7 @@ class Reviews:
         self,
         caller: Caller,
         job_id: str,
-        decision: Decision,
-        reason: str,
-        on_hold: OnHold | None = None,
+        judgement: Judgement,
         *,
         known: int | None = None,
     ) -> Finding:
@@ -178,8 +210,12 @@ class Reviews:
                 no verdict, the caller is not a person, or there are other decisions than those
                 that are ``known``. Conflict: the caller has made
                 ``MAX_REVIEWS`` decisions on the job. RecordAltered: earlier ones differ from the
-                audit log. InvalidRequest: it cannot be on hold, or not for so long.
+                audit log. InvalidRequest: it cannot be on hold, or not for so long; there is
+                neither a reason nor a sign; or a sign is outside the medium.
         """
+        if not judgement.reason and not judgement.signs:
+            raise InvalidRequest.of_fields(NO_GROUNDS)
+        decision, on_hold = judgement.decision, judgement.on_hold
         with self._database.write() as session:
             job, case = find_visible(session, caller, Job, job_id)
             self._database.one_at_a_time(session, case.account_id)
@@ -210,9 +246,11 @@ class Reviews:
                 decision=decision,
                 created_at=current_time(session),
             )
-            told = on_hold and _ON_HOLD.dump_python(on_hold, mode="json")
-            content = {"reason": reason, "on_hold": told}
             key = self._vault.case_key(case)
+            if judgement.signs:
+                media = _FACTS.validate_python(open_json(key, job)["media"])
+                require_within(judgement.signs, media)
+            content = _JUDGEMENT.dump_python(judgement, mode="json", exclude={"decision"})
             seal_json(key, review, content)
             session.add(review)
             session.flush()
@@ -251,9 +289,7 @@ class Reviews:
         self,
         caller: Caller,
         job_ids: Sequence[str],
-        decision: Decision,
-        reason: str,
-        on_hold: OnHold | None = None,
+        judgement: Judgement,
     ) -> dict[str, ServiceError | None]:
         """Record the caller's decision on each of some items. A refusal does not stop the others.
         Return the error that is the refusal, or ``None``, by the id of each.
@@ -264,9 +300,9 @@ class Reviews:
         refusals: dict[str, ServiceError | None] = dict.fromkeys(job_ids)
         for job_id in refusals:
             try:
-                if decision is Decision.REJECTED:
+                if judgement.decision is Decision.REJECTED:
                     self._require_opened(caller, job_id)
-                self.decide(caller, job_id, decision, reason, on_hold)
+                self.decide(caller, job_id, judgement)
             except DatabaseUnavailable:
                 raise
             except ServiceError as error:
@@ -399,7 +435,11 @@ class Reviews:
 def opinions_of(session: Session, job: Job, key: bytes) -> tuple[list[Opinion], int]:
     """Return the decisions on a job, oldest first, and how many people state its finding."""
     made = reviews_of(session, job, key)
-    opinions = [Opinion(**each.model_dump(include=set(Opinion.model_fields))) for each in made]
+    names = set(Opinion.model_fields) - {"note", "signs"}
+    opinions = [
+        Opinion(**each.model_dump(include=names), signs=each.signs, note=note)
+        for each, note in zip(made, notes_of(session, job, key), strict=True)
+    ]
     return opinions, len(found_by(job.finding, made))
 
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from deepfake_service.platform.db.enums import Decision
 from deepfake_service.platform.errors import FieldError, InvalidRequest
 from deepfake_service.review.shapes import Item
-from deepfake_service.web.items import decision_in
+from deepfake_service.web.items import judgement_in
 from deepfake_service.web.pages import Form, PageRoute, Reviewer, Visit
 
 MAX_ITEMS = 50
@@ -57,14 +57,14 @@ def post_reviews(visit: Reviewer, fields: Form) -> Response:
     if fields.get("sure") != "yes":
         invalid.append(FieldError("sure", "tick the box: this cannot be undone"))
     try:
-        decision = decision_in(fields)
+        judgement = judgement_in(fields)
         if invalid:
             raise InvalidRequest
     except InvalidRequest as error:
         # What the reviewer chose and wrote is not lost.
         problems = visit.explained([*error.errors, *invalid]).items()
         return _review_page(visit, items, status=422, problems=problems, typed=fields)
-    refusals = visit.services.reviews.decide_each(visit.caller, selected, *decision)
+    refusals = visit.services.reviews.decide_each(visit.caller, selected, judgement)
     reviewed = {item.id: item for item in queries.items_of(visit.caller, selected)}
     outcomes = [
         Outcome(job_id, reviewed.get(job_id), visit.translate(error.message) if error else None)

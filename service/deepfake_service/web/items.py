@@ -7,17 +7,24 @@ from dataclasses import fields
 from datetime import datetime, timedelta
 
 from fastapi import APIRouter, Response
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from deepfake_service.accounts.accounts import may_review
 from deepfake_service.cases.filters import Filters
+from deepfake_service.evidence.bundle.signs import SIGNS
 from deepfake_service.http.problems import problem_of
 from deepfake_service.notices.kinds import KINDS, Kind
 from deepfake_service.platform.db.enums import ENDED, MANIPULATED, Decision
-from deepfake_service.platform.errors import Conflict, FieldError, InvalidRequest, NotReviewable
+from deepfake_service.platform.errors import (
+    Conflict,
+    FieldError,
+    InvalidRequest,
+    NotReviewable,
+    invalid_field,
+)
 from deepfake_service.platform.pagination import Order
 from deepfake_service.platform.texts.i18n import words
-from deepfake_service.review.reviews import OnHold
+from deepfake_service.review.reviews import NO_GROUNDS, Judgement, OnHold
 from deepfake_service.review.shapes import HoldRequest, Item
 from deepfake_service.web.item_view import result_view
 from deepfake_service.web.pages import (
@@ -37,9 +44,7 @@ from deepfake_service.web.pages import (
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 HOLD = TypeAdapter(HoldRequest)
-ON_HOLD = TypeAdapter(OnHold)
-MAX_REASON = 4000
-"""Characters of the reason of a review, as in the API."""
+ON_HOLD, JUDGEMENT = TypeAdapter(OnHold), TypeAdapter(Judgement)
 ITEMS_PER_PAGE, OCCURRENCES_PER_PAGE = 50, 50
 """As many as a page of the API has by default. The page of a case has both lists."""
 
@@ -105,24 +110,31 @@ def get_next(job_id: Id, visit: Reader) -> Response:
     return redirect(f"/items/{following}" if following else "/")
 
 
-def decision_in(form: Mapping[str, str]) -> tuple[Decision, str, OnHold | None]:
-    """Return decision and reason of the form of a review, and what an undecided item waits for;
-    ``InvalidRequest`` if something is missing."""
+def judgement_in(form: Mapping[str, str]) -> Judgement:
+    """Return what the form of a review states; ``InvalidRequest`` if something is missing. Each
+    line of ``signs`` is one in JSON, as the API has it."""
     decision, reason = form.get("decision", ""), form.get("reason", "")
-    held = {field.name: form.get(field.name, "") for field in fields(OnHold)}
-    invalid, on_hold = [], None
+    invalid = []
     if decision not in set(Decision):
         invalid.append(FieldError("decision", "choose one"))
-    if not 1 <= len(reason) <= MAX_REASON:
-        invalid.append(FieldError("reason", f"1 to {MAX_REASON} characters are needed"))
-    if decision == Decision.UNDECIDED and any(held.values()):
-        try:
-            on_hold = checked_input(ON_HOLD, **held)
-        except InvalidRequest as error:
-            invalid += error.errors
+    if not reason and not form.get("signs"):
+        invalid.append(NO_GROUNDS)
     if invalid:
         raise InvalidRequest(errors=invalid)
-    return Decision(decision), reason, on_hold
+    held = {field.name: form.get(field.name, "") for field in fields(OnHold)}
+    is_held = decision == Decision.UNDECIDED and any(held.values())
+    try:
+        signs = SIGNS.validate_json(f"[{','.join(form.get('signs', '').splitlines())}]")
+    except ValidationError as error:
+        raise invalid_field("signs", "choose at most 20 from the list") from error
+    return checked_input(
+        JUDGEMENT,
+        decision=decision,
+        reason=reason,
+        signs=signs,
+        note=form.get("note", ""),
+        on_hold=checked_input(ON_HOLD, **held) if is_held else None,
+    )
 
 
 @router.post("/items/{job_id}/review")
@@ -136,7 +148,7 @@ def post_review(job_id: Id, visit: Reviewer, fields: Form) -> Response:
     known = fields.get("known", "")
     try:
         seen = int(known) if known.isdecimal() else None
-        finding = services.reviews.decide(caller, job_id, *decision_in(fields), known=seen)
+        finding = services.reviews.decide(caller, job_id, judgement_in(fields), known=seen)
     except (InvalidRequest, NotReviewable, Conflict) as error:
         values = _item(visit, job_id)
         values |= {"typed": fields, "notice": fields.get("notice")}  # nothing typed is lost

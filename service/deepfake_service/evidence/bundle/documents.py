@@ -27,6 +27,7 @@ from deepfake_models.bundle.spec import (
 )
 from deepfake_models.decision.serialization import ExactRecord
 from deepfake_models.media.credentials import Credentials
+from deepfake_service.evidence.bundle.signs import Signs
 from deepfake_service.evidence.bundle.steps import Failed
 
 T = TypeVar("T")
@@ -335,9 +336,12 @@ class StatedDecision(Document):
     name: str
     role: str
     decision: str
-    reason: str
+    reason: str | None
+    """``None`` in copies of reports that leave it out."""
     pictures_withheld: bool = False
     """Whether the pictures were withheld from the person, who had not opened them before."""
+    signs: Annotated[Signs, Field(exclude_if=lambda signs: not signs)] = ()
+    """The signs of manipulation that the person saw."""
 
 
 class Medium(Document):

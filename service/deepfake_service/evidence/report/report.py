@@ -56,7 +56,7 @@ def present(
     ``words``. ``payload`` has the bundle's files by name, without ``data/``, and ``certificate``
     is the SHA-256 of that of its electronic signature, if it has one."""
     if not copy.reasons:
-        silent = tuple(r.model_copy(update={"reason": ""}) for r in document.reviews)
+        silent = tuple(r.model_copy(update={"reason": None}) for r in document.reviews)
         document = document.model_copy(update={"reviews": silent})
     reading, custody = Reading(document, words), read(Custody, payload["custody.json"], "custody")
     d = reading.document

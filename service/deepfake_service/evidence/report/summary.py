@@ -8,6 +8,7 @@ from deepfake_models.bundle.results import Leaning, Moment, ReasonCode, Track, V
 from deepfake_models.decision.fitness import Kind, Unfit, unfit_level
 from deepfake_service.evidence.bundle.custody import found_by, told_finding
 from deepfake_service.evidence.bundle.documents import PersonRates, Rate, VerdictDocument
+from deepfake_service.evidence.bundle.signs import sign_lines
 from deepfake_service.evidence.report.plots import value_note
 from deepfake_service.evidence.report.reading import MAX_PEOPLE, Reading, value_of
 from deepfake_service.platform.texts import formatting as fmt
@@ -354,6 +355,8 @@ def _review_lines(r: Reading) -> list[str]:
         lines.append(w("review_line", **told))
         if review.pictures_withheld:
             lines.append(w("review_without_pictures"))
-        reason = quoted(review.reason) if review.reason else w("review_reason_left_out")
-        lines.append(f"{w('review_reason')}: {reason}")
+        lines += [f"{w('review_sign')}: {line}" for line in sign_lines(review.signs, w)]
+        if review.reason != "":
+            reason = quoted(review.reason) if review.reason else w("review_reason_left_out")
+            lines.append(f"{w('review_reason')}: {reason}")
     return lines

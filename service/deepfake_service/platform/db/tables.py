@@ -225,7 +225,7 @@ class Review(Base):
     account_id: Mapped[OfAccount]
     decision: Mapped[Decision]
     sealed: Mapped[bytes]
-    """The reason, as JSON."""
+    """The reason, the signs and the note, and what the item waits for, as JSON."""
     created_at: Mapped[datetime]
 
 

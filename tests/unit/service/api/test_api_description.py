@@ -115,7 +115,7 @@ async def test_white_space_is_no_reason_for_a_decision(service: Service) -> None
         headers=headers(service, Role.ANALYST),
     )
     problem = check_problem(answer, 422, "invalid_request")
-    assert problem["errors"] == [{"field": "reason", "detail": "required"}]
+    assert problem["errors"] == [{"field": "reason", "detail": "write why, or choose a sign"}]
 
 
 async def test_the_note_of_a_link_is_as_printable_as_others(service: Service) -> None:

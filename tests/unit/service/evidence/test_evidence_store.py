@@ -16,10 +16,11 @@ from deepfake_service.audit.log import SERVICE
 from deepfake_service.evidence import store as store_module
 from deepfake_service.http import admission
 from deepfake_service.platform.db import Edition, Job
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.db.enums import Decision, Role
 from deepfake_service.platform.errors import EvidenceTooLarge, NotFound
 from deepfake_service.platform.timestamps import TimestampFailed
 from deepfake_service.retention.orphans import delete_orphans
+from deepfake_service.review.reviews import Judgement
 from tests.support import exhibits, footage
 from tests.support.answers import check_problem
 from tests.support.certificates import own_certificate
@@ -160,7 +161,9 @@ async def test_h9_a_decision_made_while_an_edition_is_built_is_in_it(
     def slow(*arguments: Any, **options: Any) -> bytes:
         monkeypatch.setattr(store_module, "build", real)
         services.reviews._create_edition = lambda *_: None
-        services.reviews.decide(caller, job["id"], "rejected", "seen")
+        services.reviews.decide(
+            caller, job["id"], Judgement(decision=Decision.REJECTED, reason="seen")
+        )
         return real(*arguments, **options)
 
     monkeypatch.setattr(store_module, "build", slow)

@@ -47,6 +47,7 @@ from deepfake_service.platform.errors import RecordAltered
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.texts.i18n import words
+from deepfake_service.review.reviews import Judgement
 from tests.support import evaluation, footage
 
 
@@ -384,7 +385,7 @@ def test_decisions_forged_in_the_database_are_not_signed(worker: Worker) -> None
     worker.steps.conclude(job_id, 2)
     worker.steps.issue_evidence(job_id)
     reviewer = Accounts(database).authenticate(Accounts(database).create_key("tester").text)
-    services.reviews.decide(reviewer, job_id, Decision.CONFIRMED, "seen")
+    services.reviews.decide(reviewer, job_id, Judgement(decision=Decision.CONFIRMED, reason="seen"))
     _, first = services.evidence_store.editions(reviewer, job_id)
     assert set(services.revocation_list.current().editions) == {first.sha256}
     with database.engine.begin() as connection:

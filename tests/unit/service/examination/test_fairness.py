@@ -18,7 +18,7 @@ from deepfake_service.http import admission, auth
 from deepfake_service.platform.db import Account, Job
 from deepfake_service.platform.db.enums import Decision, JobState, Priority, Role
 from deepfake_service.platform.errors import NotReviewable, RecordAltered, TooManyRequests
-from deepfake_service.review.reviews import Reviews
+from deepfake_service.review.reviews import Judgement, Reviews
 from tests.unit.service.conftest import Service, Starter
 
 LIMIT = "This account is at its limit of concurrent"
@@ -240,7 +240,7 @@ async def test_others_disabled_in_the_database_do_not_make_the_submitter_alone(
         )
     reviews = service.app.state.shared.services.reviews
     with pytest.raises(RecordAltered):
-        reviews.decide(analyst, job_id, Decision.CONFIRMED, "seen")
+        reviews.decide(analyst, job_id, Judgement(decision=Decision.CONFIRMED, reason="seen"))
 
 
 @pytest.mark.parametrize("rule", ["if_alone", "always", "never"])
@@ -260,21 +260,35 @@ async def test_who_submitted_cannot_alone_confirm(
             return job_id
 
         job_id = await examined(Role.ANALYST, "own")
-        alone = reviews.decide(analyst, job_id, Decision.CONFIRMED, "seen")
+        alone = reviews.decide(
+            analyst, job_id, Judgement(decision=Decision.CONFIRMED, reason="seen")
+        )
         assert alone == ("confirmed" if rule == "always" else "awaiting_second")
-        assert reviews.decide(admin, job_id, Decision.CONFIRMED, "seen") == "confirmed"
+        assert (
+            reviews.decide(admin, job_id, Judgement(decision=Decision.CONFIRMED, reason="seen"))
+            == "confirmed"
+        )
         job_id = await examined(Role.ANALYST, "each something else")
-        reviews.decide(analyst, job_id, Decision.CONFIRMED, "seen")
-        differs = reviews.decide(admin, job_id, Decision.BODY_GENERATED, "seen")
+        reviews.decide(analyst, job_id, Judgement(decision=Decision.CONFIRMED, reason="seen"))
+        differs = reviews.decide(
+            admin, job_id, Judgement(decision=Decision.BODY_GENERATED, reason="seen")
+        )
         assert differs == ("confirmed" if rule == "always" else "body_generated")
         of_another = await examined(Role.PIPELINE, "another's")
-        assert reviews.decide(analyst, of_another, Decision.CONFIRMED, "seen") == "confirmed"
+        assert (
+            reviews.decide(
+                analyst, of_another, Judgement(decision=Decision.CONFIRMED, reason="seen")
+            )
+            == "confirmed"
+        )
         others = [a.id for a in service.accounts.all() if a.id != analyst.account_id]
         with service.database.write() as session:  # an administrator cannot disable the last one
             for account_id in others:
                 session.get_one(Account, account_id).disabled_at = service.clock()
         job_id = await examined(Role.ANALYST, "alone in the centre")
-        alone = reviews.decide(analyst, job_id, Decision.CONFIRMED, "seen")
+        alone = reviews.decide(
+            analyst, job_id, Judgement(decision=Decision.CONFIRMED, reason="seen")
+        )
         assert alone == ("awaiting_second" if rule == "never" else "confirmed")
 
 
@@ -290,9 +304,9 @@ async def test_the_two_accounts_of_the_installer_are_one_person(
     job_id = await submit(service, Role.PIPELINE, "x")
     with service.database.write() as session:
         session.get_one(Job, job_id).state = JobState.SUCCEEDED
-    reviews.decide(callers[0], job_id, Decision.CONFIRMED, "seen")
+    reviews.decide(callers[0], job_id, Judgement(decision=Decision.CONFIRMED, reason="seen"))
     with pytest.raises(NotReviewable, match="another account of yours"):
-        reviews.decide(callers[1], job_id, Decision.CONFIRMED, "seen")
+        reviews.decide(callers[1], job_id, Judgement(decision=Decision.CONFIRMED, reason="seen"))
 
 
 async def test_pages_and_changes_count_against_a_rate(start: Starter) -> None:

@@ -55,6 +55,7 @@ from deepfake_service.platform.storage import Stored
 from deepfake_service.platform.storage.envelope import new_key
 from deepfake_service.platform.webhooks import Callback
 from deepfake_service.retention import deletion as retention
+from deepfake_service.review.reviews import Judgement
 from tests.support import databases, exhibits
 from tests.support.captures import hand_in
 from tests.support.databases import Meanwhile, adds_an_occurrence, caller_of
@@ -98,7 +99,7 @@ async def noticed(service: Service, job: dict[str, Any]) -> str:
 
 def decides(service: Service, job: dict[str, Any], decision: Decision) -> Callable[[], object]:
     caller, reviews = caller_of(service), service.app.state.shared.services.reviews
-    return lambda: reviews.decide(caller, job["id"], decision, "seen")
+    return lambda: reviews.decide(caller, job["id"], Judgement(decision=decision, reason="seen"))
 
 
 @pytest.mark.parametrize("what", ["a decision", "an occurrence"])

@@ -20,6 +20,7 @@ from deepfake_service.platform.db import Case, Job, KnownHashes, Review
 from deepfake_service.platform.db.enums import Decision, Finding, JobState, Role
 from deepfake_service.platform.errors import StorageUnavailable
 from deepfake_service.platform.storage.blobs import BLOB_FOLDER
+from deepfake_service.review.reviews import Judgement
 from tests.support import exhibits
 from tests.support.jobs import VIDEO, examined, submit
 from tests.unit.service.conftest import Service, Starter
@@ -76,7 +77,10 @@ async def test_a_decision_stands_if_what_follows_from_it_fails(
         await asyncio.to_thread(services.evidence_store.issue, jobs[0], SERVICE)
     caller = service.accounts.authenticate(service.keys[Role.ANALYST])
     outcomes = await asyncio.to_thread(
-        services.reviews.decide_each, caller, jobs, Decision.CONFIRMED, "seen by Kim"
+        services.reviews.decide_each,
+        caller,
+        jobs,
+        Judgement(decision=Decision.CONFIRMED, reason="seen by Kim"),
     )
     assert outcomes == dict.fromkeys(jobs)  # none was refused
     with service.database.read() as session:
@@ -112,7 +116,10 @@ async def test_what_failed_is_done_later_and_holds_nothing_else_up(start: Starte
             await asyncio.to_thread(services.evidence_store.issue, job_id, SERVICE)
             blob, content = break_store(service, job_id)
             finding = await asyncio.to_thread(
-                services.reviews.decide, caller, job_id, Decision.CONFIRMED, "seen"
+                services.reviews.decide,
+                caller,
+                job_id,
+                Judgement(decision=Decision.CONFIRMED, reason="seen"),
             )
             assert finding is Finding.CONFIRMED
 
@@ -142,7 +149,10 @@ async def test_media_without_hashes_hold_up_none_that_have_some(
                 session.get_one(Job, job_id).state = JobState.SUCCEEDED
         for job_id in jobs:
             await asyncio.to_thread(
-                services.reviews.decide, caller, job_id, Decision.CONFIRMED, "seen"
+                services.reviews.decide,
+                caller,
+                job_id,
+                Judgement(decision=Decision.CONFIRMED, reason="seen"),
             )
         with service.database.write() as session:  # as if the store had not answered
             HashBank.forget(session, jobs[1])

@@ -1,0 +1,112 @@
+"""Signs of manipulation that reviewers state, and the notes that stay in the service."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+import rfc8785
+
+from deepfake_service.evidence.bundle import zip_format as bag
+from deepfake_service.evidence.bundle.builder import VERDICT, build
+from deepfake_service.evidence.bundle.signs import BY_KIND, SignCode
+from deepfake_service.evidence.bundle.steps import ExitCode
+from deepfake_service.evidence.bundle.trust_store import Trust
+from deepfake_service.evidence.bundle.verification import verify
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.texts.i18n import LANGUAGES, words
+from tests.support import exhibits
+from tests.support.documents import leaves, report_texts
+from tests.support.jobs import document, evidence, examined, headers
+from tests.unit.service.conftest import Service
+
+EDGE = {"code": "edge", "time_s": 0.5, "rect": [10.0, 20.5, 110.0, 200.0]}
+TEETH = {"code": "teeth", "time_s": None, "rect": None}
+NOTE = "her sister sent it"
+
+
+async def review(
+    service: Service, job: dict[str, Any], role: Role = Role.ANALYST, **body: Any
+) -> httpx.Response:
+    answer: httpx.Response = await service.client.post(
+        f"/v1/jobs/{job['id']}/reviews", json=body, headers=headers(service, role)
+    )
+    return answer
+
+
+def test_each_sign_has_a_name_and_a_kind() -> None:
+    listed = [code for codes in BY_KIND.values() for code in codes]
+    assert sorted(listed) == sorted(SignCode)
+    for language in LANGUAGES:
+        w = words(language)
+        assert all(w.of("signs", code) != code for code in listed)
+        assert all(w.of("sign_kinds", kind) != kind for kind in BY_KIND)
+
+
+async def test_signs_are_in_the_api_and_in_the_evidence_and_the_note_is_not(
+    service: Service,
+) -> None:
+    job = await examined(service, exhibits.video())
+    said = {"decision": "confirmed", "signs": [EDGE, {"code": "teeth"}], "note": NOTE}
+    answer = await review(service, job, **said)
+    assert answer.status_code == 201, answer.text
+    (stated,) = answer.json()["reviews"]
+    assert (stated["signs"], stated["reason"], stated["note"]) == ([EDGE, TEETH], "", NOTE)
+    bundle = await evidence(service, job)
+    (told,) = document(bundle)["reviews"]
+    assert told["signs"] == [EDGE, TEETH]
+    assert verify(bundle.content, Trust()).exit_code is ExitCode.SIGNER_UNKNOWN
+    files = bag.unzipped(bundle.content)
+    report = {n: "\n".join(leaves(report_texts(document(bundle), {}, words(n)))) for n in LANGUAGES}
+    assert "0.50 s, pixels 10, 20 to 110, 200: edge of the face breaks" in report["en"]
+    assert "치아가 뭉개지거나 달라짐" in report["ko"]
+    told_at_all = [*files.values(), *(text.encode() for text in report.values())]
+    assert not any(NOTE.encode() in content for content in told_at_all)
+
+
+async def test_a_review_without_signs_is_in_the_evidence_as_before(service: Service) -> None:
+    job = await examined(service, exhibits.video())
+    assert (await review(service, job, decision="confirmed", reason="seen")).status_code == 201
+    (told,) = document(await evidence(service, job))["reviews"]
+    names = {"at", "account", "name", "role", "decision", "reason", "pictures_withheld"}
+    assert told.keys() == names
+
+
+WRONG = {
+    "signs.1.rect": {"code": "edge", "rect": [10, 20, 110, 9999]},
+    "signs.1.time_s": {"code": "edge", "time_s": 3600},
+    "signs.1.code": {"code": "horns"},
+    "signs.1.rect.0": {"code": "edge", "rect": [-1, 20, 110, 30]},
+}
+
+
+@pytest.mark.parametrize("field", WRONG)
+async def test_a_sign_outside_the_file_is_refused(service: Service, field: str) -> None:
+    job = await examined(service, exhibits.video())
+    refused = await review(service, job, decision="confirmed", signs=[TEETH, WRONG[field]])
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, field)
+    crossed = {"code": "edge", "rect": [110, 20, 10, 200]}
+    refused = await review(service, job, decision="confirmed", signs=[crossed])
+    assert refused.json()["errors"][0]["field"] == "signs.0.rect"
+    assert (await review(service, job, decision="confirmed")).json()["errors"][0][
+        "field"
+    ] == "reason"
+    assert (await review(service, job, decision="rejected", signs=[TEETH] * 21)).status_code == 422
+
+
+@pytest.mark.parametrize("place", [{"time_s": 0.6}, {"rect": [10.0, 20.5, 110.0, 201.0]}])
+def test_a_changed_place_is_found(place: dict[str, Any]) -> None:
+    video, changes = exhibits.video(), exhibits.reviewed("confirmed")
+    changes["reviews"][0]["signs"] = [EDGE]
+    made = exhibits.dossier(video, **changes)
+    content = build(made, exhibits.material(video), exhibits.signers())
+    assert verify(content, exhibits.OURS).exit_code is ExitCode.VERIFIED
+
+    def move(files: dict[str, bytes]) -> None:
+        stated = json.loads(files[VERDICT])
+        stated["reviews"][0]["signs"][0] |= place
+        files[VERDICT] = rfc8785.dumps(stated)
+
+    assert exhibits.failed_at(exhibits.reworked(content, move)) == 5
