@@ -106,7 +106,7 @@ def _unseen(session: Session, job: Job) -> set[tuple[str | None, str | None]]:
 
 
 def _reviews_of_jobs(ids: Sequence[str]) -> Select[Review]:
-    return select(Review).where(Review.job_id.in_(ids)).order_by(Review.created_at)
+    return select(Review).where(Review.job_id.in_(ids)).order_by(Review.created_at, Review.id)
 
 
 def _decision(

@@ -15,6 +15,7 @@ from deepfake_service.cases.cases import open_post
 from deepfake_service.cases.posts import Post
 from deepfake_service.evidence.bundle.builder import VERDICT
 from deepfake_service.evidence.bundle.documents import VerdictDocument, read
+from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.evidence.bundle.zip_format import member
 from deepfake_service.evidence.editions import IssuedEdition, editions_of
 from deepfake_service.evidence.store import EvidenceStore
@@ -111,6 +112,10 @@ class ItemPages:
                 document = read(VerdictDocument, member(stored, VERDICT), VERDICT)
             except EvidenceMissing as error:
                 missing = error
+            except Failed:
+                missing = EvidenceMissing(
+                    "A newer version of the service wrote this evidence. Update this one."
+                )
         missing = missing if job.state == JobState.SUCCEEDED else None
         return replace(shown, document=document, missing=missing)
 
@@ -137,7 +142,9 @@ class ItemPages:
         kept = select(func.max(Media.expires_at)).where(
             Media.capture_id.in_(captures), Media.blob.is_not(None)
         )
-        opinions, found_by = opinions_of(session, job, key)
+        standing = self.reviews.standing(session, caller, job)
+        withheld = standing.decides_next
+        opinions, found_by = opinions_of(session, job, key, withheld=withheld)
         return ItemPage(
             job=self.queries.item(row),
             others=[self.queries.plain(other) for other in others],
@@ -147,7 +154,7 @@ class ItemPages:
             reviews=opinions,
             found_by=found_by,
             on_hold=on_hold_of(session, job, key),
-            standing=self.reviews.standing(session, caller, job),
+            standing=standing,
             matches=similar_cases(session, self.vault, caller, [job.id]).get(job.id, []),
             editions=editions_of(session, job, case),
             deletable=may_delete(caller, job.account_id) and case.held_at is None,

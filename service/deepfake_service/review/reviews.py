@@ -161,6 +161,9 @@ class Standing:
     submitted: bool
     needs_another: bool
     """Whether another reviewer has to confirm if the account confirmed now and no one had."""
+    decides_next: bool
+    """Whether the item awaits a second person, and the caller can be that one. Until she has
+    decided on her own she does not see what signs the first one stated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,10 +386,11 @@ class Reviews:
         case.reviewed_at = None if unreviewed else case.reviewed_at or current_time(session)
 
     def of_job(self, caller: Caller, job_id: str) -> list[Opinion]:
-        """List the decisions on a job, oldest first."""
+        """List the decisions on a job, oldest first, for a second reviewer without signs."""
         with self._database.read() as session:
             job, case = find_visible(session, caller, Job, job_id)
-            return opinions_of(session, job, self._vault.case_key(case))[0]
+            withheld = self.standing(session, caller, job).decides_next
+            return opinions_of(session, job, self._vault.case_key(case), withheld=withheld)[0]
 
     def on_hold(self, caller: Caller, job_id: str) -> OnHold | None:
         """Return what a job waits for."""
@@ -399,8 +403,11 @@ class Reviews:
         reviewers = session.scalars(
             select(Review.account_id).where(Review.job_id == job.id).distinct()
         )
+        reviewed = any(_is_same(session, other, caller.account_id) for other in reviewers)
+        able = may_review(session.get_one(Account, caller.account_id))
         return Standing(
-            reviewed=any(_is_same(session, other, caller.account_id) for other in reviewers),
+            reviewed=reviewed,
+            decides_next=able and not reviewed and job.finding == Finding.AWAITING_SECOND,
             submitted=_is_same(session, job.account_id, caller.account_id),
             needs_another=not self._is_enough(session, job.id, caller.account_id),
         )
@@ -432,14 +439,19 @@ class Reviews:
             self._create_edition(SERVICE, job_id)
 
 
-def opinions_of(session: Session, job: Job, key: bytes) -> tuple[list[Opinion], int]:
-    """Return the decisions on a job, oldest first, and how many people state its finding."""
+def opinions_of(
+    session: Session, job: Job, key: bytes, *, withheld: bool
+) -> tuple[list[Opinion], int]:
+    """Return the decisions on a job, oldest first, and how many people state its finding. If they
+    are ``withheld`` from a second reviewer, they come without signs and notes."""
     made = reviews_of(session, job, key)
     names = set(Opinion.model_fields) - {"note", "signs"}
     opinions = [
         Opinion(**each.model_dump(include=names), signs=each.signs, note=note)
         for each, note in zip(made, notes_of(session, job, key), strict=True)
     ]
+    if withheld:
+        opinions = [each.model_copy(update={"signs": (), "note": ""}) for each in opinions]
     return opinions, len(found_by(job.finding, made))
 
 

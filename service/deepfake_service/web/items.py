@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from deepfake_service.accounts.accounts import may_review
 from deepfake_service.cases.filters import Filters
-from deepfake_service.evidence.bundle.signs import SIGNS
+from deepfake_service.evidence.bundle.signs import BY_KIND, SIGNS
 from deepfake_service.http.problems import problem_of
 from deepfake_service.notices.kinds import KINDS, Kind
 from deepfake_service.platform.db.enums import ENDED, MANIPULATED, Decision
@@ -68,6 +68,7 @@ def _item(visit: Visit, job_id: str) -> dict[str, object]:
         "missing": page.missing and visit.translate(page.missing.message),
         "kinds": _kinds(visit),
         "decisions": [str(d) for d in Decision],
+        "sign_kinds": BY_KIND,
         "notice": visit.request.query_params.get("notice"),
         "typed": {},
         "now": visit.state.database.clock(),

@@ -1,5 +1,6 @@
 // A letter chooses a decision, for one item or for several; Ctrl+Enter asks whether to save it.
 import { keyOf } from "./keys.js";
+import { ticked } from "./signs.js";
 
 const DECISIONS = { c: "confirmed", g: "body_generated", r: "rejected", u: "undecided" };
 const reason = document.getElementById("reason");
@@ -31,7 +32,7 @@ if (reason) {
     }
     const chosen = reason.form.querySelector("input[name=decision]:checked");
     document.getElementById("sure-what").textContent = chosen.parentElement.textContent.trim();
-    document.getElementById("sure-why").textContent = reason.value;
+    document.getElementById("sure-why").textContent = [...ticked(), reason.value].filter(Boolean).join("; ");
     sure.showModal();
   });
 }

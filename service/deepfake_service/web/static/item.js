@@ -86,6 +86,7 @@ function neighbour(step) {
 const ACTS = {
   q: () => location.assign("/"),
   n: () => document.getElementById("next")?.click(),
+  s: () => { const part = document.getElementById("signs"); if (part) part.open = !part.open; },
   v: () => document.getElementById("unveil")?.click(),
 };
 if (viewer.element) {

@@ -18,6 +18,7 @@ from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.texts.i18n import LANGUAGES, words
 from tests.support import exhibits
+from tests.support.answers import browse
 from tests.support.documents import leaves, report_texts
 from tests.support.jobs import document, evidence, examined, headers
 from tests.unit.service.conftest import Service
@@ -110,3 +111,42 @@ def test_a_changed_place_is_found(place: dict[str, Any]) -> None:
         files[VERDICT] = rfc8785.dumps(stated)
 
     assert exhibits.failed_at(exhibits.reworked(content, move)) == 5
+
+
+async def test_a_second_reviewer_sees_the_signs_once_she_has_decided(service: Service) -> None:
+    job = await examined(service, exhibits.video(), role=Role.ANALYST)
+    said = {"decision": "confirmed", "reason": "a seam", "signs": [EDGE], "note": NOTE}
+    first = await review(service, job, **said)
+    assert first.json()["finding"] == "awaiting_second"
+    path = f"/v1/jobs/{job['id']}/reviews"
+    second = headers(service, Role.ADMIN)
+
+    async def stated(as_whom: dict[str, str]) -> tuple[Any, Any]:
+        opinion = (await service.client.get(path, headers=as_whom)).json()["reviews"][0]
+        return opinion["signs"], opinion["note"]
+
+    assert await stated(second) == ([], "")
+    assert await stated(headers(service, Role.ANALYST)) == ([EDGE], NOTE)
+    await browse(service, Role.ADMIN)
+    page = (await service.client.get(f"/items/{job['id']}")).text
+    assert "signs and note are shown once you have decided" in page
+    assert NOTE not in page
+    await review(service, job, Role.ADMIN, decision="confirmed", reason="the same")
+    assert await stated(second) == ([EDGE], NOTE)
+    assert NOTE in (await service.client.get(f"/items/{job['id']}")).text
+
+
+async def test_the_form_takes_ticks_without_a_reason(service: Service) -> None:
+    job = await examined(service, exhibits.video())
+    form = await browse(service, Role.ANALYST)
+    page = (await service.client.get(f"/items/{job['id']}")).text
+    assert page.count('name="signs"') == len(SignCode)
+    ticked = [json.dumps({"code": "teeth"}), json.dumps(EDGE)]
+    answer = await service.client.post(
+        f"/items/{job['id']}/review",
+        data={**form, "decision": "confirmed", "reason": "", "signs": ticked, "note": NOTE},
+    )
+    assert answer.status_code == 303, answer.text
+    reviews = await service.client.get(f"/v1/jobs/{job['id']}/reviews")
+    (opinion,) = reviews.json()["reviews"]
+    assert (opinion["signs"], opinion["note"]) == ([TEETH, EDGE], NOTE)
