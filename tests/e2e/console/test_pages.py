@@ -98,7 +98,8 @@ def test_from_a_dropped_video_to_a_sent_notice(
     output = site.command("verify", str(tmp_path / "e.zip"), "--pinned", str(tmp_path / "keys"))
     assert "reviewed: confirmed" in output
 
-    page.get_by_role("link", name="유통신고·삭제요청").click()
+    # What to do next leads there, too.
+    page.locator("#tab-papers").get_by_role("link", name="유통신고·삭제요청").click()
     expect(page.locator("#occurrences")).to_contain_text("화면 캡처 없음")
     leave_checks_to_the_service(page)
     page.get_by_role("button", name="통지 작성").click()
