@@ -24,17 +24,19 @@ const svg = (name, attributes, text = "") => {
 
 // -- zoom and pan: the compositor moves the plane, nothing is drawn again --
 let [scale, x, y] = [1, 0, 0];
-const fitting = () => Math.min(element.clientWidth / WIDTH, element.clientHeight / HEIGHT, 1);
+let room = [1, 1]; // kept, as asking for it while zooming would lay the page out each time
+const fitting = () => Math.min(room[0] / WIDTH, room[1] / HEIGHT, 1);
 function place() {
   // The middle of the window always shows a part of the medium.
-  const within = (at, size, room) => Math.min(room / 2, Math.max(room / 2 - size, at));
-  [x, y] = [within(x, WIDTH * scale, element.clientWidth), within(y, HEIGHT * scale, element.clientHeight)];
+  const within = (at, size, middle) => Math.min(middle, Math.max(middle - size, at));
+  [x, y] = [within(x, WIDTH * scale, room[0] / 2), within(y, HEIGHT * scale, room[1] / 2)];
   plane.style.transform = `translate(${x}px, ${y}px) scale(${scale})`;
+  plane.style.setProperty("--scale", scale); // outlines and numbers keep their size on the screen
   plane.classList.toggle("pixels", scale >= 2);
   element.classList.toggle("zoomed", scale > fitting());
   control("zoom").textContent = `${Math.round(scale * 100)}%`;
 }
-function zoom(factor, at = [element.clientWidth / 2, element.clientHeight / 2]) {
+function zoom(factor, at = [room[0] / 2, room[1] / 2]) {
   const next = Math.min(MOST, Math.max(fitting(), scale * factor));
   [x, y] = [at[0] - ((at[0] - x) * next) / scale, at[1] - ((at[1] - y) * next) / scale];
   scale = next;
@@ -43,7 +45,7 @@ function zoom(factor, at = [element.clientWidth / 2, element.clientHeight / 2]) 
 }
 function reset() {
   scale = fitting();
-  [x, y] = [(element.clientWidth - WIDTH * scale) / 2, (element.clientHeight - HEIGHT * scale) / 2];
+  [x, y] = [(room[0] - WIDTH * scale) / 2, (room[1] - HEIGHT * scale) / 2];
   place();
 }
 const inFile = (event) => {
@@ -98,7 +100,7 @@ function boxes() {
   }
   over.replaceChildren(...[...shown.values()].map(({ person, box: [left, top, right, bottom], high }) => {
     const group = svg("g", { class: high ? "high" : "mid" });
-    group.append(svg("rect", { x: left, y: top, width: right - left, height: bottom - top }), svg("text", { x: Math.max(left, 0), y: top - HEIGHT / 80, "font-size": HEIGHT / 20 }, person));
+    group.append(svg("rect", { x: left, y: top, width: right - left, height: bottom - top }), svg("text", { x: Math.max(left, 0), y: Math.max(top, 0), dy: top > 0 ? "-.3em" : "1em" }, person));
     return group;
   }), ...(marked ? [marked] : []));
 }
@@ -150,8 +152,12 @@ if (element) {
   for (const sized of [plane, media]) [sized.style.width, sized.style.height] = [`${WIDTH}px`, `${HEIGHT}px`];
   element.style.setProperty("--ratio", WIDTH / HEIGHT);
   for (const scripted of document.querySelectorAll(".controls .scripted")) scripted.hidden = false;
-  reset();
-  new ResizeObserver(() => { if (scale < fitting() || scale <= 1) reset(); else place(); }).observe(element);
+  new ResizeObserver(() => {
+    const isWhole = scale === fitting() || room[0] === 1;
+    room = [element.clientWidth, element.clientHeight];
+    if (isWhole || scale < fitting()) reset();
+    else place();
+  }).observe(element);
   element.addEventListener("wheel", (event) => {
     event.preventDefault();
     const box = element.getBoundingClientRect();
