@@ -31,6 +31,13 @@ def square(box: Box, scale: float) -> tuple[float, float, float]:
     return (x0 + x1 - side) / 2.0, (y0 + y1 - side) / 2.0, side
 
 
+def whole_square(box: Box, scale: float) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of the ``square`` at whole pixels. It may extend beyond
+    the picture."""
+    x0, y0, side = square(box, scale)
+    return round(x0), round(y0), round(x0 + side), round(y0 + side)
+
+
 def visible_share(box: Box, width: int, height: int) -> float:
     """Return the share of the area of ``box``, 0 to 1, inside a ``width`` x ``height`` picture."""
     x0, y0, x1, y1 = box

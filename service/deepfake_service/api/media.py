@@ -15,16 +15,12 @@ from deepfake_service.review.views import View
 
 router = api_router("media", prefix="")
 
-Moment = Annotated[
-    float, Query(ge=0, le=86_400, description="Seconds from the first frame.", examples=[3.21])
-]
+_SECONDS = Query(ge=0, le=86_400, description="Seconds from the first frame.", examples=[3.21])
+Moment = Annotated[float, _SECONDS]
 Person = Annotated[
     int, Query(ge=1, le=9999, description="Number of the person, as in the evidence.", examples=[1])
 ]
-Around = Annotated[
-    float | None,
-    Query(ge=0, le=86_400, description="Seconds from the first frame.", examples=[3.21]),
-]
+Around = Annotated[float | None, _SECONDS]
 Shown = Annotated[
     View | None, Query(description="A view; the frame itself if unset.", examples=["noise"])
 ]

@@ -17,7 +17,7 @@ from PIL import Image
 from pydantic import Field
 
 from deepfake_models.bundle.results import Box
-from deepfake_models.faces.crops import square
+from deepfake_models.faces.crops import whole_square
 from deepfake_service.platform.answers import Published
 
 SCALE = 2.0
@@ -33,9 +33,7 @@ next."""
 def patch(pixels: NDArray[np.uint8], box: Box) -> NDArray[np.int16]:
     """Return the square of ``SCALE`` around ``box`` of a frame, (H, W, 3) uint8 RGB, resampled to
     (``SIDE``, ``SIDE``, 3). Outside the frame it is black."""
-    x, y, side = square(box, SCALE)
-    region = (round(x), round(y), round(x + side), round(y + side))
-    inner = Image.fromarray(pixels).crop(region)
+    inner = Image.fromarray(pixels).crop(whole_square(box, SCALE))
     return np.asarray(inner.resize((SIDE, SIDE), Image.Resampling.BOX), np.int16)
 
 

@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, Field, TypeAdapter
+from sqlalchemy.orm import Session
 
 from deepfake_models.bundle.results import Box
 from deepfake_models.errors import MediaError, UndecodableMedia
-from deepfake_models.faces.crops import square
+from deepfake_models.faces.crops import whole_square
 from deepfake_models.media.interface import Frame, OpenMedia
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_service.accounts.accounts import Caller
@@ -31,7 +32,7 @@ from deepfake_service.cases.cases import material_of
 from deepfake_service.evidence.bundle.artifacts import EXAMINATION, OUTSIDE, png
 from deepfake_service.evidence.bundle.zip_format import member
 from deepfake_service.platform.answers import Published
-from deepfake_service.platform.db import Database, Job
+from deepfake_service.platform.db import Case, Database, Job
 from deepfake_service.platform.db.enums import JobState
 from deepfake_service.platform.errors import NotFound, NotReviewable
 from deepfake_service.platform.storage import Vault
@@ -124,14 +125,15 @@ class MediaViewer:
 
     def frame(self, caller: Caller, job_id: str, at_s: float, view: View | None) -> bytes:
         """Return the frame that is shown at ``at_s`` seconds, or a view of it, as PNG."""
-        with self._opened(caller, job_id) as (media, _):
+        with self._opened(caller, job_id) as media:
             for _, pixels, _ in _indexed(media, [_index_at(media, at_s)]):
                 return png(VIEWS[view](pixels) if view else pixels)
             raise UndecodableMedia
 
     def sheet(self, caller: Caller, job_id: str, around_s: float | None) -> FaceSheet:
         """Return all examined faces in order of time, or those of every frame around a moment."""
-        with self._opened(caller, job_id) as (media, faces):
+        faces = self._faces(caller, job_id)
+        with self._opened(caller, job_id) as media:
             if around_s is None:
                 shown = [(_index_at(media, f.time_s), f.track, f.box) for f in faces]
             else:
@@ -158,10 +160,10 @@ class MediaViewer:
 
     def changes(self, caller: Caller, job_id: str, from_s: float) -> Changes:
         """Return how much faces change between the first ``MAX_FRAMES`` frames from ``from_s``."""
-        with self._opened(caller, job_id) as (media, faces):
+        paths = _largest(_paths(self._faces(caller, job_id)))
+        with self._opened(caller, job_id) as media:
             first = int(np.searchsorted(media.times, from_s))
             indices = list(range(first, min(first + MAX_FRAMES, len(media.times))))
-            paths = _largest(_paths(faces))
             found: dict[int, list[tuple[float, tuple[float, float, float]]]] = defaultdict(list)
             before: NDArray[np.uint8] | None = None
             for time_s, pixels, _ in _indexed(media, indices):
@@ -181,14 +183,16 @@ class MediaViewer:
     def motion(self, caller: Caller, job_id: str, person: int, from_s: float) -> bytes:
         """Return a person's face from a moment on, beside itself with its small motions magnified,
         as an animated WebP. ``NotFound`` if the person is not seen in two frames of it."""
-        with self._opened(caller, job_id) as (media, faces):
-            path = _paths(faces).get(person - 1)
+        path = _paths(self._faces(caller, job_id)).get(person - 1)
+        with self._opened(caller, job_id) as media:
+            if path is None:
+                raise NotFound
             within = (media.times >= from_s) & (media.times < from_s + MOTION_S)
             indices = np.flatnonzero(within).tolist()[:MAX_FRAMES]
             shown = [
                 (time_s, aligned(pixels, box))
                 for time_s, pixels, _ in _indexed(media, indices)
-                if path is not None and (box := path.box_at(time_s)) is not None
+                if (box := path.box_at(time_s)) is not None
             ]
         if len(shown) < 2:
             raise NotFound
@@ -203,24 +207,32 @@ class MediaViewer:
         )  # fmt: skip
         return content.getvalue()
 
-    @contextmanager
-    def _opened(self, caller: Caller, job_id: str) -> Iterator[tuple[OpenMedia, list[_Examined]]]:
+    def _faces(self, caller: Caller, job_id: str) -> list[_Examined]:
         with self.database.read() as session:
-            job, case = find_visible(session, caller, Job, job_id)
-            case_id, media_id = job.case_id, job.media_id
-            if job.state != JobState.SUCCEEDED:
-                raise NotReviewable("There is no result to look at yet.")
+            job, case = _examined(session, caller, job_id)
         with missing_as(NotFound, job_id=job_id):
             packed = self.vault.read(material_of(job), self.vault.case_key(case))
         examination = json.loads(member(packed, EXAMINATION))
-        faces = _EXAMINED.validate_python(examination["exact"]["faces"])
-        file, _ = self.queries.playback(caller, case_id, media_id)
+        return _EXAMINED.validate_python(examination["exact"]["faces"])
+
+    @contextmanager
+    def _opened(self, caller: Caller, job_id: str) -> Iterator[OpenMedia]:
+        with self.database.read() as session:
+            job, _ = _examined(session, caller, job_id)
+        file, _ = self.queries.playback(caller, job.case_id, job.media_id)
         with file:
             try:
                 with self.decoder.open(file) as media:
-                    yield media, faces
+                    yield media
             except MediaError as error:
                 raise NotReviewable("The file cannot be decoded at this moment.") from error
+
+
+def _examined(session: Session, caller: Caller, job_id: str) -> tuple[Job, Case]:
+    job, case = find_visible(session, caller, Job, job_id)
+    if job.state != JobState.SUCCEEDED:
+        raise NotReviewable("There is no result to look at yet.")
+    return job, case
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,11 +305,9 @@ def _indexed(
 
 
 def _cut_out(pixels: NDArray[np.uint8], box: Box) -> str:
-    x, y, side = square(box, FACE_SCALE)
-    region = (round(x), round(y), round(x + side), round(y + side))
-    picture = Image.fromarray(pixels)
-    face = Image.new("RGB", (region[2] - region[0], region[3] - region[1]), (OUTSIDE,) * 3)
-    face.paste(picture, (-region[0], -region[1]))
+    left, top, right, bottom = whole_square(box, FACE_SCALE)
+    face = Image.new("RGB", (right - left, bottom - top), (OUTSIDE,) * 3)
+    face.paste(Image.fromarray(pixels), (-left, -top))
     face.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
     content = io.BytesIO()
     face.save(content, "WEBP", quality=QUALITY)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deepfake_models.bundle.results import Box
-from deepfake_models.faces.crops import square
+from deepfake_models.faces.crops import whole_square
 
 SIDE = 224
 """Pixels of each of the two faces."""
@@ -31,9 +31,7 @@ GAIN = 10.0
 
 def aligned(pixels: NDArray[np.uint8], box: Box) -> Image.Image:
     """Return the square around a face of a frame, (H, W, 3) uint8 RGB, at ``SIDE``."""
-    x, y, side = square(box, SCALE)
-    left, top = round(x), round(y)
-    inner = Image.fromarray(pixels).crop((left, top, round(x + side), round(y + side)))
+    inner = Image.fromarray(pixels).crop(whole_square(box, SCALE))
     return inner.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
 
 
