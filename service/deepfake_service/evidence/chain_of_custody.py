@@ -70,20 +70,27 @@ def requester_of(session: Session, job: Job) -> str:
 def reviews_of(session: Session, job: Job, key: bytes) -> tuple[StatedDecision, ...]:
     """Return the decisions on a job with their reasons, oldest first, and whether its pictures were
     withheld from the reviewer, who had not opened them before."""
+    return tuple(stated for stated, _ in reviews_and_notes_of(session, job, key))
+
+
+def reviews_and_notes_of(
+    session: Session, job: Job, key: bytes
+) -> list[tuple[StatedDecision, str]]:
+    """Return what ``reviews_of`` does, each with the note beside it, which no evidence has."""
     reviews = session.scalars(_reviews_of_jobs([job.id])).all()
     unseen = _unseen(session, job) if reviews else ()
-    return tuple(
-        _decision(session, review, open_json(key, review)).model_copy(
-            update={"pictures_withheld": (review.account_id, iso_time(review.created_at)) in unseen}
+    opened = [(review, open_json(key, review)) for review in reviews]
+    return [
+        (
+            _decision(session, review, content).model_copy(
+                update={
+                    "pictures_withheld": (review.account_id, iso_time(review.created_at)) in unseen
+                }
+            ),
+            content.get("note", ""),
         )
-        for review in reviews
-    )
-
-
-def notes_of(session: Session, job: Job, key: bytes) -> list[str]:
-    """Return the notes beside the decisions on a job, oldest first, which no evidence has."""
-    reviews = session.scalars(_reviews_of_jobs([job.id]))
-    return [open_json(key, review).get("note", "") for review in reviews]
+        for review, content in opened
+    ]
 
 
 def _unseen(session: Session, job: Job) -> set[tuple[str | None, str | None]]:

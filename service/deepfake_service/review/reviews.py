@@ -23,7 +23,7 @@ from deepfake_service.cases import notices_under_way
 from deepfake_service.cases.case_lock import lock_open_case
 from deepfake_service.evidence.bundle.custody import findings_of, found_by
 from deepfake_service.evidence.bundle.signs import Signs, require_within
-from deepfake_service.evidence.chain_of_custody import notes_of, require_recorded, reviews_of
+from deepfake_service.evidence.chain_of_custody import require_recorded, reviews_and_notes_of
 from deepfake_service.evidence.editions import outdated_jobs
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.hashes.hash_bank import HashBank
@@ -444,15 +444,17 @@ def opinions_of(
 ) -> tuple[list[Opinion], int]:
     """Return the decisions on a job, oldest first, and how many people state its finding. If they
     are ``withheld`` from a second reviewer, they come without signs and notes."""
-    made = reviews_of(session, job, key)
+    made = reviews_and_notes_of(session, job, key)
     names = set(Opinion.model_fields) - {"note", "signs"}
     opinions = [
-        Opinion(**each.model_dump(include=names), signs=each.signs, note=note)
-        for each, note in zip(made, notes_of(session, job, key), strict=True)
+        Opinion(
+            **stated.model_dump(include=names),
+            signs=() if withheld else stated.signs,
+            note="" if withheld else note,
+        )
+        for stated, note in made
     ]
-    if withheld:
-        opinions = [each.model_copy(update={"signs": (), "note": ""}) for each in opinions]
-    return opinions, len(found_by(job.finding, made))
+    return opinions, len(found_by(job.finding, [stated for stated, _ in made]))
 
 
 def _check_same_person(session: Session, caller: Caller, job_id: str) -> None:
