@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 import anyio.to_thread
 from fastapi import Header, Response
@@ -25,6 +24,7 @@ from deepfake_service.http.answers import (
     attachment,
     binary,
     file_route,
+    pieces_of,
     screenshot_answer,
 )
 from deepfake_service.http.auth import (
@@ -189,7 +189,7 @@ def export_medium(
     file = call.services.exports.export(call.caller, case_id, media_id, export.recipient)
     size = os.fstat(file.fileno()).st_size
     return StreamingResponse(
-        while_authenticated(call.request, _pieces(file, 0, size)),
+        while_authenticated(call.request, pieces_of(file, 0, size)),
         media_type="application/age",
         headers={"Content-Length": str(size), **attachment(f"{media_id}.age")},
         background=BackgroundTask(file.close),  # if no piece was asked for
@@ -209,7 +209,6 @@ def lift_hold(case_id: CaseId, call: Keeper) -> None:
     call.services.retention.hold(call.caller, case_id, enabled=False)
 
 
-PIECE_BYTES = 256 * 1024
 MAX_RANGE_BYTES = 8 * 1024 * 1024
 """Bytes of one partial answer. Players ask for the next part, and one that stops holds nothing."""
 _RANGE = re.compile(r"bytes=(\d{1,15})-(\d{0,15})")
@@ -264,17 +263,8 @@ def get_medium(
         headers["Content-Range"] = f"bytes {start}-{end}/{size}"
     headers["Content-Length"] = str(end - start + 1)
     return StreamingResponse(
-        while_authenticated(call.request, _pieces(file, start, end - start + 1)),
+        while_authenticated(call.request, pieces_of(file, start, end - start + 1)),
         status_code=206 if span else 200,
         media_type=mime,
         headers=headers,
     )
-
-
-def _pieces(file: BinaryIO, start: int, left: int) -> Iterator[bytes]:
-    """Yield ``left`` bytes of a file from ``start`` on, and close it."""
-    with file:
-        file.seek(start)
-        while left > 0 and (piece := file.read(min(PIECE_BYTES, left))):
-            left -= len(piece)
-            yield piece

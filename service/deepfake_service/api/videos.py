@@ -8,7 +8,6 @@ submitted, so that an unfinished one tells nothing.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from email.utils import format_datetime
 from functools import partial
@@ -17,11 +16,12 @@ from typing import Annotated
 import anyio.to_thread
 from fastapi import Depends, Header, Path, Response
 from pydantic import Field
+from starlette.concurrency import iterate_in_threadpool
 
 from deepfake_service.api.jobs import JobOut, job_out
 from deepfake_service.examination.submissions import Sealed, Submission
 from deepfake_service.examination.uploads import Progress
-from deepfake_service.http.answers import BINARY
+from deepfake_service.http.answers import BINARY, pieces_of
 from deepfake_service.http.auth import Call, Reader, Uploader
 from deepfake_service.http.dependencies import AppState
 from deepfake_service.http.multipart import boundary_of
@@ -54,11 +54,9 @@ from deepfake_service.platform.errors import (
 )
 from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.platform.webhooks import Callback
-from deepfake_service.review.shapes import Item
 
 router = api_router("videos")
 
-PIECE_BYTES = 1024 * 1024
 _FILES = {FILE: {**BINARY, "description": "The video or picture."}}
 
 
@@ -119,20 +117,13 @@ async def examine_again(
         file_name=item.entry.name,
         repeats=job_id,
     )
-    sealed = await services.submissions.seal(_kept_file(call, item))
+    play = partial(services.queries.playback, call.caller, item.case_id, item.media_id)
+    file, size = await anyio.to_thread.run_sync(play)
+    sealed = await services.submissions.seal(iterate_in_threadpool(pieces_of(file, 0, size)))
     accepted = await services.submissions.accept(call.caller, again, sealed)
     if not accepted.created:
         response.status_code = 200
     return await _job_answer(call, accepted.job_id, response)
-
-
-async def _kept_file(call: Call, item: Item) -> AsyncIterator[bytes]:
-    """Yield the pieces of a file that is kept; see ``Queries.playback``."""
-    play = partial(call.services.queries.playback, call.caller, item.case_id, item.media_id)
-    file, _ = await anyio.to_thread.run_sync(play)
-    with file:
-        while piece := await anyio.to_thread.run_sync(file.read, PIECE_BYTES):
-            yield piece
 
 
 async def _accept(call: Call, submission: Submission, sealed: Sealed, response: Response) -> JobOut:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
 
 from fastapi import APIRouter, Response
 from fastapi.types import DecoratedCallable
@@ -18,6 +19,7 @@ PDF = {
     "Content-Security-Policy": "script-src 'none'; base-uri 'none'; frame-ancestors 'none'",
 }
 """Headers of a PDF that a browser may open."""
+PIECE_BYTES = 256 * 1024
 OCTETS = "application/octet-stream"
 JSON = "application/json"
 BINARY: dict[str, object] = {"type": "string", "format": "binary"}
@@ -38,6 +40,15 @@ def file_route(
 ) -> Callable[[DecoratedCallable], DecoratedCallable]:
     """Return the decorator of a GET route that answers with a file."""
     return router.get(path, summary=summary, response_class=Response, responses=binary(media_type))
+
+
+def pieces_of(file: BinaryIO, start: int, left: int) -> Iterator[bytes]:
+    """Yield ``left`` bytes of a file from ``start`` on, and close it. Iterate it in a thread."""
+    with file:
+        file.seek(start)
+        while left > 0 and (piece := file.read(min(PIECE_BYTES, left))):
+            left -= len(piece)
+            yield piece
 
 
 def attachment(name: str) -> dict[str, str]:

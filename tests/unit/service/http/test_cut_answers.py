@@ -67,7 +67,7 @@ async def test_an_answer_is_cut_off_when_its_readers_key_is_revoked(
 ) -> None:
     """They went on to their end: a whole video, or the results of all cases."""
     monkeypatch.setattr(auth, "CHECKED_EVERY_S", 0.0)
-    monkeypatch.setattr("deepfake_service.api.cases.PIECE_BYTES", 1024)
+    monkeypatch.setattr("deepfake_service.http.answers.PIECE_BYTES", 1024)
     still, checks = auth.check_still_authenticated, []
 
     async with start(matching=True) as service:
@@ -91,7 +91,7 @@ async def test_an_answer_is_cut_off_when_its_readers_key_is_revoked(
 async def test_an_answer_to_a_valid_key_is_whole_and_checked_now_and_then(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepfake_service.api.cases.PIECE_BYTES", 16)
+    monkeypatch.setattr("deepfake_service.http.answers.PIECE_BYTES", 16)
     checks: list[Request] = []
     monkeypatch.setattr(auth, "check_still_authenticated", checks.append)
     answer = await read_medium(service, await submit(service))
