@@ -1,5 +1,6 @@
 // The contact sheet: every examined face in order of time, every frame around a moment, and one face large.
 import { ask, refusal } from "./api.js";
+import { frameAt } from "./frames.js";
 import { viewer } from "./viewer.js";
 
 const mount = document.getElementById("contact");
@@ -16,9 +17,9 @@ async function bitmap(base64) {
 
 // Draws a face at the file's own pixels, enlarged by whole numbers, so that nothing is smoothed away.
 async function enlarge(figure, { time_s: time, person, box }) {
-  const answer = await ask("GET", `/v1/jobs/${mount.dataset.job}/frame.png?at=${time + 1e-4}`);
-  if (!answer?.ok) { figure.querySelector("figcaption").textContent = await refusal(answer); return; }
-  const frame = await createImageBitmap(await answer.blob());
+  const caption = figure.querySelector("figcaption");
+  const frame = await frameAt(mount.dataset.job, time, (problem) => { caption.textContent = problem; });
+  if (!frame) return;
   const side = Math.max(box[2] - box[0], box[3] - box[1]) * AROUND;
   const [left, top] = [(box[0] + box[2] - side) / 2, (box[1] + box[3] - side) / 2].map(Math.round);
   const canvas = figure.querySelector("canvas");
@@ -28,7 +29,7 @@ async function enlarge(figure, { time_s: time, person, box }) {
   context.imageSmoothingEnabled = false;
   context.drawImage(frame, -left * times, -top * times, frame.width * times, frame.height * times);
   canvas.hidden = false;
-  figure.querySelector("figcaption").textContent = `${said(time, person)} · ${times * 100}%`;
+  caption.textContent = `${said(time, person)} · ${times * 100}%`;
 }
 
 // Fills a list with faces. Arrow keys go from one to the next, in time; the one in focus is shown large.

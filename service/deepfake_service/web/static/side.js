@@ -1,6 +1,7 @@
 // Two pictures side by side, aligned by their faces: zoom and pan move both, one key switches, or shows the difference.
 // A picture that is opened from the disk stays in this page: it is neither sent nor stored nor examined.
-import { ask, refusal } from "./api.js";
+import { ask } from "./api.js";
+import { facesAround, frameAt } from "./frames.js";
 import { keyOf } from "./keys.js";
 import { viewer } from "./viewer.js";
 
@@ -8,13 +9,11 @@ const mount = document.getElementById("side");
 const FACES = 2.5; // widths of a face that are seen at first
 
 async function pictureOf(job, time) {
-  const [frame, sheet] = await Promise.all([
-    ask("GET", `/v1/jobs/${job}/frame.png?at=${time + 1e-4}`), ask("GET", `/v1/jobs/${job}/sheet?around=${time}`),
-  ]);
-  if (!frame?.ok) { mount.querySelector(".problem").textContent = await refusal(frame); return null; }
-  const faces = sheet?.ok ? (await sheet.json()).faces : [];
-  faces.sort((a, b) => Math.abs(a.time_s - time) - Math.abs(b.time_s - time) || (b.box[2] - b.box[0]) - (a.box[2] - a.box[0]));
-  return { image: await createImageBitmap(await frame.blob()), box: faces[0]?.box };
+  const told = (problem) => { if (problem) mount.querySelector(".problem").textContent = problem; };
+  const [image, faces] = await Promise.all([frameAt(job, time, told), facesAround(job, time)]);
+  const same = faces.filter((face) => face.time_s === faces[0].time_s);
+  const [largest] = same.sort((a, b) => (b.box[2] - b.box[0]) - (a.box[2] - a.box[0]));
+  return image && { image, box: largest?.box };
 }
 
 // The centre of the face, and its width; of a picture without one, its own centre and a quarter of its width.
@@ -103,7 +102,7 @@ if (mount) {
     if (keyOf(event) === "b") blink();
     if (keyOf(event) === "d") subtract();
   });
-  viewer.on("time", () => { if (mount.checkVisibility() && shown.own) load(); });
+  viewer.on("rest", () => { if (mount.checkVisibility() && shown.own) load(); });
   new IntersectionObserver(([entry], observer) => {
     if (!entry.isIntersecting) return;
     observer.disconnect();

@@ -11,7 +11,9 @@ const [WIDTH, HEIGHT, FRAME_S] = ["width", "height", "frame"].map((name) => Numb
 const MOST = 8; // screen pixels of a pixel of the file
 const NEAR_S = 0.15;
 const faces = JSON.parse(element?.dataset.faces || "[]"); // [time, person, box, whether its value is high]
-const listeners = { time: [], mark: [] };
+const listeners = { time: [], rest: [], mark: [] };
+const REST_MS = 400; // without another moment, after which what is decoded for it is worth asking for
+let resting;
 const tell = (name, value) => { for (const listener of listeners[name]) listener(value); };
 const control = (id) => document.getElementById(id);
 
@@ -115,6 +117,8 @@ function told() {
   }
   boxes();
   tell("time", time());
+  clearTimeout(resting);
+  resting = setTimeout(() => tell("rest", time()), REST_MS);
 }
 function standInForIt() {
   if (standIn || pictures.length) return;

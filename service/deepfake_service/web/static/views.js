@@ -1,5 +1,5 @@
 // Views of the frame that the viewer shows, and magnified places of its faces.
-import { ask, refusal } from "./api.js";
+import { facesAround, frameAt } from "./frames.js";
 import { viewer } from "./viewer.js";
 
 const mount = document.getElementById("views");
@@ -10,12 +10,7 @@ const PLACES = {
   mouth: [0.2, 0.6, 0.8, 1], left_ear: [-0.35, 0.2, 0.15, 0.8], right_ear: [0.85, 0.2, 1.35, 0.8], neck: [-0.1, 0.85, 1.1, 1.5],
 };
 
-async function frame(view = "") {
-  const answer = await ask("GET", `/v1/jobs/${mount.dataset.job}/frame.png?at=${viewer.time() + 1e-4}${view && `&view=${view}`}`);
-  const status = mount.querySelector(".problem");
-  status.textContent = answer?.ok ? "" : await refusal(answer);
-  return answer?.ok ? createImageBitmap(await answer.blob()) : null;
-}
+const frame = (view) => frameAt(mount.dataset.job, viewer.time(), (problem) => { mount.querySelector(".problem").textContent = problem; }, view);
 
 function draw(canvas, picture, [left, top, width, height], times) {
   canvas.width = Math.max(1, Math.round(width * times));
@@ -35,14 +30,11 @@ async function show(view) {
 
 // The places of each face that was examined in this frame, or next to it in time.
 async function places() {
-  const [answer, picture] = [await ask("GET", `/v1/jobs/${mount.dataset.job}/sheet?around=${viewer.time()}`), await frame()];
-  if (!answer?.ok || !picture) return;
+  const [faces, picture] = await Promise.all([facesAround(mount.dataset.job, viewer.time()), frame()]);
+  if (!faces.length || !picture) return;
   const nearest = new Map();
-  for (const face of (await answer.json()).faces) {
-    const far = Math.abs(face.time_s - viewer.time());
-    if (far < (nearest.get(face.person)?.far ?? Infinity)) nearest.set(face.person, { far, box: face.box });
-  }
-  mount.querySelector(".places").replaceChildren(...[...nearest].flatMap(([person, { box }]) => {
+  for (const { person, box } of faces) if (!nearest.has(person)) nearest.set(person, box);
+  mount.querySelector(".places").replaceChildren(...[...nearest].flatMap(([person, box]) => {
     const [width, height] = [box[2] - box[0], box[3] - box[1]];
     return Object.entries(PLACES).map(([name, [left, top, right, bottom]]) => {
       const item = document.createElement("li");
@@ -65,10 +57,6 @@ if (mount) {
       show(chosen);
     });
   }
-  let waiting;
-  viewer.on("time", () => {
-    clearTimeout(waiting);
-    waiting = setTimeout(() => { if (chosen && mount.checkVisibility()) show(chosen); }, 400);
-  });
+  viewer.on("rest", () => { if (chosen && mount.checkVisibility()) show(chosen); });
   mount.querySelector("button.cut").addEventListener("click", places);
 }
