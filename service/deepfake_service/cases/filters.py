@@ -116,7 +116,7 @@ def _found(finding: str) -> ColumnElement[bool]:
 def disagreed() -> ColumnElement[bool]:
     """Return the condition, in a query on ``Job``, that its reviewers disagree.
 
-    The finding is then ``undecided``, as if somebody had chosen that: the formats of evidence and
+    The finding is then ``undecided``, as if a reviewer had chosen it: the formats of evidence and
     of the database have no state of its own for it. An undecided finding with a rejection has a
     confirmation as well, or it would be ``rejected``. The latest decision of each person counts.
     """

@@ -74,8 +74,9 @@ class Submission:
     origin: Origin | None = None
     """``None`` if its submitter sent the medium itself."""
     repeats: str | None = None
-    """Id of the job whose medium is examined once more, in the same case. Whoever submitted it is
-    the submitter of this one too: who may confirm does not depend on who asked for more."""
+    """Id of the job whose medium is examined once more, in the same case. The
+    account that submitted it is the submitter of this one too: who may confirm does not depend on
+    who asked for more."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
