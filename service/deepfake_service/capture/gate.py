@@ -179,9 +179,9 @@ class Gate:
         except (OSError, EOFError, ValueError, TimeoutError):
             line.refused = line.refused or (None if line.address else "no handshake")
         finally:
-            fetcher.close()
             for stream in streams:
                 stream.transport.abort()
+            fetcher.close()  # last: what a transport still watches, it could not let go of
 
     async def _asked(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: Connection

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -15,6 +16,7 @@ from deepfake_service.capture import gate as gates
 from deepfake_service.capture.gate import NAMES_AT_ONCE, Gate
 from deepfake_service.platform import outbound
 from deepfake_service.platform.clock import utc_now
+from deepfake_service.platform.networks import CallbackHosts
 from tests.support.fake_platform import resolving
 
 NOT_PUBLIC = (
@@ -165,3 +167,23 @@ def test_only_a_connection_by_name_is_served(
     assert asked(control, message)[2:4] in (b"\5\2", b"")
     (line,) = gate.log
     assert (line.refused, line.address) == ("not a CONNECT by name", None), line
+
+
+def test_a_server_whose_answer_is_not_read_is_hung_up_on_at_the_end() -> None:
+    """The gate closed the fetcher's end first, failed on what it had not passed on, and left the
+    connection to the server open."""
+    theirs, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    fetcher, other = socket.socketpair()
+    with socket.create_server(("127.0.0.1", 0)) as server, resolving({}), theirs, fetcher:
+        with Gate(ours, utc_now, CallbackHosts.of("127.0.0.1")):
+            with other:
+                socket.send_fds(theirs, [b"c"], [other.fileno()])
+            fetcher.sendall(connect("video.example", server.getsockname()[1]))
+            connection, _ = server.accept()
+            with contextlib.suppress(TimeoutError):  # until the gate takes no more
+                connection.settimeout(0.5)
+                while True:
+                    connection.sendall(bytes(1 << 16))
+        connection.settimeout(60.0)
+        with connection, pytest.raises((ConnectionResetError, BrokenPipeError)):
+            connection.sendall(bytes(1 << 26))
