@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import chi2
 from typer.testing import CliRunner
 
 from deepfake_eval.analysis.compare import compare
@@ -32,6 +33,11 @@ PATIENTS = """
 3.5 6.2 5 1  2.9 5.7 9 0  2.1 4.8 7 1  2.8 6.2 8 0  4.0 7.0 7 1  3.3 5.7 6 1  3.7 6.9 5 1
 3.6 6.6 5 1
 """
+PAIRS = (
+    ("alb", "totscore", 0.9102063472010352),
+    ("tp", "totscore", 0.4561397075074736),
+    ("alb", "tp", 0.11182821012069631),
+)
 ESTIMATE = ("value", "low", "high", "samples", "groups")
 
 
@@ -113,14 +119,37 @@ def test_compare_has_a_difference_for_each_data_set_and_method(
     assert "made: wash: +1.000, without an interval (" in result.output
 
 
-def test_delongs_test_gives_the_figures_that_sas_prints() -> None:
-    # 43 patients of DeLong, DeLong and Clarke-Pearson (1988): albumin, total protein, K-G score
-    # and whether surgery did not help, as in the documentation of SAS's PROC LOGISTIC.
+def delong_by_definition(truth: np.ndarray, first: np.ndarray, second: np.ndarray) -> float:
+    """Return the p-value as the paper of 1988 defines it, from the kernel of all pairs."""
+    areas, parts = [], []
+    for scores in (first, second):
+        pairs = np.subtract.outer(scores[truth == 1], scores[truth == 0])
+        kernel = (pairs > 0) + 0.5 * (pairs == 0)
+        areas.append(kernel.mean())
+        parts.append((kernel.mean(axis=1), kernel.mean(axis=0)))
+    covariance = sum(np.cov(one, other) / len(one) for one, other in zip(*parts, strict=True))
+    contrast = np.array([1.0, -1.0])
+    return float(chi2.sf((contrast @ areas) ** 2 / (contrast @ covariance @ contrast), 1))
+
+
+def test_delongs_test_gives_the_figures_of_its_definition() -> None:
+    # 43 of the patients of DeLong, DeLong and Clarke-Pearson (1988): albumin, total protein, K-G
+    # score and popind, the data set of example 60.8 in the SAS/STAT 13.1 User's Guide. The figures
+    # are those of the implementation at github.com/yandexdataschool/roc_comparison (62da5b8).
     alb, protein, score, truth = np.array(PATIENTS.split(), dtype=float).reshape(-1, 4).T
-    assert delong_p_value(truth, alb, 10 - score) == pytest.approx(0.9102, abs=5e-5)
-    assert delong_p_value(truth, protein, 10 - score) == pytest.approx(0.4561, abs=5e-5)
+    tests = {"alb": alb, "tp": protein, "totscore": 10 - score}
+    for one, other, published in PAIRS:
+        given = (truth, tests[one], tests[other])
+        assert delong_p_value(*given) == pytest.approx(published, abs=1e-9)
+        assert delong_p_value(*given) == pytest.approx(delong_by_definition(*given), rel=1e-9)
     assert delong_p_value(truth, alb, 10 - score) == delong_p_value(truth, 10 - score, alb)
     assert np.isnan(delong_p_value(truth, alb, 2 * alb))
+    rng = np.random.default_rng(0)
+    for reals, fakes in ((5, 5), (40, 7), (60, 200)):
+        given_truth = np.repeat([0, 1], [reals, fakes])
+        one, other = (given_truth + rng.normal(size=given_truth.size).round(1) for _ in range(2))
+        expected = delong_by_definition(given_truth, one, other)
+        assert delong_p_value(given_truth, one, other) == pytest.approx(expected, rel=1e-9)
 
 
 def test_p_values_are_corrected_by_holm() -> None:
