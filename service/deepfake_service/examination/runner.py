@@ -22,8 +22,6 @@ from deepfake_service.platform.db.enums import UNFINISHED
 from deepfake_service.platform.errors import DatabaseUnavailable
 from deepfake_service.platform.settings import Settings
 
-SUSPECTS_FILE = "suspects.lock"
-"""In the data directory, which the workers of a machine share."""
 POLL_S = 0.5
 """Poll interval of a worker, with DBOS's jitter: a worker idles half of it after each job."""
 IDLE_S = 60.0
@@ -49,8 +47,7 @@ class Runner:
         self._at_once = settings.jobs_at_once
         self.executor_id = f"{socket.gethostname()[:32]}-{secrets.token_hex(6)}"
         self._stopping = steps.stopping
-        suspects = settings.data_dir / SUSPECTS_FILE
-        self._workflow = ExaminationWorkflow(steps, on_step, suspects, self._at_once, queue.resume)
+        self._workflow = ExaminationWorkflow(steps, on_step, self._at_once, queue.resume)
         self._version = job_version(steps.model)
         self._rescue = workers.Rescue(
             database, queue, self.executor_id, steps.model, self._workflow.active

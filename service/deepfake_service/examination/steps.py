@@ -142,12 +142,6 @@ class Examination:
         """Return the SHA-256 of the model bundle."""
         return self._scorer.bundle.sha256
 
-    def is_suspect(self, job_id: str) -> bool:
-        """Return whether the job has used half of its attempts at one step."""
-        with self._database.read() as session:
-            job = session.get(Job, job_id)
-            return job is not None and 2 * job.attempts >= MAX_ATTEMPTS
-
     def claim_job(self, job_id: str) -> None:
         """Record that a worker starts or resumes the job; ``JobOver`` if the job has ended or is
         another worker's, or was claimed too often and has failed now."""

@@ -8,13 +8,11 @@ is sealed in the vault.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from dbos import DBOS, StepOptions
 from sqlalchemy.exc import SQLAlchemyError
@@ -41,17 +39,14 @@ class ExaminationWorkflow:
     """Runs the steps of examinations in order and has DBOS store their results.
 
     Any step may be repeated after a crash in the middle of it, and raises ``JobOver`` if the job
-    has ended.
-    ``on_step`` is called with the name and the seconds of each finished step. Once the worker
-    stops, no step waits for a database or store any longer. ``active`` holds the ids of the jobs
-    that run in this process. ``suspects`` is a file that the workers of a machine share. DBOS may
-    give this worker more than ``at_once`` jobs, as many as another one takes: ``give_back`` queues
-    those again for which no slot becomes free.
+    has ended. ``on_step`` is called with the name and the seconds of each finished step. Once the
+    worker stops, no step waits for a database or store any longer. ``active`` holds the ids of the
+    jobs that run in this process. DBOS may give this worker more than ``at_once`` jobs, as many as
+    another one takes: ``give_back`` queues those again for which no slot becomes free.
     """
 
     _steps: Examination
     _on_step: Callable[[str, float], None]
-    _suspects: Path
     at_once: int
     _give_back: Callable[[str], None]
     active: set[str] = field(default_factory=set)
@@ -72,7 +67,7 @@ class ExaminationWorkflow:
         """Examine a job, from the first step that DBOS has no result of."""
         self.active.add(job_id)
         try:
-            with self._slot(job_id), self._turn(job_id):
+            with self._slot(job_id):
                 self._run(job_id)
         finally:
             self.active.discard(job_id)
@@ -87,20 +82,6 @@ class ExaminationWorkflow:
             yield
         finally:
             self._slots.release()
-
-    @contextlib.contextmanager
-    def _turn(self, job_id: str) -> Iterator[None]:
-        """Let one suspect of this machine run at a time: where several died with their worker again
-        and again, the file that killed it must not use up the attempts of the others, and files
-        that fit into memory one by one must not be begun together."""
-        if not self._wait_through_outages("claim_job", self._steps.is_suspect, job_id):
-            yield
-            return
-        while not (lock := self._wait_through_outages("claim_job", _locked, self._suspects)):
-            if self._steps.stopping.wait(_FIRST_WAIT_S):
-                raise Stopping
-        with lock:
-            yield
 
     def _run(self, job_id: str) -> None:
         steps = self._steps
@@ -160,17 +141,3 @@ class ExaminationWorkflow:
                 if self._steps.stopping.wait(wait_s):
                     raise Stopping from error
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
-
-
-def _locked(path: Path) -> IO[bytes] | None:
-    """Lock a file until it is closed or this process ends; ``None`` if another one has it."""
-    try:
-        with contextlib.ExitStack() as stack:
-            file = stack.enter_context(path.open("ab"))
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            stack.pop_all()
-            return file
-    except BlockingIOError:
-        return None
-    except OSError as error:
-        raise StorageUnavailable from error

@@ -34,7 +34,6 @@ from deepfake_service.evidence.bundle.documents import FrameHashes
 from deepfake_service.evidence.bundle.perceptual_hashes import hash_media
 from deepfake_service.examination import steps
 from deepfake_service.examination.steps import (
-    MAX_ATTEMPTS,
     TIMELINE,
     Examination,
     JobFiles,
@@ -180,17 +179,6 @@ def test_media_that_take_long_to_open_are_opened_less_often(
     assert worker.steps.plan_overview(job_id) == 2
     now = iter(range(0, 300, 32))
     assert worker.steps.plan_overview(job_id) == 1
-
-
-def test_a_job_is_suspect_after_half_of_its_attempts_at_one_step(worker: Worker) -> None:
-    job_id = worker.submit(VIDEO)
-    seen = []
-    for _ in range(MAX_ATTEMPTS):
-        seen.append(worker.steps.is_suspect(job_id))
-        worker.steps.claim_job(job_id)
-    assert seen == [2 * n >= MAX_ATTEMPTS for n in range(MAX_ATTEMPTS)]
-    worker.steps.plan_overview(job_id)
-    assert not worker.steps.is_suspect(job_id)
 
 
 def test_media_that_cannot_be_decoded_are_opened_once(worker: Worker) -> None:

@@ -32,9 +32,6 @@ class Ending:
         self.ended: list[str] = []
         self._database = service.database
 
-    def is_suspect(self, job_id: str) -> bool:
-        return False
-
     def claim_job(self, job_id: str) -> None:
         with self._database.write() as session:
             session.get_one(Job, job_id).state = JobState.SUCCEEDED

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from dbos import DBOS
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 from deepfake_service.examination.workflow import ExaminationWorkflow, JobOver, Stopping
 from deepfake_service.platform.errors import DatabaseUnavailable
-from tests.support.servers import WAIT_S, wait_until
 
 
 class Steps:
@@ -32,9 +28,6 @@ class Steps:
         self.calls.append((name, *arguments))
         if self._error is not None and name in self._failing:
             raise self._error
-
-    def is_suspect(self, job_id: str) -> bool:
-        return False
 
     def claim_job(self, job_id: str) -> None:
         self._note("claim_job")
@@ -76,7 +69,7 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def run(steps: Steps) -> list[str]:
     """Run the workflow; return the steps that it reports as finished."""
     finished: list[str] = []
-    workflow = ExaminationWorkflow(steps, lambda name, _: finished.append(name), Path(), 1, print)
+    workflow = ExaminationWorkflow(steps, lambda name, _: finished.append(name), 1, print)
     workflow.run("job")
     assert not workflow.active
     return finished
@@ -154,7 +147,7 @@ def test_a_job_that_a_worker_has_no_slot_for_is_queued_again(
     """DBOS gives a worker as many as another worker of the queue takes."""
     monkeypatch.setattr("deepfake_service.examination.workflow._SLOT_WAIT_S", 0.1)
     given_back, steps = list[str](), Steps()
-    workflow = ExaminationWorkflow(steps, lambda *_: None, Path(), 1, given_back.append)
+    workflow = ExaminationWorkflow(steps, lambda *_: None, 1, given_back.append)
 
     def claim_job(job_id: str) -> None:
         if job_id == "first":
@@ -168,79 +161,3 @@ def test_a_job_that_a_worker_has_no_slot_for_is_queued_again(
     assert given_back == ([] if stopping else ["second"])
     assert steps.calls[-1] == ("issue_evidence",)
     workflow.run("third")
-
-
-class Suspects(Steps):
-    """Both jobs died with their worker often. The first waits in a step until the second begins."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.begun = {"first": threading.Event(), "second": threading.Event()}
-        self.claimed: list[str] = []
-
-    def is_suspect(self, job_id: str) -> bool:
-        if job_id == "second":
-            self.begun[job_id].set()
-        return True
-
-    def claim_job(self, job_id: str) -> None:
-        self.claimed.append(job_id)
-        self.begun[job_id].set()
-        if job_id == "first":
-            self.begun["second"].wait(60)
-
-    def issue_evidence(self, job_id: str) -> None:
-        self.claimed.append(f"{job_id} ended")
-
-
-def workers(steps: Suspects, tmp_path: Path) -> list[ExaminationWorkflow]:
-    """Return the workflows of two workers of one machine."""
-    shared = tmp_path / "suspects.lock"
-    return [ExaminationWorkflow(steps, lambda *_: None, shared, 2, print) for _ in range(2)]
-
-
-@pytest.mark.parametrize("second", [0, 1])
-def test_r7_jobs_that_died_with_their_worker_run_one_at_a_time(
-    stored: list[str], tmp_path: Path, second: int
-) -> None:
-    steps = Suspects()
-    both = workers(steps, tmp_path)
-    threads = [
-        threading.Thread(target=both[worker].run, args=(name,))
-        for worker, name in ((0, "first"), (second, "second"))
-    ]
-    for name, thread in zip(steps.begun, threads, strict=True):
-        thread.start()
-        assert steps.begun[name].wait(60)
-    for thread in threads:
-        thread.join(60)
-    assert steps.claimed == ["first", "first ended", "second", "second ended"]
-
-
-def test_r7_a_suspect_that_waits_ends_when_the_worker_stops(
-    stored: list[str], tmp_path: Path
-) -> None:
-    steps = Suspects()
-    steps.stopping.set()
-    busy, waiting = workers(steps, tmp_path)
-    with busy._turn("first"), pytest.raises(Stopping):
-        waiting.run("second")
-    assert steps.claimed == []
-
-
-def test_a_suspect_whose_lock_cannot_be_opened_waits_and_says_so(
-    stored: list[str], tmp_path: Path
-) -> None:
-    steps, folder = Suspects(), tmp_path / "unmounted"
-    workflow = workers(steps, folder)[0]
-    with structlog.testing.capture_logs() as logged, ThreadPoolExecutor(1) as pool:
-        running = pool.submit(workflow.run, "second")
-        try:
-            wait_until(lambda: logged)
-            assert steps.claimed == []
-        finally:
-            folder.mkdir()
-        running.result(WAIT_S)
-    assert logged[0]["event"] == "waiting"
-    assert logged[0]["failure"]["cause"]["error"] == "builtins.FileNotFoundError"
-    assert steps.claimed == ["second", "second ended"]
