@@ -128,7 +128,7 @@ async def submit_capture(response: Response, call: Uploader) -> ShownCapture:
                 require_screenshot(shot.content.getvalue(), f"{SCREENSHOTS}[{number}]")
                 files.append((shot.name, await submissions.seal(shot.pieces())))
         except BaseException:
-            await services.captures.discard(files)
+            await submissions.discard(*(sealed for _, sealed in files))
             raise
     capture_id, created = await services.captures.accept(
         call.caller, (form.case_id, form.case_reference), form.handed_in(), files, callback

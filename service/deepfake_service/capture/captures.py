@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import partial
 
-import anyio.to_thread
 from pydantic import Field
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
@@ -57,11 +56,9 @@ from deepfake_service.platform.db import (
 from deepfake_service.platform.db.enums import CaptureState
 from deepfake_service.platform.disk_space import SHORT, DiskSpace
 from deepfake_service.platform.errors import (
-    DatabaseUnavailable,
     EvidenceMissing,
     NotFound,
     RecordAltered,
-    ServiceError,
     invalid_field,
 )
 from deepfake_service.platform.storage import Vault
@@ -195,21 +192,7 @@ class Captures:
         files in the same case are one capture; only the first ones are kept. Its end, and those of
         the jobs of what is in it, are told to ``callback``."""
         accept = partial(self._accept, caller, case, handed_in, files, callback)
-        try:
-            found = await anyio.to_thread.run_sync(accept)
-        except DatabaseUnavailable:
-            raise  # it may have been recorded; if not, the sweep of orphans deletes the files
-        except ServiceError:
-            await self.discard(files)
-            raise
-        if not found[1]:
-            await self.discard(files)
-        return found
-
-    async def discard(self, files: Sequence[tuple[str | None, Sealed]]) -> None:
-        """Delete files that were stored and not accepted."""
-        for _, sealed in files:
-            await self._submissions.discard(sealed)
+        return await self._submissions.keep_if_new(accept, [sealed for _, sealed in files])
 
     def _accept(
         self,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 import anyio.to_thread
 from sqlalchemy import select
@@ -142,9 +143,10 @@ class Submissions:
         stored = await self._vault.store(blob_of(media_id), key, chunks)
         return Sealed(media_id, key, stored)
 
-    async def discard(self, sealed: Sealed) -> None:
-        """Delete a medium that was not accepted."""
-        await anyio.to_thread.run_sync(self._vault.blobs.delete, sealed.blob)
+    async def discard(self, *files: Sealed) -> None:
+        """Delete files that were stored and not accepted."""
+        for file in files:
+            await anyio.to_thread.run_sync(self._vault.blobs.delete, file.blob)
 
     async def accept(self, caller: Caller, submission: Submission, sealed: Sealed) -> Accepted:
         """Create a job for a stored medium, or find the existing one.
@@ -155,20 +157,28 @@ class Submissions:
         ``Conflict`` if the existing job or its medium has as many as it can have;
         ``NotFound`` if the capture that it was taken out of was deleted.
         """
+        accept = partial(self._accept, caller, submission, sealed)
+        return Accepted(*await self.keep_if_new(accept, [sealed]))
+
+    async def keep_if_new(
+        self, record: Callable[[], tuple[str, bool]], files: Sequence[Sealed]
+    ) -> tuple[str, bool]:
+        """Record what stored files are of; return its id and whether it is new. They are deleted
+        unless it is."""
         try:
-            accepted = await anyio.to_thread.run_sync(self._accept, caller, submission, sealed)
+            row_id, is_new = await anyio.to_thread.run_sync(record)
         except DatabaseUnavailable:
             # The transaction may have been committed all the same. If it was not, the sweep of
-            # orphans deletes the medium.
+            # orphans deletes the files.
             raise
         except ServiceError:
-            await self.discard(sealed)
+            await self.discard(*files)
             raise
-        if not accepted.created:
-            await self.discard(sealed)
-        return accepted
+        if not is_new:
+            await self.discard(*files)
+        return row_id, is_new
 
-    def _accept(self, caller: Caller, submission: Submission, sealed: Sealed) -> Accepted:
+    def _accept(self, caller: Caller, submission: Submission, sealed: Sealed) -> tuple[str, bool]:
         sighting = {
             **asdict(submission.sighting),
             "case_reference": submission.case_reference,
@@ -200,7 +210,7 @@ class Submissions:
                     for callback in callbacks_of(session, key, submission.origin.capture):
                         add_callback(session, key, job, callback)
             self._cases.record_post(session, caller, media, sighting)
-        return Accepted(job.id, created)
+        return job.id, created
 
     def _existing(
         self, session: Session, caller: Caller, submission: Submission, sealed: Sealed

@@ -14,7 +14,7 @@ from deepfake_service.audit.log import SERVICE, Action, append_entry, verify
 from deepfake_service.cases import case_lock
 from deepfake_service.cases.case_lock import lock_case
 from deepfake_service.cases.media_deletion import expire, expire_screenshot
-from deepfake_service.examination.submissions import Accepted, Sealed, Submission
+from deepfake_service.examination.submissions import Sealed, Submission
 from deepfake_service.platform.db import AuditEntry, Case, Job, Media, Occurrence, new_id
 from deepfake_service.platform.db.enums import JobState, Role
 from deepfake_service.platform.errors import NotFound
@@ -72,7 +72,7 @@ async def test_what_is_submitted_to_a_case_that_expires_is_kept_in_another(
     sha256 = job["sha256"] if equal else "f" * 64
     sealed = Sealed(new_id(), new_key(), Stored(sha256, job["size"]))
     again = Submission(case_reference="R")
-    accepted: list[Accepted] = []
+    accepted: list[tuple[str, bool]] = []
     meanwhile = Meanwhile(
         service, lambda: accepted.append(submissions._accept(caller, again, sealed))
     )
@@ -85,9 +85,10 @@ async def test_what_is_submitted_to_a_case_that_expires_is_kept_in_another(
         else:
             session.execute(delete(Case).where(Case.id == case.id))
     meanwhile.end()
-    assert accepted[0].created
+    ((job_id, is_new),) = accepted
+    assert is_new
     with service.database.read() as session:
-        new = session.get_one(Job, accepted[0].job_id)
+        new = session.get_one(Job, job_id)
         assert session.get_one(Case, new.case_id).wrapped_key is not None
         assert session.get_one(Media, new.media_id).blob == sealed.blob
         verify(session)
