@@ -289,7 +289,7 @@ class _Tap:
 
     def __init__(self, algorithm: str) -> None:
         self.sha256 = hashlib.sha256()
-        self._sha1 = hashlib.sha1() if algorithm == "sha1" else None  # noqa: S324 - as recorded
+        self._stated = hashlib.sha1() if algorithm == "sha1" else self.sha256  # noqa: S324 - as recorded
         self.keeps = True
         self._kept = bytearray()
         self.size = 0
@@ -300,9 +300,8 @@ class _Tap:
             self.size += len(piece)
             if len(self.head) < 512:
                 self.head += piece[:512]
-            self.sha256.update(piece)
-            if self._sha1 is not None:
-                self._sha1.update(piece)
+            for digest in {self.sha256, self._stated}:
+                digest.update(piece)
             if self.keeps:
                 self._kept += piece
                 self.keeps = len(self._kept) <= MAX_TEXT_BYTES
@@ -313,9 +312,7 @@ class _Tap:
 
     def stated(self) -> str:
         """Return the digest with its algorithm, in hex."""
-        if self._sha1 is not None:
-            return f"sha1:{self._sha1.hexdigest()}"
-        return f"sha256:{self.sha256.hexdigest()}"
+        return f"{self._stated.name}:{self._stated.hexdigest()}"
 
 
 def same_digest(stated: str, computed: str) -> bool:

@@ -41,7 +41,7 @@ from deepfake_service.platform.clock import Clock, iso_time, utc_now
 from deepfake_service.platform.db import Capture, Database, new_id
 from deepfake_service.platform.db.enums import CaptureState
 from deepfake_service.platform.disk_space import DiskSpace
-from deepfake_service.platform.errors import DatabaseUnavailable, DiskFull, StorageUnavailable
+from deepfake_service.platform.errors import DatabaseUnavailable, StorageUnavailable
 from deepfake_service.platform.logs import logger
 from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.platform.pages import PLAIN_AGENT
@@ -86,7 +86,6 @@ class Fetches(Lane[Capture]):
         super().__init__("link", AT_ONCE)
         self._claims = Claims(self._database, self.executor_id, Capture)
         self._programs = Programs()
-        self._waits = False
 
     @staticmethod
     def is_due(_: datetime) -> ColumnElement[bool]:
@@ -102,8 +101,7 @@ class Fetches(Lane[Capture]):
             self._browser.close()
 
     def _claim(self, free: int, busy: set[str]) -> dict[str, Capture]:
-        self._waits = self._waits and not self._disk.has_room(gates.ROOM_BYTES)
-        if self._waits:
+        if not self._disk.has_room(gates.ROOM_BYTES):
             return {}
         due = (Capture.state == CaptureState.QUEUED) & Capture.id.not_in(busy)
         return {row.id: row for row in self._claims.take(in_turn(due), free)}
@@ -113,11 +111,6 @@ class Fetches(Lane[Capture]):
             work = Work.opened(self._database, self._vault, due)
             if work is not None:
                 self._capture(work)
-        except DiskFull:
-            self._claims.release(due.id)
-            if not self._waits:
-                _log.warning("links_wait_for_disk_space")
-            self._waits = True
         except (DatabaseUnavailable, StorageUnavailable, SandboxIncomplete):
             self._claims.release(due.id)
             raise
@@ -129,7 +122,6 @@ class Fetches(Lane[Capture]):
         if work.capture.attempts > MAX_ATTEMPTS:
             self._end(work, "failed", None)
             return
-        self._disk.require(gates.ROOM_BYTES)
         began, url = self._database.clock(), work.content.handed_in.post.source_url or ""
         gate, said, file, picture = None, Found(), None, None
         try:

@@ -15,7 +15,6 @@ import os
 import re
 import socket
 import threading
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -83,8 +82,6 @@ class Gate:
     log: list[Connection] = field(default_factory=list)
     limit: str | None = None
     """``bytes``, ``time`` or ``connections``, if one was reached."""
-    passed: Counter[str] = field(default_factory=Counter)
-    """Bytes that were ``sent`` and ``received``."""
 
     def __enter__(self) -> Gate:
         self._loop = asyncio.new_event_loop()
@@ -102,7 +99,7 @@ class Gate:
 
     def another(self, control: socket.socket) -> Gate:
         """Return a gate for another process of the same link: what passed this one counts."""
-        return Gate(control, self.clock, self.allowed, self.log, passed=self.passed)
+        return Gate(control, self.clock, self.allowed, self.log)
 
     def _run(self) -> None:
         loop = self._loop
@@ -245,8 +242,7 @@ class Gate:
             reader, writer = ways
             while data := await reader.read(BLOCK):
                 setattr(line, name, getattr(line, name) + len(data))
-                self.passed[name] += len(data)
-                if any(self.passed[each] > most for each, most in MAX_BYTES.items()):
+                if sum(getattr(each, name) for each in self.log) > MAX_BYTES[name]:
                     self._stop("bytes")
                     return
                 writer.write(data)

@@ -76,22 +76,18 @@ class Browser:
 
     def __init__(self, program: str, arguments: list[str]) -> None:
         (theirs, self._out), (self._in, back) = os.pipe(), os.pipe()
-        if os.fork() == 0:
-            try:
-                null = os.open("/dev/null", os.O_RDWR)
-                for number in range(3):
-                    os.dup2(null, number)
-                # First away from the numbers that they are moved to.
-                theirs = fcntl.fcntl(theirs, fcntl.F_DUPFD_CLOEXEC, 10)
-                back = fcntl.fcntl(back, fcntl.F_DUPFD_CLOEXEC, 10)
-                os.dup2(theirs, 3)
-                os.dup2(back, 4)
-                home = {"HOME": PROFILE, "LC_ALL": "C.UTF-8"}
-                os.execve(program, [program, *arguments], home)  # noqa: S606
-            finally:
-                os._exit(1)
-        os.close(theirs)
-        os.close(back)
+        null = os.open("/dev/null", os.O_RDWR)
+        # First away from the numbers that they are moved to.
+        moved = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, 10) for each in (null, theirs, back)]
+        given = [moved[0], moved[0], *moved]  # nothing for the standard three
+        os.posix_spawn(
+            program,
+            [program, *arguments],
+            {"HOME": PROFILE, "LC_ALL": "C.UTF-8"},
+            file_actions=[(os.POSIX_SPAWN_DUP2, each, n) for n, each in enumerate(given)],
+        )
+        for each in (null, theirs, back, *moved):
+            os.close(each)
         self._number = 0
         self._read, self._searched = bytearray(), 0
         self._session: str | None = None

@@ -128,15 +128,8 @@ class Found(Published):
     notes: list[Note]
 
 
-UNREAD = Found(
-    files=[],
-    tools=[],
-    pages=[],
-    media=[],
-    minimum=Minimum(berkeley_153=False, missing=[]),
-    counts={},
-    notes=[],
-)
+UNMET = Minimum(berkeley_153=False, missing=[])
+UNREAD = Found(files=[], tools=[], pages=[], media=[], minimum=UNMET, counts={}, notes=[])
 """Of a capture that was not read."""
 
 

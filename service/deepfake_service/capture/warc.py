@@ -156,10 +156,9 @@ class Record:
     fields: dict[str, str]
     """By lower-case name. Of a field that comes twice, the first counts."""
     place: Place
-    length: int
-    """Of its block."""
     stream: _Stream
     left: int
+    """Bytes of its block that were not read yet."""
 
     @property
     def uri(self) -> str:
@@ -190,7 +189,7 @@ def records(file: BinaryIO, budget: Budget, place: Place = START) -> Iterator[Re
         if not _VERSION.fullmatch(line):
             raise Damaged(f"no WARC record begins at byte {begin.offset}, where one should")
         fields, length = _fields(stream, begin)
-        record = Record(fields.get("warc-type", ""), fields, begin, length, stream, length)
+        record = Record(fields.get("warc-type", ""), fields, begin, stream, length)
         yield record
         for _ in record.block():
             pass

@@ -282,7 +282,6 @@ async def test_links_wait_for_room_on_the_disk(
     service: Service,
     readers: CaptureReaders,
     platform: FakePlatform,
-    log_lines: Callable[[], list[dict[str, Any]]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     platform.says("/v.mp4", says_bytes(archives.video(), "video/mp4"))
@@ -293,8 +292,6 @@ async def test_links_wait_for_room_on_the_disk(
     monkeypatch.setattr(DiskSpace, "free_bytes", lambda _: little)
     for _ in range(MAX_ATTEMPTS + 1):
         await anyio.to_thread.run_sync(do_due, fetches)
-    logged = [line["event"] for line in log_lines()]
-    assert logged.count("links_wait_for_disk_space") == 1
     shown = await service.client.get(there, headers=headers(service, Role.ANALYST))
     assert (shown.json()["state"], shown.json()["waits"]) == ("queued", SHORT)
     assert not blobs(service)
