@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import find_visible, is_kept
-from deepfake_service.audit.log import Action, append_entry
+from deepfake_service.audit.log import Action, Actor, append_entry
 from deepfake_service.cases.case_lock import lock_case, lock_open_case
 from deepfake_service.cases.posts import Post
 from deepfake_service.platform.db import (
@@ -345,16 +345,24 @@ class Cases:
             occurrence, case = find_visible(session, caller, Occurrence, occurrence_id)
         if occurrence.case_id != case_id:
             raise NotFound
-        if case.minor_at is not None:
-            raise ImageryWithheld
-        key = self._vault.case_key(case)
-        if not open_post(key, occurrence).screenshot:
+        if not open_post(self._vault.case_key(case), occurrence).screenshot:
             raise NotFound
-        with missing_as(NotFound, case_id=case_id, occurrence_id=occurrence_id):
-            content = self._vault.read(screenshot_of(case_id, occurrence_id), key)
-        with self._database.write() as session:
-            append_entry(session, caller.actor, Action.SCREENSHOT_READ, occurrence_id)
-        return content
+        name = screenshot_of(case_id, occurrence_id)
+        return read_screenshot(self._database, self._vault, caller.actor, case, occurrence_id, name)
+
+
+def read_screenshot(
+    database: Database, vault: Vault, actor: Actor, case: Case, row_id: str, name: str
+) -> bytes:
+    """Return the screenshot of an occurrence or a look, and audit that it was read; ``NotFound`` if
+    it was deleted, ``ImageryWithheld`` if a person shown may be a minor."""
+    if case.minor_at is not None:
+        raise ImageryWithheld
+    with missing_as(NotFound, case_id=case.id, row_id=row_id):
+        content = vault.read(name, vault.case_key(case))
+    with database.write() as session:
+        append_entry(session, actor, Action.SCREENSHOT_READ, row_id)
+    return content
 
 
 def media_key(media: Media, case_key: bytes) -> bytes:

@@ -8,22 +8,20 @@ from datetime import datetime
 from typing import Literal
 
 from pydantic import Field
-from sqlalchemy import and_, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, aliased
 
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import find_visible
-from deepfake_service.audit.log import Action, append_entry
-from deepfake_service.cases.cases import screenshot_of_look
+from deepfake_service.cases.cases import read_screenshot, screenshot_of_look
 from deepfake_service.evidence.bundle.look_format import Record, file_of, looks_of, predicate_of
 from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.platform.answers import ItemId, Published, Sha256, Time
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Job, Look, Notice, Occurrence, Watch
 from deepfake_service.platform.db.enums import JobState, LookResult, NoticeState, WatchState
-from deepfake_service.platform.errors import ImageryWithheld, NotFound, RecordAltered
+from deepfake_service.platform.errors import NotFound, RecordAltered
 from deepfake_service.platform.storage import Vault, open_json
-from deepfake_service.platform.storage.blobs import missing_as
 from deepfake_service.post_pages.signs import Signal
 
 
@@ -146,17 +144,10 @@ class Posts:
         with self._database.read() as session:
             _, case = find_post(session, caller, case_id, occurrence_id)
             look = session.get(Look, look_id)
-        if case.minor_at is not None:
-            raise ImageryWithheld
         if look is None or look.occurrence_id != occurrence_id:
             raise NotFound
-        with missing_as(NotFound, case_id=case_id, look_id=look_id):
-            content = self._vault.read(
-                screenshot_of_look(case_id, look_id), self._vault.case_key(case)
-            )
-        with self._database.write() as session:
-            append_entry(session, caller.actor, Action.SCREENSHOT_READ, look_id)
-        return content
+        name = screenshot_of_look(case_id, look_id)
+        return read_screenshot(self._database, self._vault, caller.actor, case, look_id, name)
 
     def timelines(
         self, caller: Caller, case_id: str, occurrence_ids: Collection[str]
@@ -184,18 +175,13 @@ class Posts:
                 of_posts.where(Watch.occurrence_id.in_(ids)).order_by(Notice.sent_at, Notice.id)
             ):
                 watched[watch.occurrence_id].append((watch, notice))
-            newest = (
-                select(Look.occurrence_id, func.max(Look.number).label("number"))
-                .where(Look.occurrence_id.in_(ids))
-                .group_by(Look.occurrence_id)
-                .subquery()
+            other = aliased(Look)
+            of_post = select(func.max(other.number)).where(
+                other.occurrence_id == Look.occurrence_id
             )
-            is_newest = and_(
-                Look.occurrence_id == newest.c.occurrence_id, Look.number == newest.c.number
-            )
+            newest = Look.occurrence_id.in_(ids), Look.number == of_post.scalar_subquery()
             last = {
-                look.occurrence_id: look
-                for look in session.scalars(select(Look).join(newest, is_newest))
+                look.occurrence_id: look for look in session.scalars(select(Look).where(*newest))
             }
             now, is_looked_at = self._database.clock(), self._is_looking and case.minor_at is None
             return {
