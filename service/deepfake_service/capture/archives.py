@@ -23,19 +23,28 @@ from typing import BinaryIO, cast
 from pydantic import JsonValue
 
 from deepfake_service.capture.contents import (
-    Contents,
+    Item,
+    Listing,
+    Medium,
     RecordReader,
-    decoders_of,
+    Software,
+    Text,
+    check_label,
+    fault,
+    findings_of,
     is_text,
+    page_at,
     read_body,
+    text_of,
 )
-from deepfake_service.capture.findings import Findings, Integrity, Kind, Location
+from deepfake_service.capture.findings import Findings, Kind, Location, Page
 from deepfake_service.capture.warc import (
     PIECE,
     Budget,
     Damaged,
     Place,
     Refused,
+    decoders_of,
     head_fields,
     parted,
     records,
@@ -78,50 +87,38 @@ def read_file(
     part. ``Refused`` if it cannot be imported, or unpacks to more than ``budget``."""
     kind = kind_of(source)
     source.seek(0)
-    contents, integrity = Contents(budget or Budget()), None
     try:
-        if kind == "wacz":
-            integrity = _read_wacz(source, number, contents)
-        elif kind == "warc":
-            _read_warc(source, RecordReader(contents, number, None))
-        elif kind == "mhtml":
-            _read_mhtml(source, number, contents)
-        else:
-            body = read_body(iter(lambda: source.read(PIECE), b""))
-            contents.add_medium(body, "", "", Location(file=number))
+        return findings_of(kind, _items_of(kind, source, number, budget or Budget()))
     except Damaged as error:
         raise Refused("damaged", error.message) from error
     except (MemoryError, RecursionError) as error:
         raise Refused("too_large", "it takes more memory or nesting than allowed") from error
-    if not (contents.media or contents.kept or contents.pages):
-        if contents.notes:
-            raise Refused("damaged", contents.notes[0].detail)
-        raise Refused("empty", "it has no page, no text, and no picture or video")
-    return contents.findings(kind, integrity or _integrity_of(contents)), bytes(contents.text)
 
 
-def _read_warc(source: BinaryIO, reader: RecordReader) -> None:
+def _items_of(kind: Kind, source: BinaryIO, number: int, budget: Budget) -> Iterator[Item]:
+    if kind == "wacz":
+        yield from _read_wacz(source, number, budget)
+    elif kind == "warc":
+        yield from _read_warc(source, RecordReader(budget, number, None))
+    elif kind == "mhtml":
+        yield from _read_mhtml(source, number)
+    else:
+        body = read_body(iter(lambda: source.read(PIECE), b""))
+        yield Medium(body, "", "", Location(file=number))
+
+
+def _read_warc(source: BinaryIO, reader: RecordReader) -> Iterator[Item]:
     """Read a WARC file. What precedes the first damage counts, and the damage is stated;
-    ``Damaged`` if nothing does, or there are too many records."""
-    contents = reader.contents
-    before = contents.records
+    ``Damaged`` if nothing does."""
+    has_record = False
     try:
-        for record in records(source, contents.budget):
-            reader.read(record)
+        for record in records(source, reader.budget):
+            has_record = True
+            yield from reader.read(record)
     except Damaged as error:
-        if contents.records == before or "records" in error.message:
+        if not has_record:
             raise
-        contents.add_note("cut_short", f"{reader.member or 'the file'}: {error.message}")
-
-
-def _integrity_of(contents: Contents) -> Integrity:
-    """Return how the digests in the fields of WARC records hold. Nothing signs them."""
-    counts = contents.counts
-    if counts["wrong_digests"]:
-        return Integrity(digests="mismatch")
-    if not counts["digests"]:
-        return Integrity(digests="none")
-    return Integrity(digests="partly" if counts["without_digest"] else "verified")
+        yield fault("cut_short", f"{reader.member or 'the file'}: {error.message}")
 
 
 class _Hashing:
@@ -164,11 +161,11 @@ def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     return entries
 
 
-def _read_wacz(source: BinaryIO, number: int, contents: Contents) -> Integrity:
+def _read_wacz(source: BinaryIO, number: int, budget: Budget) -> Iterator[Item]:
     size = source.seek(0, 2)
     try:
         with zipfile.ZipFile(source) as archive:
-            return _Wacz(archive, _entries(archive, size), contents).read(number)
+            yield from _Wacz(archive, _entries(archive, size), budget).read(number)
     except _UNREADABLE as error:
         raise Refused("damaged", f"not an intact ZIP file ({type(error).__name__})") from error
 
@@ -193,48 +190,48 @@ def _resources(package: dict[str, JsonValue]) -> list[tuple[str, str]]:
     return stated
 
 
-def _pages(raw: bytes, contents: Contents) -> None:
-    """Note the pages of a list (WACZ, section 5.2.2): one JSON object a line."""
+def _pages(raw: bytes) -> Iterator[Page]:
+    """Yield the pages of a list (WACZ, section 5.2.2): one JSON object a line."""
     for line in raw.splitlines():
         page = _json(line)
         url = page.get("url")
         if isinstance(url, str) and url.startswith("http"):
-            contents.add_page(url, page.get("title"), page.get("ts"))
+            yield page_at(url, page.get("title"), page.get("ts"))
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class _Wacz:
-    """A WACZ that is open, and what is found in it."""
+    """A WACZ that is open."""
 
     archive: zipfile.ZipFile
     entries: dict[str, zipfile.ZipInfo]
-    contents: Contents
+    budget: Budget
 
-    def read(self, number: int) -> Integrity:
-        """Read it into ``contents``; return how its digests hold, and who says to have signed it.
-        If it lists its files, others are no content: anyone can add them to a file that was
-        signed."""
-        contents, digests = self.contents, dict[str, str]()
+    def read(self, number: int) -> Iterator[Item]:
+        """Yield what is in it. If it lists its files, others are no content: anyone can add them to
+        a file that was signed."""
+        digests = dict[str, str]()
         if not any(_WARC_NAME.fullmatch(name) for name in self.entries):
             raise Refused("unknown_format", "a ZIP file without archive/*.warc: not a WACZ")
         package = _json(self._listed(DATAPACKAGE))
         resources = _resources(package)
         content = {path for path, _ in resources} or set(self.entries)
-        for name in ("pages/pages.jsonl", "pages/extraPages.jsonl"):
-            if name in content:
-                _pages(self._listed(name), contents)
+        lists = [n for n in ("pages/pages.jsonl", "pages/extraPages.jsonl") if n in content]
+        pages = [page for name in lists for page in _pages(self._listed(name))]
         if isinstance(software := package.get("software"), str):
-            contents.add_software(software)
-        if not contents.pages and isinstance(url := package.get("mainPageUrl"), str):
+            yield Software(software)
+        if not pages and isinstance(url := package.get("mainPageUrl"), str):
             at = package.get("mainPageDate") or package.get("mainPageTs")
-            contents.add_page(url, package.get("title"), at)
+            pages = [page_at(url, package.get("title"), at)]
+        yield from pages
         for name, entry in self.entries.items():
             with self.archive.open(entry) as member:
-                hashing = _Hashing(cast("BinaryIO", member), contents.budget)
+                hashing = _Hashing(cast("BinaryIO", member), self.budget)
                 if name in content and _WARC_NAME.fullmatch(name):
-                    _read_warc(cast("BinaryIO", hashing), RecordReader(contents, number, name))
+                    reader = RecordReader(self.budget, number, name)
+                    yield from _read_warc(cast("BinaryIO", hashing), reader)
                 digests[name] = hashing.finish()
-        return self._checked(resources, digests)
+        yield from self._check(resources, digests)
 
     def _listed(self, name: str) -> bytes:
         """Return a list of the archive; nothing if it has none of this name."""
@@ -246,14 +243,12 @@ class _Wacz:
             raise Refused("too_large", f"{name[:80]} has more than {MAX_LIST_BYTES} bytes")
         return content
 
-    def _checked(self, resources: list[tuple[str, str]], digests: dict[str, str]) -> Integrity:
-        """Return how the digests of the files hold, as listed in ``resources``, and who signed the
-        list as the file says. The digest of the list itself is in ``datapackage-digest.json``."""
-        contents = self.contents
+    def _check(self, resources: list[tuple[str, str]], digests: dict[str, str]) -> Iterator[Item]:
+        """Compare the digests of the files with those in ``resources``, and say who signed the list
+        as the file says. The digest of the list itself is in ``datapackage-digest.json``."""
         wrong = [path for path, stated in resources if stated != digests.get(path)]
         listed = {DATAPACKAGE, DIGEST, *(path for path, _ in resources)}
         unlisted = [name for name in digests if name not in listed] if resources else []
-        stated = Integrity(digests="verified") if resources else _integrity_of(contents)
         digest = _json(self._listed(DIGEST)) if DIGEST in self.entries else None
         own = str((digest or {}).get("hash")).removeprefix("sha256:").lower()
         if digest is not None and own != digests.get(DATAPACKAGE):
@@ -264,16 +259,14 @@ class _Wacz:
             if signed.get("hash") != f"sha256:{digests.get(DATAPACKAGE)}":
                 wrong.append("signedData")
         if not resources:
-            contents.add_note("unlisted", f"{DATAPACKAGE} lists no files, so all of them are read")
+            yield fault("unlisted", f"{DATAPACKAGE} lists no files, so all of them are read")
         if wrong:
-            contents.add_note(
-                "file_digest", f"another digest than is listed: {', '.join(wrong[:5])}"
-            )
+            what = f"another digest than is listed: {', '.join(wrong[:5])}"
+            yield fault("file_digest", what)
         if unlisted:
             what = f"{len(unlisted)} entries are not read, as {DATAPACKAGE} does not list them"
-            contents.add_note("unlisted", f"{what}: {', '.join(unlisted[:5])}")
-        is_wrong = bool(wrong or contents.counts["wrong_digests"])
-        return Integrity(digests="mismatch" if is_wrong else stated.digests, signed_by=signer)
+            yield fault("unlisted", f"{what}: {', '.join(unlisted[:5])}")
+        yield Listing(bool(resources), bool(wrong), signer)
 
 
 def _signer(signed: dict[str, JsonValue]) -> str:
@@ -303,30 +296,29 @@ def _header(message: email.message.Message, name: str) -> str:
         return ""
 
 
-def _read_mhtml(source: BinaryIO, number: int, contents: Contents) -> None:
+def _read_mhtml(source: BinaryIO, number: int) -> Iterator[Item]:
     message, *parts = _message(source)
-    page, at = _header(message, "Snapshot-Content-Location"), _header(message, "Date")
-    moment = _moment(at)
+    page, moment = _header(message, "Snapshot-Content-Location"), _moment(_header(message, "Date"))
     if page.startswith("http"):
-        contents.add_page(page, _header(message, "Subject"), moment)
-    contents.add_software(_header(message, "From").strip("<>"))
+        yield page_at(page, _header(message, "Subject"), moment)
+    yield Software(_header(message, "From").strip("<>"))
     for index, part in enumerate(parts):
-        contents.add_record()
+        yield "records"
         block = part.get_payload(decode=True)
         if not isinstance(block, bytes) or not block:
             continue
         url = _header(part, "Content-Location")
         mime = part.get_content_type()
         body = read_body([block])
-        contents.check_label(mime, body.mime, body, url)
+        yield from check_label(mime, body.mime, body, url)
         if body.mime is not None:
-            contents.add_medium(body, url, moment, Location(file=number, part=index))
+            yield Medium(body, url, moment, Location(file=number, part=index))
         elif is_text(mime, body):
-            plain = contents.text_of(url, moment, mime, block)
+            plain = yield from text_of(url, moment, mime, block)
             fields = {"WARC-Target-URI": url or "urn:part", "WARC-Date": moment}
-            contents.keep("resource", {**fields, "Content-Type": mime}, plain)
+            yield Text("resource", {**fields, "Content-Type": mime}, plain)
         else:
-            contents.counts["apart"] += 1
+            yield "apart"
 
 
 def _moment(date: str) -> str:

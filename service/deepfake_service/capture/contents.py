@@ -11,10 +11,11 @@ import re
 from base64 import b32encode
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from itertools import repeat
+from typing import Literal, NamedTuple
 
 from deepfake_service.capture.findings import (
     MAX_MEDIA,
@@ -31,13 +32,13 @@ from deepfake_service.capture.findings import (
     Role,
 )
 from deepfake_service.capture.warc import (
-    CODINGS,
     MAX_HEAD_BYTES,
     Budget,
     Damaged,
+    Decoder,
     Record,
-    dechunked,
-    decoded,
+    Refused,
+    decoders_of,
     head_fields,
     parted,
     written,
@@ -93,134 +94,189 @@ class Body:
         return mime_of(self.head)
 
 
-@dataclass
-class Contents:
-    """What is in one file of a capture."""
+class Software(NamedTuple):
+    """What made the file, as it says."""
 
-    budget: Budget
-    pages: list[Page] = field(default_factory=list)
-    """Of lists of pages; without one, the first page."""
-    media: dict[str, CapturedImage] = field(default_factory=dict)
-    """By their digests."""
-    text: bytearray = field(default_factory=bytearray)
-    """The text that is kept, as WARC records, packed."""
-    kept: int = 0
-    unpacked: int = 0
-    has_html: bool = False
-    software: list[str] = field(default_factory=list)
-    records: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
-    notes: list[Note] = field(default_factory=list)
+    name: str
 
-    def findings(self, kind: Kind, integrity: Integrity) -> Findings:
-        """Return all of it. Each medium gets the page that was begun last before it was fetched."""
-        pages = self.pages
-        begun = [(instant(page.at), i) for i, page in enumerate(pages)]
-        dated = sorted((at, i) for at, i in begun if at)
 
-        def page_of(medium: CapturedImage) -> int | None:
-            at = instant(medium.at)
-            before = bisect_right(dated, (at, len(pages))) if at else 0
-            return (dated[before - 1][1] if before else 0) if pages else None
+class HtmlPage(NamedTuple):
+    """A page of which there is the HTML. It is the first page of a file without a list of them."""
 
-        return Findings(
-            kind=kind,
-            integrity=integrity,
-            software=list(dict.fromkeys(self.software)),
-            pages=pages,
-            media=[m.model_copy(update={"page": page_of(m)}) for m in self.media.values()],
-            records=self.records,
-            html=self.has_html,
-            kept=self.kept,
-            counts={name: count for name, count in sorted(self.counts.items()) if count},
-            notes=sorted(self.notes, key=lambda note: note.code not in FORGED),
+    page: Page
+
+
+class Medium(NamedTuple):
+    """A picture or a video."""
+
+    body: Body
+    url: str
+    at: str
+    location: Location
+
+
+class Text(NamedTuple):
+    """A record of the text part."""
+
+    kind: str
+    fields: dict[str, str]
+    block: bytes
+
+
+class Listing(NamedTuple):
+    """What the list of the files in a WACZ is worth."""
+
+    is_there: bool
+    is_wrong: bool
+    """Whether a file has another digest than it states."""
+    signed_by: str | None
+
+
+Item = Page | Note | Software | HtmlPage | Medium | Text | Listing | str
+"""What is read of a file, one after the other. A ``str`` is the name of what is counted."""
+
+
+def findings_of(kind: Kind, items: Iterable[Item]) -> tuple[Findings, bytes]:
+    """Return all that is in a file, and the WARC records of its text part, packed; ``Damaged`` if
+    it has too many records, ``Refused`` if there is nothing in it. Each medium gets the page that
+    was begun last before it was fetched. Faults that point to tampering come first."""
+    counts, notes, software, pages = Counter[str](), list[Note](), list[str](), list[Page]()
+    media, text, unpacked = dict[str, CapturedImage](), bytearray(), 0
+    has_html, listing = False, Listing(is_there=False, is_wrong=False, signed_by=None)
+    for item in items:
+        match item:
+            case str():
+                counts[item] += 1
+                if counts["records"] > MAX_RECORDS:
+                    raise Damaged(f"it has more than {MAX_RECORDS} records")
+            case Note():  # no kind of them hides another one
+                if sum(note.code == item.code for note in notes) < MAX_NOTES:
+                    notes.append(item)
+            case Page():
+                pages.append(item)
+            case HtmlPage(page):
+                has_html = True
+                if not pages and page.url.startswith("http"):
+                    pages.append(page)
+            case Software(name):
+                software.append(name[:200])
+            case Listing():
+                listing = item
+            case Medium():
+                _add_medium(media, counts, item)
+            case Text(record_kind, fields, block):
+                unpacked += len(block) + 500
+                if unpacked > MAX_KEPT_BYTES:
+                    counts["text_left_out"] += 1
+                else:
+                    text += written(record_kind, fields, block)
+                    counts["kept"] += 1
+    records, kept, pages = counts.pop("records", 0), counts.pop("kept", 0), pages[:MAX_PAGES]
+    if not (media or kept or pages):
+        if notes:
+            raise Refused("damaged", notes[0].detail)
+        raise Refused("empty", "it has no page, no text, and no picture or video")
+    begun = [(instant(page.at), i) for i, page in enumerate(pages)]
+    dated = sorted((at, i) for at, i in begun if at)
+
+    def page_of(medium: CapturedImage) -> int | None:
+        at = instant(medium.at)
+        before = bisect_right(dated, (at, len(pages))) if at else 0
+        return (dated[before - 1][1] if before else 0) if pages else None
+
+    findings = Findings(
+        kind=kind,
+        integrity=_integrity_of(counts, listing),
+        software=list(dict.fromkeys(filter(None, software[:MAX_SOFTWARE]))),
+        pages=pages,
+        media=[m.model_copy(update={"page": page_of(m)}) for m in media.values()],
+        records=records,
+        html=has_html,
+        kept=kept,
+        counts={name: count for name, count in sorted(counts.items()) if count},
+        notes=sorted(notes, key=lambda note: note.code not in FORGED),
+    )
+    return findings, bytes(text)
+
+
+def _integrity_of(counts: Counter[str], listing: Listing) -> Integrity:
+    """Return how the digests hold that a list of files, or else the fields of WARC records, state.
+    Nothing signs the latter."""
+    digests: Literal["verified", "partly", "mismatch", "none"] = "verified"
+    if counts["wrong_digests"] or listing.is_wrong:
+        digests = "mismatch"
+    elif not (listing.is_there or counts["digests"]):
+        digests = "none"
+    elif not listing.is_there and counts["without_digest"]:
+        digests = "partly"
+    return Integrity(digests=digests, signed_by=listing.signed_by)
+
+
+def _add_medium(media: dict[str, CapturedImage], counts: Counter[str], found: Medium) -> None:
+    """Add a picture or a video to those of a file, by their digests; count one that has been seen,
+    or that is not offered."""
+    body, url, mime = found.body, found.url, str(found.body.mime)
+    matching = (each for start, each in _ROLES if url.lower().startswith(start))
+    role: Role | None = next(matching, "medium")
+    is_small = mime.startswith("image/") and role == "medium" and body.size < MIN_PICTURE_BYTES
+    if body.sha256 in media:
+        counts["repeated"] += 1
+    elif role is None or (url and is_small):
+        counts["small"] += 1
+    elif len(media) >= MAX_MEDIA:
+        counts["beyond_limit"] += 1
+    else:
+        media[body.sha256] = CapturedImage(
+            number=len(media) + 1,
+            role=role,
+            mime=mime,
+            sha256=body.sha256,
+            size=body.size,
+            url=url[:MAX_URL],
+            at=found.at[:40],
+            page=None,
+            **found.location.model_dump(),
         )
 
-    def add_note(self, code: str, detail: str) -> None:
-        """State a fault that does not keep the rest from being read; no kind of them hides another
-        one."""
-        if [note.code for note in self.notes].count(code) < MAX_NOTES:
-            self.notes.append(Note(code=code, detail=detail[:300]))
 
-    def add_software(self, name: str) -> None:
-        """Note what made the file, as it says."""
-        if name and len(self.software) < MAX_SOFTWARE:
-            self.software.append(name[:200])
+def page_at(url: str, title: object, at: object) -> Page:
+    """Return a page, whose title and time may be anything that a file states."""
+    stated_title, stated_at = ("" if text is None else str(text) for text in (title, at))
+    return Page(url=url[:MAX_URL], title=stated_title[:500], at=stated_at[:40])
 
-    def add_record(self) -> None:
-        """Count a record or a part; ``Damaged`` if there are too many."""
-        self.records += 1
-        if self.records > MAX_RECORDS:
-            raise Damaged(f"it has more than {MAX_RECORDS} records")
 
-    def add_page(self, url: object, title: object, at: object) -> None:
-        """Note a page."""
-        if len(self.pages) < MAX_PAGES:
-            self.pages.append(Page(url=_cut(url), title=_cut(title, 500), at=_cut(at, 40)))
+def fault(code: str, detail: str) -> Note:
+    """Return a fault that does not keep the rest from being read."""
+    return Note(code=code, detail=detail[:300])
 
-    def add_medium(self, body: Body, url: str, at: str, location: Location) -> None:
-        """Note a picture or a video; one that has been seen is counted only."""
-        mime = str(body.mime)
-        lowered = url.lower()
-        matching = (each for start, each in _ROLES if lowered.startswith(start))
-        role: Role | None = next(matching, "medium")
-        is_small = mime.startswith("image/") and role == "medium" and body.size < MIN_PICTURE_BYTES
-        if body.sha256 in self.media:
-            self.counts["repeated"] += 1
-        elif role is None or (url and is_small):
-            self.counts["small"] += 1
-        elif len(self.media) >= MAX_MEDIA:
-            self.counts["beyond_limit"] += 1
-        else:
-            self.media[body.sha256] = CapturedImage(
-                number=len(self.media) + 1,
-                role=role,
-                mime=mime,
-                sha256=body.sha256,
-                size=body.size,
-                url=_cut(url),
-                at=_cut(at, 40),
-                page=None,
-                **location.model_dump(),
-            )
 
-    def check_label(self, label: str, shown: str | None, body: Body, url: str) -> None:
-        """Count a body whose content, of the type ``shown`` if it is imagery, is not what its
-        ``label`` says, and state what is labelled as a picture and is not one: otherwise nothing
-        tells that it is left out."""
-        is_picture = label.startswith("image/") and label not in _DRAWINGS
-        if shown is not None:
-            wrong = not label.startswith(("image/", "video/"))
-        elif is_picture:
-            wrong = body.size > 0
-        else:  # a part of a video looks like nothing by itself, but not like a page
-            wrong = label.startswith("video/") and body.head.lstrip().startswith(b"<")
-        if wrong:
-            self.counts["mislabelled"] += 1
-        if wrong and is_picture:
-            what = "labelled as a picture, but its content is not one that can be read"
-            self.add_note("body", f"{url[:200] or 'a part'}: {what} ({label[:40]})")
+def check_label(label: str, shown: str | None, body: Body, url: str) -> Iterator[Item]:
+    """Count a body whose content, of the type ``shown`` if it is imagery, is not what its ``label``
+    says, and state what is labelled as a picture and is not one: otherwise nothing tells that it is
+    left out."""
+    is_picture = label.startswith("image/") and label not in _DRAWINGS
+    if shown is not None:
+        wrong = not label.startswith(("image/", "video/"))
+    elif is_picture:
+        wrong = body.size > 0
+    else:  # a part of a video looks like nothing by itself, but not like a page
+        wrong = label.startswith("video/") and body.head.lstrip().startswith(b"<")
+    if wrong:
+        yield "mislabelled"
+    if wrong and is_picture:
+        what = "labelled as a picture, but its content is not one that can be read"
+        yield fault("body", f"{url[:200] or 'a part'}: {what} ({label[:40]})")
 
-    def keep(self, kind: str, fields: dict[str, str], block: bytes) -> None:
-        """Add a record to the text part, unless that is full."""
-        self.unpacked += len(block) + 500
-        if self.unpacked > MAX_KEPT_BYTES:
-            self.counts["text_left_out"] += 1
-            return
-        self.text += written(kind, fields, block)
-        self.kept += 1
 
-    def text_of(self, url: str, at: str, mime: str, plain: bytes) -> bytes:
-        """Return a text without the imagery in it, and note what it says about its page."""
-        if "html" in mime or plain[:200].lstrip().lower().startswith((b"<!doctype", b"<html")):
-            self.has_html = True
-            if not self.pages and url.startswith("http"):
-                title = _TITLE.search(plain[:MAX_HEAD_BYTES])
-                named = title[1].decode("utf-8", errors="replace") if title else ""
-                self.add_page(url, " ".join(named.split()), at)
-        cut, inline = _INLINE.subn(b"data:,cut", plain)
-        self.counts["inline_imagery"] += inline
-        return cut if inline else plain
+def text_of(url: str, at: str, mime: str, plain: bytes) -> Generator[Item, None, bytes]:
+    """Return a text without the imagery in it, after what it says about its page."""
+    if "html" in mime or plain[:200].lstrip().lower().startswith((b"<!doctype", b"<html")):
+        title = _TITLE.search(plain[:MAX_HEAD_BYTES])
+        named = title[1].decode("utf-8", errors="replace") if title else ""
+        yield HtmlPage(page_at(url, " ".join(named.split()), at))
+    cut, inline = _INLINE.subn(b"data:,cut", plain)
+    yield from repeat("inline_imagery", inline)
+    return cut if inline else plain
 
 
 def instant(stated: str) -> datetime | None:
@@ -242,20 +298,6 @@ def is_text(mime: str, body: Body) -> bool:
         and b"\0" not in body.plain
         and body.mime is None
     )
-
-
-Decoder = Callable[[Iterable[bytes]], Iterator[bytes]]
-"""Removes one coding of a body."""
-
-
-def decoders_of(head: dict[str, str], budget: Budget) -> list[Decoder]:
-    """Return what removes the codings that an HTTP head states."""
-    decoders: list[Decoder] = []
-    if "chunked" in head.get("transfer-encoding", "").lower():
-        decoders.append(dechunked)
-    if (coding := head.get("content-encoding", "").lower()) in CODINGS:
-        decoders.append(partial(decoded, coding, budget=budget))
-    return decoders
 
 
 def read_body(
@@ -329,125 +371,124 @@ def same_digest(stated: str, computed: str) -> bool:
 class RecordReader:
     """Reads the records of one WARC file."""
 
-    contents: Contents
+    budget: Budget
     file: int
     """Number of the file that was handed in."""
     member: str | None
     """Its name in a WACZ."""
 
-    def read(self, record: Record) -> None:
-        """Read one record; ``Damaged`` if the file ends within it, or there are too many."""
-        contents = self.contents
-        contents.add_record()
+    def read(self, record: Record) -> Iterator[Item]:
+        """Yield what is in a record; ``Damaged`` if the file ends within it."""
+        yield "records"
         if record.kind == "warcinfo":
             fields = head_fields(b"".join(record.block())[:MAX_HEAD_BYTES])
-            contents.add_software(fields.get("software", ""))
+            yield Software(fields.get("software", ""))
         elif record.kind == "response" and record.uri.startswith("http"):
-            self._read_response(record)
+            yield from self._response(record)
         elif record.kind in ("resource", "conversion"):
             block = _Tap(_algorithm(record, "block"))
             body = read_body(block.through(record.block()), algorithm=_algorithm(record, "payload"))
-            self._check_digests(record, block, body)
-            self._store(record, body, record.fields.get("content-type", ""), b"")
+            yield from _check_digests(record, block, body)
+            yield from self._content(record, body, record.fields.get("content-type", ""), b"")
         elif record.kind == "request":
-            contents.counts["requests_left_out"] += 1
+            yield "requests_left_out"
         elif record.kind == "revisit":
-            contents.counts["revisits"] += 1
-            self._read_revisit(record)
+            yield "revisits"
+            yield from _revisit(record)
 
-    def _read_response(self, record: Record) -> None:
-        contents, url = self.contents, record.uri
-        block = _Tap(_algorithm(record, "block"))
+    def _response(self, record: Record) -> Iterator[Item]:
+        url, block = record.uri, _Tap(_algorithm(record, "block"))
         head, flow = parted(block.through(record.block()))
         if not head:
-            contents.add_note("http_head", f"a response of {url[:200]} has no HTTP head")
-            for _ in flow:
-                pass
+            yield fault("http_head", f"a response of {url[:200]} has no HTTP head")
             return
         fields = head_fields(head.partition(b"\n")[2])
         try:
-            decoders = decoders_of(fields, contents.budget)
+            decoders = decoders_of(fields, self.budget)
             body = read_body(flow, decoders, _algorithm(record, "payload"))
         except Damaged as error:
-            contents.add_note("body", f"{url[:200]}: {error.message}")
+            yield fault("body", f"{url[:200]}: {error.message}")
             for _ in flow:
                 pass
             if record.left:
                 raise
             return
-        self._check_digests(record, block, body)
+        yield from _check_digests(record, block, body)
         status, size = head.split(b" ", 2)[1:2], body.size
         span = fields.get("content-range", "").replace(" ", "").lower()  # RFC 9110, section 14.4
         if status == [b"206"] and span != f"bytes0-{size - 1}/{size}":
-            contents.counts["partial"] += 1
+            yield "partial"
             return
-        self._store(record, body, fields.get("content-type", ""), head)
+        yield from self._content(record, body, fields.get("content-type", ""), head)
 
-    def _read_revisit(self, record: Record) -> None:
-        """Keep the head of an answer whose body is not in its record."""
-        head = b"".join(record.block())[: MAX_HEAD_BYTES + 1]
-        if head.startswith(b"HTTP/") and len(head) <= MAX_HEAD_BYTES:
-            fields = {**_fields_of(record), "Content-Type": "application/http; msgtype=response"}
-            if stated := record.fields.get("warc-payload-digest"):
-                fields["WARC-Payload-Digest"] = stated[:200]
-            self.contents.keep("revisit", {**fields, "WARC-Profile": REVISIT}, self._masked(head))
-
-    def _masked(self, head: bytes) -> bytes:
-        masked = _COOKIE.sub(lambda m: m[1] + b"*" * len(m[2]), head)
-        self.contents.counts["cookies_masked"] += masked != head
-        return masked
-
-    def _check_digests(self, record: Record, block: _Tap, body: Body) -> None:
-        counts, fields = self.contents.counts, record.fields
-        before = counts["digests"]
-        for what, name, computed in (
-            ("block", "warc-block-digest", (block.stated(),)),
-            ("content", "warc-payload-digest", body.digests),
-        ):
-            stated = fields.get(name, "")
-            if stated.lower().startswith(("sha1:", "sha256:")):
-                counts["digests"] += 1
-                if not any(same_digest(stated, each) for each in computed):
-                    counts["wrong_digests"] += 1
-                    self.contents.add_note("digest", f"the {what} of {record.uri[:200]}")
-        counts["without_digest"] += counts["digests"] == before
-
-    def _store(self, record: Record, body: Body, mime: str, head: bytes) -> None:
-        """Keep what is text, and note what is imagery."""
-        contents, url, at = self.contents, record.uri, record.fields.get("warc-date", "")
+    def _content(self, record: Record, body: Body, mime: str, head: bytes) -> Iterator[Item]:
+        """Yield what is text, and what is imagery."""
+        url, at = record.uri, record.fields.get("warc-date", "")
         declared = mime.partition(";")[0].strip().lower()
-        fields = _fields_of(record)
         shown = body.mime
         if shown == "video/mp2t" and head:
             shown = None  # a segment of a video that tools record by its segments, however labelled
         else:
-            contents.check_label(declared, shown, body, url)
+            yield from check_label(declared, shown, body, url)
         if shown is not None and "warc-truncated" in record.fields:
-            contents.counts["cut_short"] += 1  # half a video is none
+            yield "cut_short"  # half a video is none
         elif shown is not None:
-            place = record.place
-            location = Location(
-                file=self.file, member=self.member, offset=place.offset, skip=place.skip
-            )
-            contents.add_medium(body, url, at, location)
-        masked = self._masked(head)
+            offset, skip = record.place.offset, record.place.skip
+            location = Location(file=self.file, member=self.member, offset=offset, skip=skip)
+            yield Medium(body, url, at, location)
+        fields, masked = _fields_of(record), (yield from _masked(head))
         if head:
             fields["Content-Type"] = "application/http; msgtype=response"
             fields["WARC-Payload-Digest"] = f"sha256:{body.sha256}"
         if is_text(mime, body):
             assert body.plain is not None
-            plain = contents.text_of(url, at, declared, body.plain)
+            plain = yield from text_of(url, at, declared, body.plain)
             if head and plain is body.plain and body.raw is not None:
-                contents.keep("response", fields, masked + body.raw)
+                yield Text("response", fields, masked + body.raw)
                 return
             converted = {**fields, "Content-Type": declared}
-            contents.keep("conversion" if head else "resource", converted, plain)
+            yield Text("conversion" if head else "resource", converted, plain)
         elif not head:
-            contents.counts["apart"] += 1
+            yield "apart"
             return
         if head:
-            contents.counts["apart"] += 1
-            contents.keep("revisit", {**fields, "WARC-Profile": REVISIT}, masked)
+            yield "apart"
+            yield Text("revisit", {**fields, "WARC-Profile": REVISIT}, masked)
+
+
+def _revisit(record: Record) -> Iterator[Item]:
+    """Yield the head of an answer whose body is not in its record."""
+    head = b"".join(record.block())[: MAX_HEAD_BYTES + 1]
+    if head.startswith(b"HTTP/") and len(head) <= MAX_HEAD_BYTES:
+        fields = {**_fields_of(record), "Content-Type": "application/http; msgtype=response"}
+        if stated := record.fields.get("warc-payload-digest"):
+            fields["WARC-Payload-Digest"] = stated[:200]
+        masked = yield from _masked(head)
+        yield Text("revisit", {**fields, "WARC-Profile": REVISIT}, masked)
+
+
+def _masked(head: bytes) -> Generator[Item, None, bytes]:
+    masked = _COOKIE.sub(lambda m: m[1] + b"*" * len(m[2]), head)
+    if masked != head:
+        yield "cookies_masked"
+    return masked
+
+
+def _check_digests(record: Record, block: _Tap, body: Body) -> Iterator[Item]:
+    has_digest = False
+    for what, name, computed in (
+        ("block", "warc-block-digest", (block.stated(),)),
+        ("content", "warc-payload-digest", body.digests),
+    ):
+        stated = record.fields.get(name, "")
+        if stated.lower().startswith(("sha1:", "sha256:")):
+            has_digest = True
+            yield "digests"
+            if not any(same_digest(stated, each) for each in computed):
+                yield "wrong_digests"
+                yield fault("digest", f"the {what} of {record.uri[:200]}")
+    if not has_digest:
+        yield "without_digest"
 
 
 def _algorithm(record: Record, what: str) -> str:
@@ -461,7 +502,3 @@ def _fields_of(record: Record) -> dict[str, str]:
         if value := record.fields.get(name.lower()):
             fields[name] = value[:100]
     return fields
-
-
-def _cut(text: object, limit: int = MAX_URL) -> str:
-    return str(text if text is not None else "")[:limit]

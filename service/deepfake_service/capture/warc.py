@@ -14,6 +14,7 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import BinaryIO
 
@@ -316,6 +317,20 @@ CODINGS: Mapping[str, Callable[[Iterable[bytes]], Iterator[bytes]]] = {
     "br": _from_brotli,
     "zstd": _from_zstandard,
 }
+
+
+Decoder = Callable[[Iterable[bytes]], Iterator[bytes]]
+"""Removes one coding of a body."""
+
+
+def decoders_of(head: dict[str, str], budget: Budget) -> list[Decoder]:
+    """Return what removes the codings that an HTTP head states."""
+    decoders: list[Decoder] = []
+    if "chunked" in head.get("transfer-encoding", "").lower():
+        decoders.append(dechunked)
+    if (coding := head.get("content-encoding", "").lower()) in CODINGS:
+        decoders.append(partial(decoded, coding, budget=budget))
+    return decoders
 
 
 def head_of(kind: str, fields: Mapping[str, str], length: int) -> bytes:
