@@ -86,7 +86,8 @@ OPTIONS = (
     "--no-progress", "--no-mtime", "--no-playlist", "--flat-playlist",
     "--playlist-items", f"1:{MAX_MEDIA}", "--use-extractors", "default", "--xff", "never",
     "--default-search", "error", "--user-agent", PLAIN_AGENT,
-    "--socket-timeout", "20", "--retries", "1", "--fragment-retries", "1", "--extractor-retries",
+    # A server may have ended each connection that is kept open, and each costs an attempt.
+    "--socket-timeout", "20", "--retries", "3", "--fragment-retries", "3", "--extractor-retries",
     "0", "--abort-on-unavailable-fragments", "--ignore-no-formats-error",
     # What the site itself sends as one file is rather taken than what is put together here.
     "--format", "b/(bv*,ba)", "--format-sort", "res:1080",
