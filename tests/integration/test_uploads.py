@@ -8,6 +8,7 @@ import random
 import socket
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -125,7 +126,8 @@ def test_the_command_sends_each_byte_once_over_broken_connections(
     with contextlib.closing(Breaking(site.url)) as line:
         line.after = 2 * PART_BYTES + 5_000
         with Submitter(line.url, ADMIN_KEY) as submitter:
-            job = submitter.submit(path, {"case_reference": "R-1"}, Progress(disable=True))
+            submit = partial(submitter.submit, path, {"case_reference": "R-1"})
+            job = submitter.patiently(partial(submit, Progress(disable=True)))
         assert line.broken == 2
         assert job.model_dump()["sha256"] == hashlib.sha256(video).hexdigest()
         # What was on its way when a connection broke is sent again.

@@ -27,6 +27,7 @@ from deepfake_service.cli.submitter import (
     Job,
     KeyRefused,
     ServiceRefused,
+    ServiceUnreachable,
     Submitter,
 )
 
@@ -189,7 +190,7 @@ class SubmissionOutcome:
             return f"{'rejected':<31}  {name}: {clean(self.problem or '')}"
         state = clean(self.job.verdict or self.job.state).replace("_", " ")
         shown = "" if self.job.score is None else f"{self.job.score:.2f}"
-        return f"{state:<24}  {shown:>5}  {name}  {clean(self.job.id)}"
+        return f"{state:<24}  {shown:>5}  {name}  {self.job.id}"
 
 
 def submit_all(
@@ -201,17 +202,21 @@ def submit_all(
     wait: bool,
 ) -> Iterator[SubmissionOutcome]:
     """Submit files with ``fields``, and yield what became of each as soon as it has ended, or else
-    was submitted. What would end every other file as well is raised: ``ServiceUnreachable``,
-    ``KeyRefused``."""
+    was submitted. ``ServiceUnreachable`` if the service does not respond, ``KeyRefused`` if it does
+    not accept the key."""
     sending = threading.Semaphore(SENT)
 
     def submit_one(path: Path) -> SubmissionOutcome:
         try:
             with sending:
-                job = submitter.submit(path, fields, bars)
+                job = submitter.patiently(partial(submitter.submit, path, fields, bars))
             if wait:
                 read = partial(submitter.read, job.id)
                 job = submitter.until(lambda job: job.state in FINAL_STATES, read)
+        except (ServiceUnreachable, KeyRefused) as error:
+            submitter.failure = submitter.failure or error  # every other file would end like this
+            submitter.stopping.set()
+            raise
         except ServiceRefused as error:
             return SubmissionOutcome(path, None, error.message)
         except OSError as error:

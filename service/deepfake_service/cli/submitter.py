@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeVar
 
@@ -37,9 +38,11 @@ RESUMED_FROM_BYTES = 32 * 1024 * 1024
 SENT_AT_ONCE = 256 * 1024
 _TUS = {"Tus-Resumable": "1.0.0"}
 _CHECK_RUNNING = "Check that it is running or give its address with --url or DEEPFAKE_URL."
-_KEYS_REFUSED, _AT_ANOTHER_OFFSET = ":too_many_failed_sign_ins", ":upload_conflict"
-"""Ends of types of problems: one that only requests with invalid keys get, after several of them,
-and one of an upload whose last bytes before a break are still being stored."""
+_UNREADABLE = (
+    "The answer cannot be read. Check that --url or DEEPFAKE_URL is the address of this service."
+)
+_KEYS_REFUSED = ":too_many_failed_sign_ins"
+"""End of the type of a problem that only requests with invalid keys get, after several of them."""
 
 
 class ServiceRefused(DeepfakeError):
@@ -54,7 +57,7 @@ class ServiceBusy(ServiceRefused):
         self.wait_s = wait_s
 
 
-class KeyRefused(DeepfakeError):
+class KeyRefused(ServiceRefused):
     """The service does not accept the key, so it would reject every other request, too."""
 
 
@@ -63,7 +66,6 @@ class ServiceUnreachable(DeepfakeError):
 
 
 A = TypeVar("A", bound=BaseModel)
-T = TypeVar("T")
 
 
 class _Sent(BaseModel):
@@ -91,19 +93,20 @@ class Job(_Sent):
     result: _Result | None = None
 
 
-class _Problem(BaseModel):
+class _FieldError(BaseModel):
+    field: str
     detail: str
-    type: str = ""
+
+
+class _Problem(BaseModel):
+    type: str
+    detail: str
+    errors: list[_FieldError] = []
 
 
 class Submitter:
     """Submits files to one service with one key, from several threads; a context manager.
-    ``KeyRefused`` or ``ServiceUnreachable`` if the key or the URL cannot be one.
-
-    While the service is busy, or away after it has answered before, requests are repeated. Methods
-    raise ``KeyRefused`` if it does not accept the key, ``ServiceRefused`` if it rejected the
-    request, and ``ServiceUnreachable`` if it never answered, or is away for ``UNREACHABLE_S``.
-    """
+    ``KeyRefused`` or ``ServiceUnreachable`` if the key or the URL cannot be one."""
 
     def __init__(self, url: str, key: str) -> None:
         if not url.lower().startswith(("http://", "https://")):
@@ -118,11 +121,15 @@ class Submitter:
                 "has. Copy it again, for --key or DEEPFAKE_KEY."
             )
         self._url = url
+        self._uploads: dict[Path, tuple[str, int]] = {}
+        """What was begun by tus and is not yet a job: its address, and how much has arrived."""
         self._heard_at: float | None = None
         """When the service last did what it was asked to."""
         self._told: set[str] = set()
         self.stopping = threading.Event()
         """Ends all waiting."""
+        self.failure: DeepfakeError | None = None
+        """Why."""
         self.console = Console(stderr=True)
         try:
             self._client = httpx.Client(
@@ -142,7 +149,12 @@ class Submitter:
 
     def submit(self, path: Path, fields: Mapping[str, object], bars: Progress) -> Job:
         """Stream a file to the service with the fields that are not ``None``; return its job.
-        ``OSError`` if the file cannot be read."""
+
+        Raises:
+            KeyRefused: the service does not accept the key. ServiceRefused: it rejected the file.
+            ServiceUnreachable: the service does not respond.
+            OSError: the file cannot be read.
+        """
         given = {name: str(value) for name, value in fields.items() if value is not None}
         with open_regular(path) as opened:
             size = os.fstat(opened.fileno()).st_size
@@ -152,47 +164,29 @@ class Submitter:
                     if size < RESUMED_FROM_BYTES:
                         content = {"file": (path.name, file)}
                         return self.request(Job, "POST", "videos", data=given, files=content)
-                    address = self._send_in_parts(file, size)
+                    self._send_rest(path, file, size)
             finally:
                 bars.remove_task(task)
         named = {**given, "file_name": path.name}
-        return self.request(Job, "POST", f"{address}/job", json=named, timeout=SEALED)
+        address = self._uploads[path][0].removeprefix("/v1/")
+        job = self.request(Job, "POST", f"{address}/job", json=named, timeout=SEALED)
+        del self._uploads[path]
+        return job
 
     def check_size(self, size: int) -> None:
         """Raise ``ServiceRefused`` if the service takes no file of so many bytes. Its own refusal
-        would be read once all of the file was sent."""
-        most = self._answer("OPTIONS", "uploads").headers["tus-max-size"]
-        if size > int(most):
+        would be read once all of the file was sent. Raises the errors of ``submit``."""
+        most = self._exchange("OPTIONS", "/v1/uploads").headers.get("tus-max-size", "")
+        if most.isdecimal() and size > int(most):
             raise ServiceRefused(f"The file has {size} bytes. The service takes at most {most}.")
 
     def read(self, job_id: str) -> Job:
-        """Read a job, with its result if it has ended."""
+        """Read a job, with its result if it has ended. Raises the same errors as ``submit``."""
         return self.request(Job, "GET", f"jobs/{job_id}")
 
-    def until(self, is_over: Callable[[A], bool], read: Callable[[], A]) -> A:
-        """Read something until it is over, and return it."""
-        while not is_over(found := read()):
-            self.stopping.wait(POLL_S)
-        return found
-
-    def request(self, kind: type[A], method: str, name: str, **content: object) -> A:
-        """Send a request below ``/v1/`` and return what is read of its answer."""
-        answer = self._answer(method, name, **content)
-        try:
-            # A newer service may say more than the published shapes.
-            extra: Literal["ignore"] | None = "ignore" if issubclass(kind, Published) else None
-            return kind.model_validate_json(answer.content, extra=extra)
-        except ValueError as error:
-            raise ServiceRefused(
-                "The answer cannot be read. Check that --url or DEEPFAKE_URL is the address of "
-                "this service."
-            ) from error
-
-    def _answer(self, method: str, name: str, **content: object) -> httpx.Response:
-        return self._patiently(lambda: self._exchange(method, name, **content))
-
-    def _patiently(self, call: Callable[[], T]) -> T:
-        """Return what ``call`` returns, and say once why that is waited for."""
+    def patiently(self, call: Callable[[], A]) -> A:
+        """Return what ``call`` returns. Wait while the service is busy, and say why once;
+        ``ServiceUnreachable`` if it never answered, or is away for ``UNREACHABLE_S``."""
         away_since: float | None = None
         while not self.stopping.is_set():
             try:
@@ -213,46 +207,64 @@ class Submitter:
                 self._heard_at = time.monotonic()
                 return found
             self.stopping.wait(wait_s)
-        raise ServiceUnreachable
+        raise self.failure or ServiceUnreachable
 
-    def _exchange(self, method: str, name: str, **content: object) -> httpx.Response:
-        """Send a request once; ``ServiceBusy`` if it is to be repeated later."""
+    def until(self, is_over: Callable[[A], bool], read: Callable[[], A]) -> A:
+        """Read something until it is over, as patiently, and return it."""
+        while not is_over(found := self.patiently(read)):
+            self.stopping.wait(POLL_S)
+        return found
+
+    def request(self, kind: type[A], method: str, name: str, **content: object) -> A:
+        """Send a request below ``/v1/`` and return what is read of its answer. Raises the same
+        errors as ``submit``."""
+        answer = self._exchange(method, f"/v1/{name}", **content)
         try:
-            answer = self._client.request(method, f"/v1/{name}", **content)  # type: ignore[arg-type]
+            # A newer service may say more than the published shapes.
+            extra: Literal["ignore"] | None = "ignore" if issubclass(kind, Published) else None
+            return kind.model_validate_json(answer.content, extra=extra)
+        except ValueError as error:
+            raise ServiceRefused(_UNREADABLE) from error
+
+    def _exchange(
+        self, method: str, path: str, expected: tuple[int, ...] = (), /, **content: object
+    ) -> httpx.Response:
+        """Send a request and return its answer, if it succeeded or has one of the ``expected``
+        statuses. Raises the same errors as ``submit``."""
+        try:
+            answer = self._client.request(method, path, **content)  # type: ignore[arg-type]
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._unreachable("cannot be reached") from error
-        if answer.is_success:
+        if answer.is_success or answer.status_code in expected:
             return answer
-        try:
+        raise self._refusal(answer)
+
+    def _refusal(self, answer: httpx.Response) -> DeepfakeError:
+        detail, kind = f"HTTP status {answer.status_code}", ""
+        with suppress(ValueError):  # a proxy answers with a page that says nothing of the request
             problem = _Problem.model_validate_json(answer.content)
-        except ValueError:  # of a proxy, or to HEAD, whose answers have no body
-            problem = _Problem(detail=f"HTTP status {answer.status_code}")
-        message = f"The service rejected the request: {clean(problem.detail)}"
-        if answer.status_code in (401, 403) or problem.type.endswith(_KEYS_REFUSED):
-            raise KeyRefused(f"{message} Check --key or DEEPFAKE_KEY.")
+            detail, kind = problem.detail, problem.type
+            faults = (f'"{fault.field}": {fault.detail}.' for fault in problem.errors)
+            detail = " ".join([detail, *(fault for fault in faults if fault not in detail)])
+        message = f"The service rejected the request: {clean(detail)}"
+        is_own = kind or not answer.content  # as after HEAD
+        if is_own and (answer.status_code in (401, 403) or kind.endswith(_KEYS_REFUSED)):
+            return KeyRefused(f"{message} Check --key or DEEPFAKE_KEY.")
         wait = answer.headers.get("retry-after", "")
         if wait.isdecimal():
-            raise ServiceBusy(message, min(max(float(wait), 1.0), LONGEST_WAIT_S))
-        if not problem.type and answer.status_code in (502, 503, 504):
-            raise self._unreachable(f"does not respond: {problem.detail}")
-        if problem.type.endswith(_AT_ANOTHER_OFFSET):
-            raise self._unreachable("has not yet noticed that the connection broke")
-        raise ServiceRefused(message)
+            return ServiceBusy(message, min(max(float(wait), 1.0), LONGEST_WAIT_S))
+        if not kind and answer.status_code in (502, 503, 504):
+            return self._unreachable(f"does not respond: {detail}")
+        return ServiceRefused(message)
 
     def _unreachable(self, what: str) -> ServiceUnreachable:
         return ServiceUnreachable(f"The service at {self._url} {what}. {_CHECK_RUNNING}")
 
-    def _send_in_parts(self, file: BinaryIO, size: int) -> str:
-        """Send a file by tus, going on where a connection broke; return the upload's address below
-        ``/v1/``."""
-        begun = self._answer("POST", "uploads", headers={**_TUS, "Upload-Length": str(size)})
-        address, arrived = begun.headers["location"].removeprefix("/v1/"), 0
-
-        def send_rest() -> None:
-            nonlocal arrived
-            offset = int(self._exchange("HEAD", address, headers=_TUS).headers["upload-offset"])
-            if offset > arrived:
-                arrived, self._heard_at = offset, time.monotonic()
+    def _send_rest(self, path: Path, file: BinaryIO, size: int) -> None:
+        """Send what the service lacks of a file; ``ServiceUnreachable`` if the connection breaks,
+        after which the rest can be sent."""
+        offset = self._arrived(path, size)
+        while offset < size:
             headers = {
                 **_TUS,
                 "Content-Type": "application/offset+octet-stream",
@@ -261,7 +273,28 @@ class Submitter:
             }
             file.seek(offset)
             rest = iter(lambda: file.read(SENT_AT_ONCE), b"")
-            self._exchange("PATCH", address, headers=headers, content=rest)
+            # A conflict, or an upload that is gone, shows in what has arrived.
+            address, moved = self._uploads[path][0], (404, 409, 410)
+            self._exchange("PATCH", address, moved, headers=headers, content=rest)
+            before, offset = offset, self._arrived(path, size)
+            if offset <= before:
+                raise self._unreachable("does not take the rest of the file")
 
-        self._patiently(send_rest)
-        return address
+    def _arrived(self, path: Path, size: int) -> int:
+        """Return how much has arrived of a file, whose upload is begun if there is none."""
+        address, before = self._uploads.get(path, ("", -1))
+        offset = 0
+        try:
+            known = address and self._exchange("HEAD", address, (404, 410), headers=_TUS)
+            if known and known.is_success:
+                offset = int(known.headers["upload-offset"])
+            else:
+                length = {"Upload-Length": str(size)}
+                begun = self._exchange("POST", "/v1/uploads", headers=_TUS | length)
+                address = begun.headers["location"]
+        except (KeyError, ValueError) as error:
+            raise ServiceRefused(_UNREADABLE) from error
+        if offset > before:
+            self._heard_at = time.monotonic()
+        self._uploads[path] = address, offset
+        return offset

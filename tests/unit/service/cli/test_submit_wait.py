@@ -23,6 +23,7 @@ from deepfake_service.cli.submit import summary
 from deepfake_service.cli.submitter import (
     Job,
     KeyRefused,
+    ServiceBusy,
     ServiceRefused,
     ServiceUnreachable,
     Submitter,
@@ -130,14 +131,15 @@ def test_a_proxy_in_front_of_a_service_that_restarts_is_no_refusal(status: int) 
         submitter.read("x")
 
 
-def test_a_proxy_that_says_how_long_to_wait_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    slept: list[float] = []
+def test_a_proxy_that_says_how_long_to_wait_is_waited_for() -> None:
     page = (503, {"Content-Type": "text/plain", "Retry-After": "5"}, b"Too many connections.")
-    job = (200, {}, {"id": "x", "state": "queued"})
-    with answering(page, job) as url, Submitter(url, "key") as submitter:
-        monkeypatch.setattr(submitter.stopping, "wait", slept.append)
-        assert submitter.read("x").state == "queued"
-    assert slept == [5.0]
+    with (
+        answering(page) as url,
+        Submitter(url, "key") as submitter,
+        pytest.raises(ServiceBusy) as busy,
+    ):
+        submitter.read("x")
+    assert busy.value.wait_s == 5.0
 
 
 @pytest.mark.parametrize(
@@ -212,7 +214,7 @@ async def test_texts_of_a_service_do_not_reach_the_terminal_as_they_are(service:
     assert len(summary(read).splitlines()) == 2
     assert is_safe(json_line(read.model_dump()))
     assert json.loads(json_line(read.model_dump())) == failed
-    refusal = (409, {}, problem(409, ESCAPES))
+    refusal = (403, {}, problem(403, ESCAPES))
     with (
         answering(refusal) as url,
         Submitter(url, "key") as submitter,
@@ -221,6 +223,23 @@ async def test_texts_of_a_service_do_not_reach_the_terminal_as_they_are(service:
         submitter.read(job["id"])
     assert is_safe(refused.value.message)
     assert "\n" not in refused.value.message
+
+
+async def test_a_refusal_says_each_fault_once(service: Service) -> None:
+    fields = {"frames": "x", "priority": "x"}
+    answer = await service.client.post("/v1/videos", data=fields, files={"file": b"a"})
+    told = "The service rejected the request: " + answer.json()["detail"]
+    more = {"field": "seventh", "detail": "is wrong"}
+    for errors, said in (([], told), ([more], f'{told} "seventh": is wrong.')):
+        sent = answer.json() | {"errors": answer.json()["errors"] + errors}
+        reply = (422, {"Content-Type": "application/problem+json"}, sent)
+        with (
+            answering(reply) as url,
+            Submitter(url, "key") as submitter,
+            pytest.raises(ServiceRefused) as refused,
+        ):
+            submitter.read("a")
+        assert refused.value.message == said
 
 
 @pytest.mark.parametrize(
