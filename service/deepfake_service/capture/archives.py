@@ -56,6 +56,7 @@ MAX_LIST_BYTES = 8 << 20
 """Of a list of pages or of files in a WACZ."""
 MAX_MHTML_BYTES = 128 << 20
 """An MHTML file is in memory as a whole."""
+MAX_PARTS, MAX_DEPTH = 5_000, 8
 DATAPACKAGE, DIGEST = "datapackage.json", "datapackage-digest.json"
 _WARC_NAME = re.compile(r"archive/.*\.warc(\.gz)?")
 _SAFE_NAME = re.compile(r"(?!/)(?!.*(?:^|/)\.\.(?:/|$))[^\\\0]+")
@@ -279,14 +280,29 @@ def _signer(signed: dict[str, JsonValue]) -> str:
     return f"SHA256:{hashlib.sha256(key.encode()).hexdigest()}" if isinstance(key, str) else "?"
 
 
-def _message(source: BinaryIO) -> list[email.message.Message]:
-    """Return an MHTML file (RFC 2557), and the parts of it that have no parts; ``Refused`` if it is
-    too large."""
+def _parts(message: email.message.Message, depth: int = 0) -> Iterator[email.message.Message]:
+    """Yield the parts of a message that have no parts."""
+    if depth > MAX_DEPTH:
+        raise Refused("nested", f"its parts are nested in more than {MAX_DEPTH} others")
+    if not message.is_multipart():
+        yield message
+        return
+    for part in cast("list[email.message.Message]", message.get_payload()):
+        yield from _parts(part, depth + 1)
+
+
+def _message(source: BinaryIO) -> Iterator[email.message.Message]:
+    """Yield an MHTML file (RFC 2557), and the parts of it that have no parts; ``Refused`` if it is
+    too large, or its parts are too many or nested too deeply."""
     raw = source.read(MAX_MHTML_BYTES + 1)
     if len(raw) > MAX_MHTML_BYTES:
         raise Refused("too_large", f"an MHTML file may have at most {MAX_MHTML_BYTES} bytes")
     message = email.message_from_bytes(raw)
-    return [message, *(part for part in message.walk() if not part.is_multipart())]
+    yield message
+    for number, part in enumerate(_parts(message)):
+        if number >= MAX_PARTS:
+            raise Refused("too_many", f"it has more than {MAX_PARTS} parts")
+        yield part
 
 
 def _header(message: email.message.Message, name: str) -> str:

@@ -436,6 +436,7 @@ def bomb() -> bytes:
         ("damaged", lambda: archives.wacz(b"", change={"/etc/passwd": b"x"})),
         ("empty", lambda: archives.Warc().content()),
         ("damaged", lambda: archives.page(gzip=False).content()[:900]),
+        ("nested", lambda: nested(30)),
         ("too_large", lambda: nested(3000)),
     ],
 )
