@@ -172,7 +172,7 @@ def bomb(handler: Handler) -> None:
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     has_answered = False
-    """On this connection."""
+    """On this connection, by ``answers_once``, which does not say that it ends it."""
 
     def do_GET(self) -> None:
         platform: FakePlatform = self.server.platform  # type: ignore[attr-defined]
@@ -194,8 +194,11 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def head(self, code: int, headers: dict[str, str]) -> None:
-        self.close_connection = True
         self.send_response(code)
+        if not self.has_answered:
+            # As a server says that ends a connection (RFC 9112, section 9.6). Else the next request
+            # on it is lost if it is sent before the end has come, and not each is sent again.
+            self.send_header("Connection", "close")
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
