@@ -201,28 +201,24 @@ class Links:
             # Captures are listed by their ids, of which those of one millisecond are in no order.
             ids = iter(sorted(new_id() for _ in links))
             for link in links:
-                if link.url in known:
-                    waits = known[link.url]
-                    queued.append(QueuedLink(id=waits.id, url=link.url, created=False))
-                    if callback is not None:
-                        add_callback(session, key, waits, callback)
-                    continue
-                capture = Capture(
-                    id=next(ids),
-                    case_id=case.id,
-                    account_id=caller.account_id,
-                    state=CaptureState.QUEUED,
-                    created_at=current_time(session),
-                )
-                post = PostDetails(source_url=link.url, note=link.note)
-                handed_in = HandedIn(post, examine_all=examine)
-                Content(handed_in=handed_in, files=[]).seal(key, capture)
-                session.add(capture)
-                known[link.url] = capture
+                is_new = link.url not in known
+                if is_new:
+                    known[link.url] = capture = Capture(
+                        id=next(ids),
+                        case_id=case.id,
+                        account_id=caller.account_id,
+                        state=CaptureState.QUEUED,
+                        created_at=current_time(session),
+                    )
+                    post = PostDetails(source_url=link.url, note=link.note)
+                    handed_in = HandedIn(post, examine_all=examine)
+                    Content(handed_in=handed_in, files=[]).seal(key, capture)
+                    session.add(capture)
+                capture_id = known[link.url].id
                 if callback is not None:
                     session.flush()  # before it is referred to
-                    add_callback(session, key, capture, callback)
-                queued.append(QueuedLink(id=capture.id, url=link.url, created=True))
+                    add_callback(session, key, known[link.url], callback)
+                queued.append(QueuedLink(id=capture_id, url=link.url, created=is_new))
             new = [(one.id, "link") for one in queued if one.created]
             append_entries(session, caller.actor, Action.CAPTURE_SUBMITTED, new)
         return QueuedLinks(case_id=case.id, links=queued)

@@ -324,14 +324,11 @@ def _event(due: _Due, at: datetime) -> webhooks.Event:
     if due.post_id is not None:
         post = webhooks.ReturnedPost(id=due.post_id, job_id=owner.id, case_id=owner.case_id)
         return webhooks.PostEvent(type="post.returned", timestamp=timestamp, data=post)
-    job = {"id": owner.id, "state": owner.state, "case_id": owner.case_id}
+    job: dict[str, object] = {"id": owner.id, "state": owner.state, "case_id": owner.case_id}
     if due.callback and due.callback.content is CallbackContent.VERDICT:
-        told = {"verdict": owner.verdict, "case_reference": due.reference}
-    else:
-        told = {}
-    return webhooks.JobEvent.model_validate(
-        {"type": f"job.{owner.state}", "timestamp": timestamp, "data": {**job, **told}}
-    )
+        job |= {"verdict": owner.verdict, "case_reference": due.reference}
+    event = {"type": f"job.{owner.state}", "timestamp": timestamp, "data": job}
+    return webhooks.JobEvent.model_validate(event)
 
 
 def _is_due(now: datetime) -> ColumnElement[bool]:
