@@ -172,7 +172,7 @@ class Fetches(Lane[Capture]):
         if self._registries is None or not seen:
             return None
         of_page = (each for each in reversed(seen) if each[0] == said.host)
-        return self._registries.of(*next(of_page, seen[0]))
+        return self._registries.operator_of(*next(of_page, seen[0]))
 
     def _stored(
         self, url: str, running: Running, reason: str | None

@@ -12,7 +12,9 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field
@@ -126,22 +128,18 @@ class Registries:
         self._lock = threading.Lock()
         self._pages = pages
         self._renewed_at = -DAY_S
-        self._tables: BaseBootstrap | None = None
-        self._known: dict[tuple[str, str], _Answer | None] = {}
+        self._ask: Callable[[str, str], _Answer | None] | None = None
 
-    def of(self, host: str, address: str) -> Operator:
+    def operator_of(self, host: str, address: str) -> Operator:
         """Return what is registered of a host and its address; ``None`` for what is not known."""
         network = domain = None
-        with self._lock:
-            if (tables := self._current_tables()) is not None:
-                network = self._asked(tables, "ip", address)
-                for name in _domains_of(host):
-                    # It names the registrar and its contact; what that one says is not needed.
-                    domain = self._asked(tables, "domain", name)
-                    # Unless it is known that a name is not registered, a shorter one may be
-                    # another's.
-                    if domain or ("domain", name) not in self._known:
-                        break
+        with self._lock, suppress(Exception):  # of a network, or of a parser given anything
+            if (ask := self._current()) is not None:
+                with suppress(Exception):
+                    network = ask("ip", address)
+                # A registry names the registrar and its contact; what that one says is not needed.
+                # Unless it is known that a name is not registered, a shorter one may be another's.
+                domain = next(filter(None, (ask("domain", n) for n in _domains_of(host))), None)
         return Operator(
             host=host,
             address=address,
@@ -149,48 +147,41 @@ class Registries:
             domain=domain and domain.domain(),
         )
 
-    def _current_tables(self) -> BaseBootstrap | None:
-        """Return IANA's tables, which are loaded once a day; ``None`` if there are none."""
+    def _current(self) -> Callable[[str, str], _Answer | None] | None:
+        """Return what asks the registries of IANA's tables, which are loaded once a day, and
+        remembers what they answered; ``None`` if there are no tables."""
         from whoisit.bootstrap import BaseBootstrap
 
         now = time.monotonic()
         if now < self._renewed_at + DAY_S:
-            return self._tables
+            return self._ask
         for name in ("bootstrap", "query", "parser"):  # whoisit's, which log addresses
             logging.getLogger(name).setLevel(logging.WARNING)
-        self._tables, tables = None, BaseBootstrap()
+        self._ask, tables = None, BaseBootstrap()
         try:
             content: dict[str, object] = {"timestamp": int(time.time())}
             for name, url in tables.BOOTSTRAP_URLS.items():
                 content[name] = json.loads(self._text_at(url) or "")
             tables.load_bootstrap_data(content, overrides=True, from_json=False)
-        except Exception:  # of a network, or of a parser that is given anything
+        except Exception:  # as above
             self._renewed_at = now - DAY_S + RETRY_S
             _log.warning("registries_unknown")
             return None
-        self._tables, self._renewed_at = tables, now
-        self._known.clear()
-        return tables
+        # What it raises is not remembered: that is asked again for the next link.
+        self._ask, self._renewed_at = lru_cache(MAX_KNOWN)(partial(self._answer, tables)), now
+        return self._ask
 
-    def _asked(self, tables: BaseBootstrap, kind: str, what: str) -> _Answer | None:
+    def _answer(self, tables: BaseBootstrap, kind: str, what: str) -> _Answer | None:
         from whoisit import QueryBuilder, parse
         from whoisit.errors import UnsupportedError
 
-        key, found = (kind, what), None
-        if key in self._known:
-            return self._known[key]
-        if len(self._known) >= MAX_KNOWN:
-            self._known.clear()
         try:
             _, url, _ = QueryBuilder(tables).build(kind, what)
-            if (text := self._text_at(url)) is not None:
-                found = _Answer.model_validate(parse(tables, kind, what, json.loads(text)))
         except UnsupportedError:
-            pass  # no registry tells
-        except Exception:  # as above; it is asked again for the next link
+            return None  # no registry tells
+        if (text := self._text_at(url)) is None:
             return None
-        self._known[key] = found
-        return found
+        return _Answer.model_validate(parse(tables, kind, what, json.loads(text)))
 
     def _text_at(self, url: str) -> str | None:
         """Return what is at an address; ``None`` if there is nothing (404)."""

@@ -34,7 +34,7 @@ def registries(platform: FakePlatform) -> Registries:
 
 def test_network_and_domain_are_named_with_whom_to_write_to(platform: FakePlatform) -> None:
     asking = registries(platform)
-    found = asking.of("www.video.example", "8.8.8.8")
+    found = asking.operator_of("www.video.example", "8.8.8.8")
     assert found.model_dump() == {
         "host": "www.video.example",
         "address": "8.8.8.8",
@@ -58,7 +58,7 @@ def test_network_and_domain_are_named_with_whom_to_write_to(platform: FakePlatfo
         "/rdap/ip/8.8.8.8", "/moved/ip/8.8.8.8",
         "/rdap/domain/www.video.example", "/rdap/domain/video.example",
     }, "the registry of addresses refers to another one, as ARIN does"  # fmt: skip
-    assert asking.of("www.video.example", "8.8.8.8") == found
+    assert asking.operator_of("www.video.example", "8.8.8.8") == found
     assert all(platform.asked[path] == 1 for path in asked), "answers are kept for a day"
 
 
@@ -66,11 +66,15 @@ def test_network_and_domain_are_named_with_whom_to_write_to(platform: FakePlatfo
 def test_the_network_of_a_cdn_is_called_one(platform: FakePlatform, said: Any) -> None:
     network = json.loads(json.dumps(NETWORK).replace("Hoster Ltd.", said.get("holder", "Z")))
     platform.says("/moved/ip/8.8.8.8", says({**network, "name": said["name"]}))
-    assert registries(platform).of("video.example", "8.8.8.8").model_dump()["network"]["is_cdn"]
+    assert (
+        registries(platform)
+        .operator_of("video.example", "8.8.8.8")
+        .model_dump()["network"]["is_cdn"]
+    )
 
 
 def test_an_address_as_host_has_no_domain(platform: FakePlatform) -> None:
-    found = registries(platform).of("8.8.8.8", "8.8.8.8")
+    found = registries(platform).operator_of("8.8.8.8", "8.8.8.8")
     assert (found.network and found.network.name, found.domain) == ("HOSTER-1", None)
     assert not any("/domain/" in path for path in platform.asked)
 
@@ -93,7 +97,7 @@ def test_a_registry_that_does_not_tell_leaves_it_open(
     platform: FakePlatform, answer: Answer
 ) -> None:
     platform.says("/rdap/ip/8.8.8.8", answer)
-    found = registries(platform).of("video.example", "8.8.8.8")
+    found = registries(platform).operator_of("video.example", "8.8.8.8")
     assert found.network is None
     assert found.domain is not None
     assert found.domain.name == "video.example"
@@ -102,10 +106,10 @@ def test_a_registry_that_does_not_tell_leaves_it_open(
 def test_a_domain_is_no_other_one_while_its_registry_does_not_tell(platform: FakePlatform) -> None:
     platform.says("/rdap/domain/www.video.example", status(500))
     asking = registries(platform)
-    assert asking.of("www.video.example", "8.8.8.8").domain is None
+    assert asking.operator_of("www.video.example", "8.8.8.8").domain is None
     assert not platform.asked["/rdap/domain/video.example"]
     platform.says("/rdap/domain/www.video.example", status(404))
-    found = asking.of("www.video.example", "8.8.8.8").domain
+    found = asking.operator_of("www.video.example", "8.8.8.8").domain
     assert found is not None
     assert found.name == "video.example"
 
@@ -114,7 +118,7 @@ def test_what_a_registry_says_is_bounded_and_no_markup(platform: FakePlatform) -
     text = json.dumps(DOMAIN).replace("Names Inc.", "N\\u202e\\n" + "x" * 5000)
     text = text.replace("abuse@names.example", "a@b.example>\\r\\nBcc: c@d.example")
     platform.says("/rdap/domain/video.example", says(json.loads(text)))
-    domain = registries(platform).of("video.example", "8.8.8.8").domain
+    domain = registries(platform).operator_of("video.example", "8.8.8.8").domain
     assert domain is not None
     assert domain.registrar.startswith("N  xxx")
     assert len(domain.registrar) == 200
@@ -127,7 +131,7 @@ def test_without_the_tables_nobody_is_asked_and_they_are_not_asked_for_at_once_a
     platform.says("/iana/ipv6.json", status(503))
     asking = registries(platform)
     for _ in range(3):
-        found = asking.of("video.example", "8.8.8.8")
+        found = asking.operator_of("video.example", "8.8.8.8")
         assert (found.network, found.domain) == (None, None)
     assert platform.asked["/iana/ipv6.json"] == 1
     assert not any(path.startswith("/rdap/") for path in platform.asked)
