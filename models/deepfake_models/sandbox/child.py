@@ -114,7 +114,7 @@ class RemoteFile(io.RawIOBase):
         length = min(wire.MAX_READ_BYTES, self._size - offset)
         wire.send(self._connection, wire.Read(offset=offset, length=length))
         try:
-            return wire.receive_data(self._connection, wire.MAX_READ_BYTES)
+            return bytes(wire.receive_data(self._connection, wire.MAX_READ_BYTES))
         except wire.WireError as error:
             raise OSError("the source failed") from error
 
@@ -174,7 +174,7 @@ def _open(connection: Connection, request: wire.Open) -> None:
 
 
 def _run_task(connection: Connection, request: wire.Run, task: Task) -> None:
-    argument = wire.receive_data(connection, wire.MAX_ARGUMENT_BYTES)
+    argument = bytes(wire.receive_data(connection, wire.MAX_ARGUMENT_BYTES))
     source = cast("BinaryIO", RemoteFile(connection, request.size))
     with _bounded(request):
         result = task(source, argument)

@@ -194,10 +194,10 @@ class _RemoteMedia(LatestIterator):
         data = wire.receive_data(self._process.connection, math.prod(shape))
         if len(data) != math.prod(shape):
             raise wire.WireError
-        return np.frombuffer(data, np.uint8).reshape(shape).copy()
+        return np.frombuffer(data, np.uint8).reshape(shape)  # which can be changed, as ``data`` can
 
 
-def _times(data: bytes, count: int, duration_s: float) -> NDArray[np.float64]:
+def _times(data: bytes | bytearray, count: int, duration_s: float) -> NDArray[np.float64]:
     if len(data) != 8 * count:
         raise wire.WireError
     times = np.frombuffer(data, dtype="<f8").astype(np.float64)

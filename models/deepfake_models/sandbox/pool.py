@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
-import queue
 import socket
 import subprocess
 import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import BinaryIO
 
-from deepfake_models import errors
 from deepfake_models.errors import (
     DecoderFailed,
     DecoderTooSlow,
@@ -50,20 +47,7 @@ MAX_SOURCE_S = 3600.0
 """Time that reading the source of one item may take. The process is not charged for it, but without
 a limit one that was taken over could ask for bytes for ever."""
 
-LOOK_S = 0.05
-"""Least time between two looks at the clock during a pause."""
-
-RELAYED = {
-    cls.__name__: cls
-    for cls in (
-        errors.UnreadableMedia,
-        errors.UndecodableMedia,
-        errors.NoVisualStream,
-        errors.NotAPicture,
-        errors.MediaTooLarge,
-        errors.DecoderFailed,
-    )
-}
+RELAYED = {kind.__name__: kind for kind in MediaError.__subclasses__()}
 """Errors that a process may report, by name."""
 
 
@@ -71,9 +55,8 @@ class ProcessPool:
     """Confined processes, each for one item.
 
     At most ``size`` items are in work at once: the next one waits for its turn, so a thread must
-    not hold several processes. When an item is done, a process for the next one is started at once,
-    so that it need not be waited for. With ``require``, a process that lacks a layer of its
-    confinement is not used.
+    not hold several processes. With ``require``, a process that lacks a layer of its confinement is
+    not used.
     """
 
     def __init__(
@@ -82,12 +65,10 @@ class ProcessPool:
         if size < 1:
             raise ValueError("The number of workers must be at least 1.")
         self._require = require
-        self._slots: queue.LifoQueue[ConfinedProcess | None] = queue.LifoQueue()
-        for _ in range(size):
-            self._slots.put(None)
+        self._turns = threading.Semaphore(size)
         self._server = ForkServer(options or wire.Options())
         self._confinement: Confinement | None = None
-        self._finalizer = weakref.finalize(self, _end_all, self._server, self._slots)
+        self._finalizer = weakref.finalize(self, self._server.close)
 
     def confinement(self) -> Confinement:
         """Return the layers that the processes lack. The first process is started for it.
@@ -108,11 +89,17 @@ class ProcessPool:
             SandboxIncomplete: it lacks a layer, and all are required.
             DecoderFailed: it does not start, or the pool is closed.
         """
-        process = self._take(wait_s)
+        if not self._turns.acquire(timeout=wait_s):
+            raise SandboxBusy
         try:
-            yield process
+            with closing(ConfinedProcess(self._server)) as process:
+                confinement = process.await_ready()
+                if self._require and not confinement.complete:
+                    raise SandboxIncomplete(missing_layers(confinement))
+                self._confinement = confinement
+                yield process
         finally:
-            self._give_back(process)
+            self._turns.release()
 
     def run(self, task: str, source: BinaryIO, argument: bytes, bounds: TaskBounds) -> bytes:
         """Run one of the tasks of ``options`` on ``source``, and return its result.
@@ -138,54 +125,6 @@ class ProcessPool:
         """End all processes. Items that are still in work fail with ``DecoderFailed``."""
         self._finalizer()
 
-    def _take(self, wait_s: float | None) -> ConfinedProcess:
-        try:
-            started = self._slots.get(timeout=wait_s)
-        except queue.Empty:
-            raise SandboxBusy from None
-        try:
-            if started is not None:
-                # One that died while it waited for an item is replaced.
-                with suppress(DecoderFailed):
-                    self._await(started)
-                    if started.alive():
-                        return started
-                    started.end()
-            process = ConfinedProcess(self._server)
-            self._await(process)
-            return process
-        except BaseException:
-            self._slots.put(None)
-            raise
-
-    def _give_back(self, process: ConfinedProcess) -> None:
-        following = None
-        try:
-            process.end()
-            # OSError: this process may have no descriptor left. The next item tries again, and
-            # reports it.
-            with suppress(DecoderFailed, OSError):
-                following = ConfinedProcess(self._server)
-        finally:
-            self._slots.put(following)
-
-    def _await(self, process: ConfinedProcess) -> None:
-        """Wait until a process is ready; one that must not be used is ended."""
-        try:
-            confinement = process.await_ready()
-            if self._require and not confinement.complete:
-                raise SandboxIncomplete(missing_layers(confinement))
-            self._confinement = confinement
-        except BaseException:
-            process.end()
-            raise
-
-
-def _end_all(server: ForkServer, slots: queue.LifoQueue[ConfinedProcess | None]) -> None:
-    server.close()
-    for process in filter(None, slots.queue):  # an item in work ends its own
-        process.kill()
-
 
 def missing_layers(confinement: Confinement) -> str:
     """Return a message that names the layers that ``confinement`` lacks."""
@@ -208,48 +147,40 @@ class TaskBounds:
 
 
 class ConfinedProcess:
-    """One confined process, the connection to it, the source that it works on, and the time that is
-    left for that."""
+    """One confined process, the connection to it, and the source that it works on."""
+
+    pid: int
+    """The number of the process, once it is ready."""
 
     def __init__(self, server: ForkServer) -> None:
         """Ask ``server`` for a process, without waiting for it; ``DecoderFailed`` if there is no
         server."""
         self._server = server
-        self.broken = False
-        self._ready: wire.Confined | None = None
-        self.left_s = START_TIMEOUT_S
         ours, theirs = socket.socketpair()
-        with ours, theirs:
-            self._number = server.start(theirs)
-            self._socket = ours.dup()
-            self.connection = Connection(ours.detach())
-
-    @property
-    def pid(self) -> int:
-        """The number of the process, once it is ready."""
-        assert self._ready is not None
-        return self._ready.pid
-
-    def alive(self) -> bool:
-        """Return whether the process, which may have waited for long, can take an item."""
-        return not (self.broken or self.connection.poll())  # only the end of it can be read
+        self.connection = wire.TimedConnection(ours)
+        with theirs:
+            try:
+                self._number = server.start(theirs)
+            except BaseException:
+                ours.close()
+                raise
 
     def await_ready(self) -> Confinement:
         """Wait until the process has started, and return which layers it lacks; ``DecoderFailed``
         if it did not start in time."""
-        if self._ready is None:
-            with self.exchange():
-                answer = wire.receive_answer(self.connection)
-                if not isinstance(answer, wire.Confined):
-                    raise wire.WireError
-            self._ready = answer
-        return Confinement(self._ready.missing)
+        self.connection.left_s = START_TIMEOUT_S
+        with self.exchange():
+            answer = wire.receive_answer(self.connection)
+            if not isinstance(answer, wire.Confined):
+                raise wire.WireError
+        self.pid = answer.pid
+        return Confinement(answer.missing)
 
     def take(self, source: GuardedSource, seconds: float) -> int:
         """Let the process work on ``source``, for so many ``seconds`` apart from reading; return
         the length of the source."""
         self._source, self._size = source, source.size()
-        self.left_s, self._source_s = seconds, MAX_SOURCE_S
+        self.connection.left_s, self._source_s = seconds, MAX_SOURCE_S
         return self._size
 
     def pieces(
@@ -262,7 +193,7 @@ class ConfinedProcess:
         """
         guard = GuardedSource(source)
         size = self.take(guard, bounds.timeout_s)
-        with self.exchange() as watchdog:
+        with self.exchange():
             request = wire.Run(
                 task=task, size=size, memory_bytes=bounds.memory_bytes, cpu_s=bounds.cpu_s
             )
@@ -272,37 +203,29 @@ class ConfinedProcess:
                 most -= len(piece)
                 if not piece or most < 0:
                     raise wire.WireError
-                with watchdog.paused():
-                    yield piece
+                yield bytes(piece)
             if not isinstance(answer, wire.Finished):
                 raise wire.WireError
-            result = wire.receive_data(self.connection, wire.MAX_RESULT_BYTES)
+            result = bytes(wire.receive_data(self.connection, wire.MAX_RESULT_BYTES))
         # A task may have caught the error of its source.
         guard.check()
         yield result
 
     @contextmanager
-    def exchange(self) -> Iterator[Watchdog]:
-        """Bound a conversation with the process to the time that is left.
-
-        A watchdog then kills it, which ends any read from it or write to it, even one that is stuck
-        within a message. ``DecoderFailed`` if the process died, was killed, or violated the
-        protocol; ``DecoderTooSlow`` if the time was over.
-        """
-        watchdog = self._watchdog = Watchdog(self.left_s, self.kill)
+    def exchange(self) -> Iterator[None]:
+        """End the process if a conversation with it fails: ``DecoderFailed`` if it died or violated
+        the protocol, ``DecoderTooSlow`` if the time that is left for it was over."""
         try:
-            yield watchdog
-        except (wire.WireError, EOFError, OSError) as error:
-            self.kill()
-            raise (DecoderTooSlow if watchdog.has_expired else DecoderFailed) from error
+            yield
         except MediaError:
             raise
-        except BaseException:
-            self.kill()
+        except BaseException as error:
+            self.close()
+            if isinstance(error, TimeoutError):
+                raise DecoderTooSlow from error
+            if isinstance(error, wire.WireError | EOFError | OSError):
+                raise DecoderFailed from error
             raise
-        finally:
-            self.left_s = watchdog.left_s()
-            watchdog.stop()
 
     def answer(self) -> wire.Answer:
         """Return the next message of the process after serving its requests for bytes.
@@ -327,11 +250,12 @@ class ConfinedProcess:
     def _serve(self, request: wire.Read) -> None:
         if request.offset > self._size:
             raise wire.WireError
+        # A slow store is no fault of the media.
         started = time.monotonic()
         content: bytes | None = None
-        # A slow store is no fault of the media. The guarded source keeps the exception that it
-        # raised, to be raised when the process gives up.
-        with self._watchdog.paused(), suppress(Exception):
+        # The guarded source keeps the exception that it raised, to be raised when the process gives
+        # up.
+        with suppress(Exception):
             content = self._read(request.offset, request.length)
         self._source_s -= time.monotonic() - started
         if self._source_s < 0.0:
@@ -349,18 +273,10 @@ class ConfinedProcess:
             length -= len(part)
         return b"".join(parts)
 
-    def kill(self) -> None:
-        """End the process; safe from any thread, even while another one waits for its answer."""
-        self.broken = True
-        # First, because it ends the wait at once, while a server that hangs may not take orders.
-        with suppress(OSError), self._socket:
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._server.end(self._number)
-
-    def end(self) -> None:
-        """End the process and close the connection: only for the thread that uses the process."""
-        self.kill()
+    def close(self) -> None:
+        """End the process."""
         self.connection.close()
+        self._server.end(self._number)
 
 
 class ForkServer:
@@ -452,41 +368,3 @@ def _import_folders(tasks: Iterable[str]) -> list[str]:
             raise ModuleNotFoundError(module)
         folders[str(Path(spec.origin).resolve().parents[module.count(".")])] = None
     return list(folders)
-
-
-class Watchdog:
-    """Calls ``expire`` once ``seconds`` have passed, unless it is stopped before. Time during which
-    it is paused does not count."""
-
-    def __init__(self, seconds: float, expire: Callable[[], None]) -> None:
-        self._expire = expire
-        self._deadline = time.monotonic() + max(seconds, 0.0)
-        self._paused_at: float | None = None
-        self._stopped = threading.Event()
-        self.has_expired = False
-        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
-
-    def left_s(self) -> float:
-        return self._deadline - (self._paused_at or time.monotonic())
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Stop the clock while the context lasts."""
-        self._paused_at = paused_at = time.monotonic()
-        try:
-            yield
-        finally:
-            # In this order, so that the thread never sees the old deadline without the pause. It is
-            # not woken: that would cost more than most pauses last.
-            self._deadline += time.monotonic() - paused_at
-            self._paused_at = None
-
-    def stop(self) -> None:
-        self._stopped.set()
-
-    def _watch(self) -> None:
-        while not self._stopped.wait(max(self.left_s(), LOOK_S if self._paused_at else 0.0)):
-            if self._paused_at is None and self.left_s() <= 0.0:
-                self.has_expired = True
-                self._expire()
-                return

@@ -7,6 +7,11 @@ child sends: the length of every block is bounded before it is read, and every f
 
 from __future__ import annotations
 
+import math
+import socket
+import struct
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Annotated, Literal, TypeVar
@@ -19,8 +24,11 @@ from deepfake_models.media.interface import DecodeLimits
 from deepfake_models.sandbox.confinement import Layer
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 JSON, DATA = b"J", b"D"
+_LENGTH = struct.Struct("!i")
+"""Of a block, as ``multiprocessing.connection`` writes it."""
 
 MAX_JSON_BYTES = 16 << 10
 """Longest JSON message that is read; real ones have a few hundred bytes."""
@@ -208,8 +216,55 @@ _REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discrimina
 _ANSWER: TypeAdapter[Answer] = TypeAdapter(Annotated[Answer, Field(discriminator="op")])
 
 
+class TimedConnection:
+    """The parent's end of a ``multiprocessing.connection``. What is waited for takes no longer than
+    ``left_s`` in all, even within a block: ``TimeoutError`` once that is over."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._socket = end
+        self.left_s = math.inf
+
+    def send_bytes(self, block: bytes | bytearray | memoryview) -> None:
+        """Send a block; ``OSError`` if the other side has gone."""
+        self._timed(self._socket.sendall, b"".join((_LENGTH.pack(len(block)), block)))
+
+    def recv_bytes(self, limit: int) -> bytearray:
+        """Return the next block; ``EOFError`` if the other side has gone, ``OSError`` if the block
+        has more than ``limit`` bytes."""
+        (length,) = _LENGTH.unpack(self._received(_LENGTH.size))
+        if not 0 <= length <= limit:
+            raise OSError("the block is too long")
+        return self._received(length)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _received(self, length: int) -> bytearray:
+        block = bytearray(length)
+        left = memoryview(block)
+        while left:
+            count = self._timed(self._socket.recv_into, left)
+            if not count:
+                raise EOFError
+            left = left[count:]
+        return block
+
+    def _timed(self, call: Callable[[T], R], argument: T) -> R:
+        if self.left_s <= 0.0:
+            raise TimeoutError
+        self._socket.settimeout(None if self.left_s == math.inf else self.left_s)
+        started = time.monotonic()
+        try:
+            return call(argument)
+        finally:
+            self.left_s -= time.monotonic() - started
+
+
+AnyConnection = Connection | TimedConnection
+
+
 def send(
-    connection: Connection, message: Message, data: bytes | bytearray | memoryview | None = None
+    connection: AnyConnection, message: Message, data: bytes | bytearray | memoryview | None = None
 ) -> None:
     """Send a message, and the ``data`` that it announces."""
     connection.send_bytes(JSON + message.model_dump_json(by_alias=True).encode())
@@ -217,25 +272,25 @@ def send(
         send_data(connection, data)
 
 
-def send_data(connection: Connection, data: bytes | bytearray | memoryview) -> None:
+def send_data(connection: AnyConnection, data: bytes | bytearray | memoryview) -> None:
     """Send plain data, after a message that announces them: to prepend a byte would copy them."""
     connection.send_bytes(DATA)
     connection.send_bytes(data)
 
 
-def receive_request(connection: Connection) -> Request:
+def receive_request(connection: AnyConnection) -> Request:
     """Return the next message of the parent; ``EOFError`` if the parent has closed the connection,
     ``WireError`` if the next message is not a request."""
     return _parsed(connection, _REQUEST)
 
 
-def receive_answer(connection: Connection) -> Answer:
+def receive_answer(connection: AnyConnection) -> Answer:
     """Return the next message of the child; ``EOFError`` if the child has closed the connection,
     ``WireError`` if the next message is not one that a child may send."""
     return _parsed(connection, _ANSWER)
 
 
-def receive_data(connection: Connection, limit: int) -> bytes:
+def receive_data(connection: AnyConnection, limit: int) -> bytes | bytearray:
     """Return the next message but one, which must be data of at most ``limit`` bytes, announced by
     the next message; ``EOFError`` if the other side has closed the connection, ``WireError`` if the
     next message is something else."""
@@ -244,7 +299,7 @@ def receive_data(connection: Connection, limit: int) -> bytes:
     return _block(connection, limit)
 
 
-def _parsed(connection: Connection, adapter: TypeAdapter[T]) -> T:
+def _parsed(connection: AnyConnection, adapter: TypeAdapter[T]) -> T:
     block = _block(connection, MAX_JSON_BYTES)
     if block[:1] != JSON:
         raise WireError
@@ -254,10 +309,10 @@ def _parsed(connection: Connection, adapter: TypeAdapter[T]) -> T:
         raise WireError from error
 
 
-def _block(connection: Connection, limit: int) -> bytes:
+def _block(connection: AnyConnection, limit: int) -> bytes | bytearray:
     try:
         return connection.recv_bytes(limit)
-    except EOFError:
+    except (EOFError, TimeoutError):
         raise
     except OSError as error:  # longer than the limit, or the other side has gone
         raise WireError from error

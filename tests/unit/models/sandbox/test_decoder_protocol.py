@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 import json
 import os
+import socket
 import struct
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
+from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
@@ -40,11 +43,8 @@ class Impostor(ConfinedProcess):
     """A stand-in for a child that sends a fixed script, whatever it is asked."""
 
     def __init__(self, script: list[Any]) -> None:
-        import socket
-        from multiprocessing.connection import Connection
-
         ours, theirs = socket.socketpair()
-        self.connection = Connection(ours.detach())
+        self.connection = wire.TimedConnection(ours)
         self.theirs = Connection(theirs.detach())
         for item in script:
             if isinstance(item, dict):
@@ -53,24 +53,20 @@ class Impostor(ConfinedProcess):
                 self.theirs.send_bytes(item)
             else:
                 item(self.theirs)
-        self.broken = False
-        self._lock = threading.Lock()
 
-    def kill(self) -> None:
-        with self._lock:  # two threads may kill a process at once
-            self.broken = True
-            self.theirs.close()
+    def close(self) -> None:
+        self.connection.close()
+        self.theirs.close()
 
 
-def converse(script: list[Any], limits: DecodeLimits = LIMITS) -> tuple[Impostor, Any]:
-    child = Impostor(script)
+def converse(script: list[Any], limits: DecodeLimits = LIMITS) -> Any:
     source = GuardedSource(io.BytesIO(b"0123456789"))
-    media = sandbox._RemoteMedia(child, source, limits)
-    return child, list(media.frames([0]))
+    with closing(Impostor(script)) as child:
+        return list(sandbox._RemoteMedia(child, source, limits).frames([0]))
 
 
 def test_valid_answers_of_the_impostor_are_accepted() -> None:
-    _, frames = converse([OPENED, b"D", TIMES, FRAME, b"D", bytes(range(24))])
+    frames = converse([OPENED, b"D", TIMES, FRAME, b"D", bytes(range(24))])
     assert frames[0].pixels[1, 3].tolist() == [21, 22, 23]
 
 
@@ -140,16 +136,13 @@ LIES: dict[str, list[Any]] = {
 
 @pytest.mark.parametrize("script", LIES.values(), ids=LIES.keys())
 def test_invalid_answers_fail_the_decoder(script: list[Any]) -> None:
-    child = None
     with pytest.raises(DecoderFailed):
-        child, _ = converse(script)
-    assert child is None
+        converse(script)
 
 
 def test_a_video_that_is_reported_for_a_still_fails_the_decoder() -> None:
-    child = Impostor(GOOD)
     source = GuardedSource(io.BytesIO(b"0123456789"))
-    with pytest.raises(DecoderFailed):
+    with closing(Impostor(GOOD)) as child, pytest.raises(DecoderFailed):
         sandbox._RemoteMedia(child, source, LIMITS, stills_only=True)
 
 
@@ -170,13 +163,13 @@ def test_an_answer_of_each_kind_is_read_as_it_was_sent() -> None:
         wire.Error(name="UndecodableMedia", message="damaged"),
         wire.Finished(),
     ]
-    child = Impostor([])
-    for message in messages:
-        wire.send(child.theirs, message)
-        assert wire.receive_answer(child.connection) == message
-    wire.send(child.theirs, wire.Next())
-    with pytest.raises(wire.WireError):
-        wire.receive_answer(child.connection)
+    with closing(Impostor([])) as child:
+        for message in messages:
+            wire.send(child.theirs, message)
+            assert wire.receive_answer(child.connection) == message
+        wire.send(child.theirs, wire.Next())
+        with pytest.raises(wire.WireError):
+            wire.receive_answer(child.connection)
 
 
 def test_a_text_from_the_child_is_truncated_and_made_printable() -> None:
@@ -204,12 +197,9 @@ def test_a_child_that_stalls_within_a_message_is_ended(script: list[Any]) -> Non
 
 
 def test_remote_file_reads_like_a_file() -> None:
-    import socket
-    from multiprocessing.connection import Connection
-
     data = np.random.default_rng(0).bytes(3 * wire.MAX_READ_BYTES + 17)
     ours, theirs = socket.socketpair()
-    parent, child = Connection(ours.detach()), Connection(theirs.detach())
+    parent, child = wire.TimedConnection(ours), Connection(theirs.detach())
     requests: list[wire.Read] = []
 
     def answer() -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import resource
 import signal
 import threading
 import time
-from contextlib import suppress
-from pathlib import Path
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -18,7 +15,7 @@ from deepfake_models.sandbox import protocol as wire
 from deepfake_models.sandbox.pool import ProcessPool, TaskBounds
 from tests.support import attacks
 from tests.support.pools import run
-from tests.support.servers import Watch, wait_until
+from tests.support.servers import running, wait_until
 
 
 def test_a_crash_costs_one_item(pool: ProcessPool) -> None:
@@ -77,55 +74,20 @@ def test_waiting_for_a_free_process_has_an_end(pool: ProcessPool) -> None:
     assert run(pool, attacks.READ) == b"source"
 
 
-def test_an_item_gives_its_turn_back_when_no_other_process_can_be_started(
-    pool: ProcessPool,
-) -> None:
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.ExitStack() as opened, pool.process():
-        opened.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
-        last = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
-        resource.setrlimit(resource.RLIMIT_NOFILE, (last + 2, limits[1]))
-        with suppress(OSError):
-            while True:
-                opened.callback(os.close, os.dup(0))
-    bounds = TaskBounds(60.0, 6 << 30, wait_s=30.0)
-    assert run(pool, attacks.READ, bounds=bounds) == b"source"
-
-
-def test_an_item_for_which_no_thread_can_be_started_gives_its_process_up(
-    pool: ProcessPool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pool.process():
-        pass
-    server = pool._server.process
-    assert server is not None
-
-    def fail(_thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(threading.Thread, "start", fail)
-        with pytest.raises(RuntimeError, match="new thread"):
-            run(pool, attacks.READ)
-    wait_until(lambda: not Watch(server.pid).living())
-    assert run(pool, attacks.READ) == b"source"
-
-
-def test_a_process_is_given_up_at_once_while_its_server_hangs() -> None:
-    pool = ProcessPool(wire.Options(), 1)
-    with contextlib.closing(pool), pool.process() as process:
+def test_a_process_ends_while_its_server_hangs(pool: ProcessPool) -> None:
+    with ExitStack() as hanging, pool.process() as process:
         server = pool._server.process
         assert server is not None
+        ending = threading.Thread(target=process.close)
         os.kill(server.pid, signal.SIGSTOP)
-        try:
-            with pool._server._control.dup() as control:
-                control.setblocking(False)
-                with suppress(BlockingIOError):
-                    while True:
-                        control.send(b"end 0")
-            killing = threading.Thread(target=process.kill)
-            killing.start()
-            assert process.connection.poll(30.0)
-        finally:
-            os.kill(server.pid, signal.SIGCONT)
-        killing.join()
+        hanging.callback(os.kill, server.pid, signal.SIGCONT)
+        control = hanging.enter_context(pool._server._control.dup())
+        control.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                control.send(b"end 0")
+        ending.start()
+        wait_until(lambda: not running(process.pid))
+        hanging.close()
+        ending.join()
+    assert run(pool, attacks.READ) == b"source"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import threading
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
@@ -16,7 +15,7 @@ from deepfake_models.media.interface import DecodeLimits
 from deepfake_models.sandbox import pool
 from deepfake_models.sandbox import protocol as wire
 from deepfake_models.sandbox.decoder import ProcessDecoder
-from deepfake_models.sandbox.pool import ProcessPool, TaskBounds, Watchdog
+from deepfake_models.sandbox.pool import ProcessPool, TaskBounds
 from tests.support import attacks, footage
 
 
@@ -45,7 +44,8 @@ class SlowSource(io.BytesIO):
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(pool, "time", SimpleNamespace(monotonic=clock.monotonic))
+    for module in (pool, wire):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=clock.monotonic))
     return clock
 
 
@@ -107,7 +107,7 @@ def test_time_of_the_process_is_charged_and_the_error_says_so(
 ) -> None:
     process = decoder(DecodeLimits(timeout_s=60.0))
     with process.open(io.BytesIO(VIDEO)) as media:
-        media._process.left_s = 0.0  # type: ignore[attr-defined]
+        media._process.connection.left_s = 0.0  # type: ignore[attr-defined]
         with pytest.raises(DecoderTooSlow) as caught:
             list(media.frames(range(5)))
     reason = unable(caught.value).reasons[0]
@@ -125,27 +125,4 @@ def test_a_picture_has_less_time_than_a_video(
     process = decoder(DecodeLimits(timeout_s=900.0, picture_timeout_s=30.0))
     picture = io.BytesIO(footage.picture(footage.astronaut(), "PNG"))
     with process.open(picture, stills_only=stills_only) as media:
-        assert media._process.left_s == seconds  # type: ignore[attr-defined]
-
-
-def test_a_watchdog_that_was_paused_waits_for_the_rest_of_its_time(clock: Clock) -> None:
-    ended = threading.Event()
-    watched = Watchdog(0.2, ended.set)
-    with watched.paused():
-        left = watched.left_s()
-        clock.now += 100.0
-        assert not ended.wait(0.5)
-        assert watched.left_s() == left
-    assert watched.left_s() == pytest.approx(0.2)
-    clock.now += 0.3
-    assert ended.wait(30.0)
-    assert watched.has_expired
-
-
-def test_a_watchdog_that_was_stopped_does_nothing(clock: Clock) -> None:
-    ended = threading.Event()
-    watched = Watchdog(0.1, ended.set)
-    watched.stop()
-    clock.now += 0.2
-    assert not ended.wait(0.3)
-    assert not watched.has_expired
+        assert media._process.connection.left_s == seconds  # type: ignore[attr-defined]

@@ -196,7 +196,7 @@ def test_a_video_of_which_one_chunk_takes_too_long_gets_that_verdict(
 
     def late(scorer: Scorer, media: Any, indices: Any, **options: Any) -> Part:
         calls.append(indices)
-        media._process.left_s = 0.0
+        media._process.connection.left_s = 0.0
         return examine(scorer, media, indices, **options)
 
     monkeypatch.setattr(Scorer, "examine", late)
@@ -234,7 +234,7 @@ def test_frames_that_take_too_long_to_hash_leave_the_pictures_and_the_true_reaso
 
     def hash_late(media: Any) -> Any:
         attempts.append(media)
-        media._process.left_s = 0.0
+        media._process.connection.left_s = 0.0
         return hash_media(media)
 
     monkeypatch.setattr(artifacts, "hash_media", hash_late)
