@@ -40,7 +40,10 @@ def ffpp(tmp_path: Path) -> Path:
 
 def test_ffpp_takes_the_official_split(ffpp: Path) -> None:
     rows = load("ffpp", ffpp, split="test")
-    assert Counter(r.label for r in rows.rows) == {"real": 2, "fake": 2 * len(FFPP_METHODS)}
+    assert Counter(r.method for r in rows.rows if r.label == "real") == {"original": 2}
+    fakes = [r for r in rows.rows if r.label == "fake"]
+    assert Counter(r.method for r in fakes) == dict.fromkeys(FFPP_METHODS, 2)
+    assert len({r.media for r in fakes}) == len(fakes)  # 000_003 is one video a method
     assert {r.group for r in rows.rows} == {"000_003"}
     assert {r.split for r in rows.rows} == {"test"}
     assert not any("masks" in r.media or "DeepFakeDetection" in r.media for r in rows.rows)
@@ -91,6 +94,10 @@ def test_dfd_groups_by_actor(ffpp: Path) -> None:
         "03__exit_phone_room.mp4": ("real", "actor-03"),
         "01_02__kitchen_pan__ABCDEFGH.mp4": ("fake", "actor-01_02"),
     }
+    assert {r.split for r in load("dfd", ffpp, split="all").rows} == {"test"}
+    for split in ("train", "val"):
+        with pytest.raises(DatasetError, match=f"publishes no {split} split"):
+            load("dfd", ffpp, split=split)
 
 
 def test_dfd_reads_a_copy_with_other_folders(tmp_path: Path) -> None:
@@ -265,6 +272,7 @@ def test_deeperforensics(tmp_path: Path) -> None:
             "manipulated_videos/end_to_end/000_W101.mp4",
             "manipulated_videos/end_to_end/001_M004.mp4",
             "manipulated_videos/end_to_end_level_5/000_W101.mp4",
+            "source_videos/W101/a/W101_x.mp4",  # not its real class
         ],
     )
     splits = tmp_path / "lists" / "splits"

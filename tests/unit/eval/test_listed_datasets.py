@@ -85,6 +85,7 @@ def test_folders(tmp_path: Path) -> None:
     evaluation.touch(
         tmp_path, ["real/a.jpg", "real/deep/b.MP4", "fake/roop/c.png", "fake/d.mov", "fake/.x.png"]
     )
+    evaluation.touch(tmp_path, ["real/._a.jpg", "real/__MACOSX/b.mp4"])  # litter of archives
     rows = load("folders", tmp_path, title="mine")
     assert {m: v[:2] for m, v in by_media(rows).items()} == {
         "real/a.jpg": ("real", "original"),
@@ -120,30 +121,22 @@ def test_a_table_may_lie_apart_from_its_media(tmp_path: Path) -> None:
     assert load_dataset(argument, "test").options == {"title": "x"}  # reports have no paths
 
 
-def test_csv_rows_without_a_split_are_noted(tmp_path: Path) -> None:
-    evaluation.touch(tmp_path, ["a.mp4", "b.mp4", "c.mp4"])
-    (tmp_path / "list.csv").write_text(
-        "media,label,group,split\na.mp4,real,g,test\nb.mp4,fake,g,\nc.mp4,fake,h\n"
-    )
+@pytest.mark.parametrize(
+    ("others", "left_out"),
+    [("b.mp4,fake,g,\nc.mp4,fake,h\n", "'' (2);"),
+     ("b.mp4,fake,g,dev\nc.mp4,fake,h,train\nd.mp4,real,h,dev\ne.mp4,real,h,all\n",
+      "'dev' (2), 'all' (1);")],
+)  # fmt: skip
+def test_csv_rows_of_no_known_split_are_noted(tmp_path: Path, others: str, left_out: str) -> None:
+    evaluation.touch(tmp_path, ["a.mp4", "b.mp4", "c.mp4", "d.mp4", "e.mp4"])
+    (tmp_path / "list.csv").write_text(f"media,label,group,split\na.mp4,real,g,test\n{others}")
     rows = load("csv", tmp_path / "list.csv")
     assert [r.media for r in rows.rows] == ["a.mp4"]
     (note,) = rows.notes
-    assert "is not train, val or test are left out: '' (2);" in note
+    assert f"is not train, val or test are left out: {left_out}" in note
     every = load("csv", tmp_path / "list.csv", "all")
-    assert len(every.rows) == 3
+    assert len(every.rows) == 1 + others.count("\n")
     assert not every.notes
-
-
-def test_csv_rows_of_unknown_splits_are_noted(tmp_path: Path) -> None:
-    evaluation.touch(tmp_path, ["a.mp4", "b.mp4", "c.mp4", "d.mp4", "e.mp4"])
-    (tmp_path / "list.csv").write_text(
-        "media,label,split\na.mp4,real,test\nb.mp4,fake,dev\nc.mp4,fake,train\nd.mp4,real,dev\n"
-        "e.mp4,real,all\n"
-    )
-    rows = load("csv", tmp_path / "list.csv")
-    assert [r.media for r in rows.rows] == ["a.mp4"]
-    assert "is not train, val or test are left out: 'dev' (2), 'all' (1);" in rows.notes[-1]
-    assert len(load("csv", tmp_path / "list.csv", "all").rows) == 5
 
 
 @pytest.mark.parametrize(
