@@ -281,7 +281,7 @@ def reworked(content: bytes, change: Callable[[dict[str, bytes]], None]) -> byte
 @contextmanager
 def time_stamp_authority(folder: Path) -> Iterator[tuple[str, Path]]:
     """Run a time-stamp authority with openssl; yield its URL and the PEM file of its root."""
-    _make_authority(folder)
+    make_authority(folder)
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -305,7 +305,7 @@ def time_stamp_authority(folder: Path) -> Iterator[tuple[str, Path]]:
         yield f"http://127.0.0.1:{server.server_port}/", folder / "ca.crt"
 
 
-def _make_authority(folder: Path) -> None:
+def make_authority(folder: Path) -> None:
     (folder / "tsa.cnf").write_text(
         """[tsa]
 default_tsa = t1

@@ -87,7 +87,7 @@ class Network:
         _ip("-n", namespace, "link", "set", "eth0", "up")
         return machine
 
-    def _open(self) -> None:
+    def open(self) -> None:
         _ip("netns", "add", self._hub)
         _ip("-n", self._hub, "link", "add", "bridge", "type", "bridge")
         _ip("-n", self._hub, "link", "set", "bridge", "up")
@@ -97,7 +97,7 @@ class Network:
         _ip("address", "add", f"{self.own_address}/24", "dev", self.name)
         _ip("link", "set", self.name, "up")
 
-    def _close(self) -> None:
+    def close(self) -> None:
         for namespace in (*(m.namespace for m in self.machines), self._hub):
             with contextlib.suppress(NetworkImpossible):
                 _ip("netns", "delete", namespace)
@@ -121,10 +121,10 @@ def open_network() -> Iterator[Network]:
     number = secrets.randbelow(512)
     opened = Network(f"df{number:x}", f"198.{18 + number // 256}.{number % 256}")
     try:
-        opened._open()
+        opened.open()
         yield opened
     finally:
-        opened._close()
+        opened.close()
 
 
 def _ip(*words: str) -> None:

@@ -56,7 +56,7 @@ def test_a_time_stamp_is_valid(stamped: bytes, authority: tuple[str, Path]) -> N
 
 
 def test_another_authoritys_time_stamp_is_refused(stamped: bytes, tmp_path: Path) -> None:
-    exhibits._make_authority(tmp_path)
+    exhibits.make_authority(tmp_path)
     trust = Trust(OURS.keys, certificates(tmp_path / "ca.crt"))
     found = outcomes(verify(stamped, trust))
     assert found[8] is found[9] is Outcome.FAIL
