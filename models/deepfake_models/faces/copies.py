@@ -110,7 +110,7 @@ def turn_of(landmarks: Floats, above: float) -> int | None:
     return 0 if abs(angle) <= above else round(-angle / 90) % 4 * 90
 
 
-def merged(
+def merge_copies(
     plain: Sequence[Detection],
     extra: Sequence[tuple[int, Detection]],
     size: tuple[int, int],

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from deepfake_models.bundle.results import Box
 from deepfake_models.bundle.session import OnnxSession
 from deepfake_models.bundle.spec import DetectorSpec
-from deepfake_models.faces.copies import copies, merged, side_of_copies, smallest_face
+from deepfake_models.faces.copies import copies, merge_copies, side_of_copies, smallest_face
 from deepfake_models.faces.detection import Detection, Floats, Indices, View, scaled_to_each
 
 Overlap = Literal["union", "min"]
@@ -82,7 +82,7 @@ class MtcnnDetector:
                 faces.append(Detection((x0, y0, x1, y1), landmarks, confidence))
         # In cascades of their own: what the picture itself gives stays the same to the last bit.
         for copied in smaller:
-            faces = merged(faces, self._in_copies(copied, size), size, self._spec)
+            faces = merge_copies(faces, self._in_copies(copied, size), size, self._spec)
         return sorted(faces, key=_rank)
 
     def _in_copies(

@@ -46,8 +46,8 @@ from deepfake_service.capture.warc import (
     Refused,
     decoders_of,
     head_fields,
-    parted,
     records,
+    split_head,
 )
 from deepfake_service.evidence.bundle.artifacts import mime_of
 
@@ -369,7 +369,7 @@ def _body_of_record(file: BinaryIO, offset: int, skip: int) -> Iterator[bytes]:
     if record.kind != "response":
         yield from pieces
         return
-    head, body = parted(pieces)
+    head, body = split_head(pieces)
     for decode in decoders_of(head_fields(head.partition(b"\n")[2]), budget):
         body = decode(body)
     yield from body

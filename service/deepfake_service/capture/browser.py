@@ -39,7 +39,7 @@ MAX_BYTES = 48 << 20
 Text = Annotated[str, Field(max_length=500)]
 
 
-class _Told(BaseModel):
+class _DrawingReport(BaseModel):
     """What the renderer says of a picture, in bounds. Nothing rests on it."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -113,9 +113,9 @@ class PageBrowser:
                     raise
         at = gate.clock().isoformat(timespec="microseconds").replace("+00:00", "Z")
         try:
-            told = _Told.model_validate_json(head)
+            told = _DrawingReport.model_validate_json(head)
         except ValidationError:
-            told = _Told(reason="failed")
+            told = _DrawingReport(reason="failed")
         size = self._size(picture) if told.reason is None else None
         if size is None:
             reason = told.reason if told.reason and told.reason in UNPICTURED else "failed"

@@ -30,7 +30,7 @@ from deepfake_service.capture.findings import (
 )
 from deepfake_service.capture.gate import ROOM_BYTES
 from deepfake_service.capture.registries import Operator
-from deepfake_service.capture.shapes import UNREAD, Content, FileRecord, HandedIn, NamedFile
+from deepfake_service.capture.shapes import UNREAD, CollectorNotes, Content, FileRecord, NamedFile
 from deepfake_service.cases.case_lock import lock_open_case
 from deepfake_service.cases.cases import Cases
 from deepfake_service.evidence.bundle.zip_format import sha256
@@ -183,7 +183,7 @@ class Captures:
         self,
         caller: Caller,
         case: tuple[str | None, str | None],
-        handed_in: HandedIn,
+        handed_in: CollectorNotes,
         files: Sequence[tuple[str | None, Sealed]],
         callback: Callback | None = None,
     ) -> tuple[str, bool]:
@@ -198,7 +198,7 @@ class Captures:
         self,
         caller: Caller,
         where: tuple[str | None, str | None],
-        handed_in: HandedIn,
+        handed_in: CollectorNotes,
         files: Sequence[tuple[str | None, Sealed]],
         callback: Callback | None,
     ) -> tuple[str, bool]:
@@ -207,7 +207,7 @@ class Captures:
             self._database.one_at_a_time(session, caller.account_id)
             for digest in dict.fromkeys(digests):
                 self._database.one_at_a_time(session, digest)
-            case, key = self._cases.chosen(session, caller, *where)
+            case, key = self._cases.lock_chosen(session, caller, *where)
             known = _same(session, case, digests)
             if known is not None:
                 if callback is not None:

@@ -40,7 +40,7 @@ from deepfake_service.capture.warc import (
     Refused,
     decoders_of,
     head_fields,
-    parted,
+    split_head,
     written,
 )
 from deepfake_service.evidence.bundle.artifacts import mime_of
@@ -398,7 +398,7 @@ class RecordReader:
 
     def _response(self, record: Record) -> Iterator[Item]:
         url, block = record.uri, _Tap(_algorithm(record, "block"))
-        head, flow = parted(block.through(record.block()))
+        head, flow = split_head(block.through(record.block()))
         if not head:
             yield fault("http_head", f"a response of {url[:200]} has no HTTP head")
             return

@@ -48,7 +48,7 @@ class Request(BaseModel):
     """Certificates in PEM that are trusted beside the public ones, for tests."""
 
 
-class Found(BaseModel):
+class FetchReport(BaseModel):
     """What is said of a link, in bounds. Nothing rests on it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
@@ -87,7 +87,7 @@ def main() -> None:
     try:
         enclose(shown_for(request.program), WRITABLE, DATA_BYTES, proc=False)
     except NotEnclosed as error:
-        _answer(Found(reason="not_enclosed", detail=str(error)))
+        _answer(FetchReport(reason="not_enclosed", detail=str(error)))
         return
     for number, value in (
         (resource.RLIMIT_CPU, CPU_S),
@@ -109,7 +109,7 @@ def main() -> None:
     yt_dlp = YtDlp(request.program, f"socks5h://127.0.0.1:{port}", environment)
     tools = {"yt-dlp": yt_dlp.version(), "h11": version("h11"), "openssl": ssl.OPENSSL_VERSION}
     if request.url is None:
-        _answer(Found(tools=tools))
+        _answer(FetchReport(tools=tools))
         return
     fetch = LinkFetch(PageClient(port, tls), yt_dlp, request.url)
     try:
@@ -118,7 +118,7 @@ def main() -> None:
         reason = "too_large"
     except Exception:  # what has come must not be lost
         reason = "failed"
-    found = Found(reason=reason, host=fetch.host[:500], post=fetch.post,
+    found = FetchReport(reason=reason, host=fetch.host[:500], post=fetch.post,
                   tools=tools)  # fmt: skip
     _answer(found)
     for piece in fetch.records(tools["yt-dlp"]):
@@ -126,7 +126,7 @@ def main() -> None:
     sys.stdout.buffer.flush()
 
 
-def _answer(found: Found) -> None:
+def _answer(found: FetchReport) -> None:
     sys.stdout.buffer.write(found.model_dump_json().encode() + b"\n")
     sys.stdout.buffer.flush()
 

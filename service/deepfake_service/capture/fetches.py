@@ -20,7 +20,7 @@ from deepfake_models.errors import DecoderFailed, DecoderTooSlow, SandboxIncompl
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.capture import gate as gates
 from deepfake_service.capture.browser import PageBrowser
-from deepfake_service.capture.fetcher import Found, Request, find_program
+from deepfake_service.capture.fetcher import FetchReport, Request, find_program
 from deepfake_service.capture.gate import Gate
 from deepfake_service.capture.links import ENDS
 from deepfake_service.capture.programs import Programs, Running
@@ -123,7 +123,7 @@ class Fetches(Lane[Capture]):
             self._end(work, "failed", None)
             return
         began, url = self._database.clock(), work.content.handed_in.post.source_url or ""
-        gate, said, file, picture = None, Found(), None, None
+        gate, said, file, picture = None, FetchReport(), None, None
         try:
             with _running(self._programs, self._database.clock, self._allowed) as running:
                 gate = running.gate
@@ -166,7 +166,7 @@ class Fetches(Lane[Capture]):
         content = work.content.model_copy(update={"fetch": fetch})
         self._end(replace(work, content=content), reason, file)
 
-    def _operator(self, said: Found, gate: Gate | None) -> Operator | None:
+    def _operator(self, said: FetchReport, gate: Gate | None) -> Operator | None:
         """Return whose the page's host is: the child may name one of those that the gate saw."""
         seen = [(line.host, line.address) for line in gate.log if line.address] if gate else []
         if self._registries is None or not seen:
@@ -223,7 +223,7 @@ class Fetches(Lane[Capture]):
         _log.info("link_ended", capture_id=work.capture.id, reason=reason)
 
 
-def try_link(url: str | None) -> tuple[Found, str, int, Gate]:
+def try_link(url: str | None) -> tuple[FetchReport, str, int, Gate]:
     """Open a link without keeping anything; return what is said of it, its end, the bytes recorded,
     and the gate. Without a link, only the tools are named."""
     with _running(Programs(), utc_now, CallbackHosts()) as running:
@@ -242,17 +242,17 @@ def _running(
     )
 
 
-def _found(running: Running, url: str | None, authorities: str = "") -> Found:
+def _found(running: Running, url: str | None, authorities: str = "") -> FetchReport:
     """Return what a program says that is to fetch a link; its file follows. ``SandboxIncomplete``
     if this machine refuses a part of the enclosure."""
     request = Request(program=find_program() or "", url=url, authorities=authorities)
-    found = Found.model_validate_json(running.ask(request.model_dump_json().encode()))
+    found = FetchReport.model_validate_json(running.ask(request.model_dump_json().encode()))
     if found.reason == "not_enclosed":
         raise SandboxIncomplete(f"Links are not opened: {found.detail}.")
     return found
 
 
-def _reason(said: Found, gate: Gate) -> str | None:
+def _reason(said: FetchReport, gate: Gate) -> str | None:
     """Return why there is no medium. What the gate saw counts more than what the child says."""
     if gate.limit is not None:
         return "too_slow" if gate.limit == "time" else "too_large"

@@ -27,12 +27,12 @@ from deepfake_service.capture.findings import CapturedImage, Findings, Page
 from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.capture.shapes import (
     UNREAD,
+    CaptureFindings,
     CaptureRecord,
     Collector,
+    CollectorNotes,
     Content,
     FileRecord,
-    Found,
-    HandedIn,
     Minimum,
     Text,
 )
@@ -198,7 +198,7 @@ class Imports(Lane[Capture]):
         content, capture, post = work.content, work.capture, work.content.handed_in.post
         with self._database.read() as session:
             account = session.get_one(Account, capture.account_id)
-        pages, media = merged(found, content.handed_in)
+        pages, media = merge_pages(found, content.handed_in)
         present = {  # of what a capture needs at least (Berkeley Protocol, paragraphs 153 to 155)
             "url": bool(pages or post.source_url),
             "html_source": any(each.html for each in found),
@@ -320,8 +320,8 @@ _CHANGES = {
 }
 
 
-def merged(
-    found: Iterable[Findings], handed_in: HandedIn
+def merge_pages(
+    found: Iterable[Findings], handed_in: CollectorNotes
 ) -> tuple[list[Page], list[CapturedImage]]:
     """Return the pages and the media of all files, numbered through. Equal media count once."""
     pages: list[Page] = []
@@ -377,7 +377,7 @@ def post_of(
     return sighting, tuple(name for name in claims if claims[name] and not stated[name])
 
 
-def _with(work: Work, **changed: Found | str) -> Work:
+def _with(work: Work, **changed: CaptureFindings | str) -> Work:
     return replace(work, content=work.content.model_copy(update=changed))
 
 

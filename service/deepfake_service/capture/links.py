@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.audit.log import Action, append_entries
-from deepfake_service.capture.shapes import Content, HandedIn
+from deepfake_service.capture.shapes import CollectorNotes, Content
 from deepfake_service.capture.work import end
 from deepfake_service.cases.cases import Cases, PostDetails
 from deepfake_service.examination.webhook_deliveries import add_callback
@@ -187,7 +187,7 @@ class Links:
             raise Conflict(code=Code.LINKS_NOT_OPENED)
         with self._database.write() as session:
             self._database.one_at_a_time(session, caller.account_id)
-            case, key = self._cases.chosen(session, caller, *where)
+            case, key = self._cases.lock_chosen(session, caller, *where)
             if case.minor_at is not None:
                 raise invalid_field("case_id", ENDS["minor"])
             waiting = select(Capture).where(
@@ -211,7 +211,7 @@ class Links:
                         created_at=current_time(session),
                     )
                     post = PostDetails(source_url=link.url, note=link.note)
-                    handed_in = HandedIn(post, examine_all=examine)
+                    handed_in = CollectorNotes(post, examine_all=examine)
                     Content(handed_in=handed_in, files=[]).seal(key, capture)
                     session.add(capture)
                 capture_id = known[link.url].id
@@ -230,7 +230,7 @@ class Links:
             Capture.case_id == case_id, Capture.state == CaptureState.QUEUED
         )
         with self._database.write() as session:
-            _, key = self._cases.chosen(session, caller, case_id, None)
+            _, key = self._cases.lock_chosen(session, caller, case_id, None)
             cancelled = session.scalars(waiting).all()
             for capture in cancelled:
                 content = Content.opened(key, capture)

@@ -17,7 +17,7 @@ from deepfake_service.platform.storage import open_json, seal_json
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class HandedIn:
+class CollectorNotes:
     """What a person says about a capture (the form of the Berkeley Protocol, annex IV)."""
 
     post: PostDetails
@@ -116,7 +116,7 @@ class Minimum(Published):
     missing: list[str]
 
 
-class Found(Published):
+class CaptureFindings(Published):
     """What was found in the files of a capture, numbered through."""
 
     files: list[FileRecord]
@@ -129,7 +129,7 @@ class Found(Published):
 
 
 UNMET = Minimum(berkeley_153=False, missing=[])
-UNREAD = Found(files=[], tools=[], pages=[], media=[], minimum=UNMET, counts={}, notes=[])
+UNREAD = CaptureFindings(files=[], tools=[], pages=[], media=[], minimum=UNMET, counts={}, notes=[])
 """Of a capture that was not read."""
 
 
@@ -147,7 +147,7 @@ class Text(Published):
     records: int
 
 
-class CaptureRecord(Found):
+class CaptureRecord(CaptureFindings):
     """The content of ``capture.json``, apart from who issues it."""
 
     id: str
@@ -157,7 +157,7 @@ class CaptureRecord(Found):
     received_at: str
     created_at: str
     collector: Collector
-    handed_in: HandedIn
+    handed_in: CollectorNotes
     text: Text
     changes: list[str]
 
@@ -166,18 +166,20 @@ class CaptureRecord(Found):
         left_out = {"fetch"} if self.fetch is None else None
         return self.model_dump(mode="json", by_alias=True, exclude=left_out)
 
-    def found(self) -> Found:
+    def found(self) -> CaptureFindings:
         """Return the part that is stored to be shown."""
-        return Found.model_validate({name: getattr(self, name) for name in Found.model_fields})
+        return CaptureFindings.model_validate(
+            {name: getattr(self, name) for name in CaptureFindings.model_fields}
+        )
 
 
 class Content(Published):
     """What is stored of a capture."""
 
-    handed_in: HandedIn
+    handed_in: CollectorNotes
     files: list[NamedFile]
     fetch: Fetch | None = None
-    found: Found | None = None
+    found: CaptureFindings | None = None
     detail: str | None = None
     """Why it was refused, or has no picture or video, as a sentence."""
 

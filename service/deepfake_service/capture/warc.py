@@ -222,7 +222,7 @@ def head_fields(lines: bytes) -> dict[str, str]:
     return fields
 
 
-def parted(pieces: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+def split_head(pieces: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
     """Return the HTTP head that begins ``pieces``, and what follows; no head if none has an end."""
     start = b""
     while (end := HEAD_END.search(start)) is None and len(start) <= MAX_HEAD_BYTES:
@@ -233,7 +233,7 @@ def parted(pieces: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
     return start[:at], chain(filter(None, [start[at:]]), pieces)
 
 
-def dechunked(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def decode_chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Yield a body without its chunked transfer coding (RFC 9112, section 7.1).
 
     Some tools remove the coding and leave its header: a body that does not begin with the size of a
@@ -327,7 +327,7 @@ def decoders_of(head: dict[str, str], budget: Budget) -> list[Decoder]:
     """Return what removes the codings that an HTTP head states."""
     decoders: list[Decoder] = []
     if "chunked" in head.get("transfer-encoding", "").lower():
-        decoders.append(dechunked)
+        decoders.append(decode_chunks)
     if (coding := head.get("content-encoding", "").lower()) in CODINGS:
         decoders.append(partial(decoded, coding, budget=budget))
     return decoders

@@ -146,7 +146,7 @@ class Cases:
         names = {case.id: content["reference"] for (case,), content in opened}
         return {i: names[c] for i in ids if names.get(c := of_case.get(i, i))}
 
-    def chosen(
+    def lock_chosen(
         self, session: Session, caller: Caller, case_id: str | None, reference: str | None
     ) -> tuple[Case, bytes]:
         """Lock the open case with this id, or else the account's with this reference, a new one if

@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from deepfake_service.capture.shapes import HandedIn
+from deepfake_service.capture.shapes import CollectorNotes
 from deepfake_service.cases.cases import PostDetails, canonical_reference
 from deepfake_service.examination.submissions import MAX_FRAMES, Submission
 from deepfake_service.http.multipart import MAX_NAME_CHARS, MULTIPART, base_name
@@ -214,11 +214,13 @@ class CaptureForm(SightingForm):
     """Called with a signed webhook when the page was read or refused, and when a job of what is in
     it ends."""
 
-    def handed_in(self) -> HandedIn:
+    def handed_in(self) -> CollectorNotes:
         """Return what is said about the capture."""
         told = self.model_dump(include={"title", "captured_by", "device", "reached"})
         shows_page, examines_all = self.full_page == "true", self.examine == "all"
-        return HandedIn(self.sighting(), **told, full_page=shows_page, examine_all=examines_all)
+        return CollectorNotes(
+            self.sighting(), **told, full_page=shows_page, examine_all=examines_all
+        )
 
     @field_validator("case_id")
     @classmethod

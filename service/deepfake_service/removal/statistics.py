@@ -118,7 +118,7 @@ class RemovalStatistics:
         """Return the numbers of the notices of cases that the caller may see, which were sent from
         ``start`` to ``end``, in Korea."""
         posts = self._followed(caller, start, end)
-        grouped = merged(posts, lambda post: str(getattr(post, by)))
+        grouped = group_posts(posts, lambda post: str(getattr(post, by)))
         groups = [_group(name, found) for name, found in grouped]
         if by is GroupBy.MONTH:
             groups.sort(key=lambda group: (group.name == OTHERS, group.name))
@@ -182,7 +182,7 @@ def _follow(
     return FollowedPost(platform, notice.kind, month, frozenset(names), hours, is_removed)
 
 
-def merged(
+def group_posts(
     posts: Iterable[FollowedPost], name_of: Callable[[FollowedPost], str]
 ) -> list[tuple[str, list[FollowedPost]]]:
     """Return posts by group, the largest first; groups of fewer than ``FEWEST`` become one.

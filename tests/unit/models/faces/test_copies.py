@@ -17,7 +17,7 @@ from skimage import data
 from deepfake_models.bundle.bundle import load_bundle
 from deepfake_models.bundle.session import OnnxSession
 from deepfake_models.bundle.spec import CropSpec, DetectorSpec
-from deepfake_models.faces.copies import Copy, copies, merged, side_of_copies, turn_of
+from deepfake_models.faces.copies import Copy, copies, merge_copies, side_of_copies, turn_of
 from deepfake_models.faces.crops import cut, usable, visible_share
 from deepfake_models.faces.detection import Detection, scaled_to_each
 from deepfake_models.faces.mtcnn import MtcnnDetector
@@ -114,7 +114,7 @@ def test_no_copy_is_examined_by_default(
     assert DetectorSpec.model_validate(BORDERED.model_dump(mode="json")) == BORDERED
     assert side_of_copies(512, 512, DetectorSpec()) is None
     assert list(copies(portraits["astronaut"], (512, 512), DetectorSpec())) == []
-    monkeypatch.setattr("deepfake_models.faces.mtcnn.merged", None)
+    monkeypatch.setattr("deepfake_models.faces.mtcnn.merge_copies", None)
     assert len(MtcnnDetector(*sessions, DetectorSpec()).detect(portraits["astronaut"])) == 1
 
 
@@ -197,7 +197,7 @@ def detection(confidence: float, *, x: float = 0.0, angle: float = 0.0) -> Detec
 def test_a_turned_copy_must_be_clearly_surer() -> None:
     def turns(plain: float, turned: float) -> list[int | None]:
         extra = [(1, detection(turned, angle=-90))]
-        return [f.turn for f in merged([detection(plain)], extra, (200, 200), UPRIGHT)]
+        return [f.turn for f in merge_copies([detection(plain)], extra, (200, 200), UPRIGHT)]
 
     assert turns(0.95, 0.999) == [90]
     assert turns(0.95, 0.96) == [None]
@@ -208,24 +208,24 @@ def test_a_turned_copy_is_compared_with_what_the_bordered_copy_says() -> None:
     upright = (0, detection(0.999))
     for turned, turn in ((0.99, 0), (0.9992, None), (0.9999, 90)):
         extra = [upright, (1, detection(turned, angle=-90))]
-        faces = merged([detection(0.95)], extra, (200, 200), UPRIGHT)
+        faces = merge_copies([detection(0.95)], extra, (200, 200), UPRIGHT)
         assert [f.turn for f in faces] == [turn]
 
 
 def test_a_face_that_only_a_turned_copy_shows_must_be_sure() -> None:
     for confidence, turns in ((0.96, []), (0.98, [90])):
         extra = [(1, detection(confidence, angle=-90))]
-        assert [f.turn for f in merged([], extra, (200, 200), UPRIGHT)] == turns
+        assert [f.turn for f in merge_copies([], extra, (200, 200), UPRIGHT)] == turns
 
 
 def test_a_copy_adds_faces_and_replaces_only_boxes_cut_by_the_edge() -> None:
     inside, crossing = detection(0.99, x=10), detection(0.99, x=-30)
     copy, elsewhere = detection(0.95, x=0), detection(0.95, x=110)
     for plain, expected in ((inside, [inside, elsewhere]), (crossing, [copy, elsewhere])):
-        faces = merged([plain], [(0, copy), (0, elsewhere)], (200, 250), BORDERED)
+        faces = merge_copies([plain], [(0, copy), (0, elsewhere)], (200, 250), BORDERED)
         assert [f.box for f in faces] == [f.box for f in expected]
 
 
 def test_without_turning_no_face_has_a_turn() -> None:
     face = replace(detection(0.99), landmarks=rotated(LANDMARKS, 90))
-    assert [f.turn for f in merged([face], [], (200, 200), BORDERED)] == [0]
+    assert [f.turn for f in merge_copies([face], [], (200, 200), BORDERED)] == [0]

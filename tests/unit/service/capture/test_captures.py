@@ -22,7 +22,7 @@ from sqlalchemy import select
 from deepfake_service.capture.findings import CapturedImage, Page
 from deepfake_service.capture.imports import TO_DO, post_of
 from deepfake_service.capture.readers import CaptureReaders
-from deepfake_service.capture.shapes import UNREAD, CaptureRecord, Content, HandedIn
+from deepfake_service.capture.shapes import UNREAD, CaptureRecord, CollectorNotes, Content
 from deepfake_service.capture.work import in_turn
 from deepfake_service.cases.cases import PostDetails
 from deepfake_service.evidence.bundle import zip_format as bag
@@ -413,7 +413,7 @@ def test_a_page_names_no_account_and_a_link_has_the_time_of_its_fetch(by_link: b
     )  # fmt: skip
     page = Page(url="https://social.example/her", title="", at=image.at)
     content = Content(
-        handed_in=HandedIn(PostDetails(source_url=archives.PAGE)),
+        handed_in=CollectorNotes(PostDetails(source_url=archives.PAGE)),
         files=[],
         found=UNREAD.model_copy(update={"pages": [page]}),
         fetch=fetch(uploader="@her") if by_link else None,
@@ -437,7 +437,7 @@ def test_what_was_stated_of_one_page_is_not_said_of_another_one_in_the_file() ->
             number=1, role="medium", mime="image/jpeg", sha256="0" * 64, size=9000, file=1,
             page=page, url=archives.PICTURE, at="",
         )  # fmt: skip
-        handed_in = HandedIn(replace(stated, source_url=source_url), title="Mine")
+        handed_in = CollectorNotes(replace(stated, source_url=source_url), title="Mine")
         return post_of(Content(handed_in=handed_in, files=[], found=found), image, received)
 
     own = replace(stated, note="Mine · Hers")

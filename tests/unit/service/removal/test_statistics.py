@@ -13,7 +13,7 @@ from deepfake_service.platform.db.enums import LookResult, Role
 from deepfake_service.removal.statistics import (
     COUNTS,
     FollowedPost,
-    merged,
+    group_posts,
     quantile,
     removed_by,
 )
@@ -78,7 +78,7 @@ def followed(platform: str) -> FollowedPost:
 )
 def test_small_groups_are_merged(sizes: dict[str, int], expected: dict[str, int]) -> None:
     posts = [followed(name) for name, count in sizes.items() for _ in range(count)]
-    groups = {name: len(found) for name, found in merged(posts, lambda post: post.platform)}
+    groups = {name: len(found) for name, found in group_posts(posts, lambda post: post.platform)}
     assert groups == expected
 
 
