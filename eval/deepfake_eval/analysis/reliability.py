@@ -20,13 +20,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from deepfake_eval.analysis.in_sample import is_fitted
-from deepfake_eval.analysis.intervals import Estimate, limited_weights, rate
+from deepfake_eval.analysis.intervals import limited_weights, rate
 from deepfake_eval.analysis.metrics import auc
 from deepfake_eval.errors import RunError
 from deepfake_eval.inference.predictions import read_run
 from deepfake_models.bundle.bundle import BundleSpec, load_bundle
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_models.bundle.spec import (
+    Calibration,
     ConditionBin,
     ConditionsSpec,
     Histograms,
@@ -63,23 +64,23 @@ HISTOGRAM_STEP = 0.25
 """Width of a bin in log10 likelihood ratios: a factor of 1.8 in the odds."""
 
 
-def reliability_table(
-    faces: pd.DataFrame,
-    tracks: pd.DataFrame,
-    *,
-    face_threshold: float,
-    track_threshold: float,
-    min_groups: int,
-) -> dict[str, Any]:
-    """Return the error rates of faces, also by face width, and of tracks.
+def reliability_table(faces: pd.DataFrame, spec: BundleSpec) -> dict[str, Any]:
+    """Return the error rates by ``spec`` of faces, also by face width, of tracks, and by condition.
 
-    Both tables hold held-out material with the columns label, group and ``log_likelihood_ratio``;
-    ``faces`` also has ``face_px``. A rate from fewer than ``min_groups`` groups is marked
-    ``indicative``, and so is an AUC if either class has fewer.
+    ``faces`` are held-out ones, of fakes only the main person's, with the columns of
+    ``track_table``, ``face_px`` and ``sharpness``; the logit is NaN for those not judged. A rate
+    from fewer groups than ``spec.conditions.min_groups`` is marked ``indicative``, and so is an AUC
+    if either class has fewer.
     """
-    widths = pd.cut(faces["face_px"], list(FACE_WIDTH_BINS_PX), right=False)
+    min_groups = spec.conditions.min_groups
+    face_threshold = spec.thresholds.face.likely_manipulated
+    track_threshold = spec.thresholds.track.likely_manipulated
+    faces = _valued(faces, "logit", spec.calibration.face)
+    judged = faces[faces["logit"].notna()]
+    tracks = _valued(track_table(judged, spec), "raw", spec.calibration.track)
+    widths = pd.cut(judged["face_px"], list(FACE_WIDTH_BINS_PX), right=False)
     by_width = []
-    for interval, part in faces.groupby(widths, observed=True):
+    for interval, part in judged.groupby(widths, observed=True):
         high = float(interval.right)
         by_width.append(
             {
@@ -91,14 +92,20 @@ def reliability_table(
         "format_version": 1,
         "level_face": {
             "threshold": face_threshold,
-            "overall": _error_rates(faces, face_threshold, min_groups),
+            "overall": _error_rates(judged, face_threshold, min_groups),
             "by_face_width": by_width,
         },
         "level_track": {
             "threshold": track_threshold,
             "overall": _error_rates(tracks, track_threshold, min_groups),
         },
+        "by_condition": condition_table(faces, face_threshold, min_groups),
     }
+
+
+def _valued(rows: pd.DataFrame, column: str, calibration: Calibration) -> pd.DataFrame:
+    ratios = [log_likelihood_ratio(float(raw), calibration) for raw in rows[column]]
+    return rows.assign(log_likelihood_ratio=ratios)
 
 
 def _error_rates(values: pd.DataFrame, threshold: float, min_groups: int) -> dict[str, Any]:
@@ -111,18 +118,12 @@ def _error_rates(values: pd.DataFrame, threshold: float, min_groups: int) -> dic
 
 
 def _rates(values: pd.DataFrame, threshold: float, min_groups: int) -> dict[str, Any]:
-    return {
-        name: estimate.to_json(min_groups=min_groups)
-        for name, estimate in _estimates(values, threshold).items()
-    }
-
-
-def _estimates(values: pd.DataFrame, threshold: float) -> dict[str, Estimate]:
-    estimates = {}
+    rates = {}
     for name, label in _RATES.items():
         part = values[values["label"] == label]
-        estimates[name] = rate(part["log_likelihood_ratio"] >= threshold, part["group"])
-    return estimates
+        estimate = rate(part["log_likelihood_ratio"] >= threshold, part["group"])
+        rates[name] = estimate.to_json(min_groups=min_groups)
+    return rates
 
 
 def media_tables(items: pd.DataFrame, min_groups: int) -> dict[str, Any]:
@@ -194,9 +195,9 @@ def track_table(faces: pd.DataFrame, spec: BundleSpec) -> pd.DataFrame:
 def write_reliability(bundle_dir: Path, predictions: Path, out: Path) -> dict[str, Any]:
     """Measure a bundle on the predictions of a run; write the rates to ``out`` as JSON.
 
-    Return the same content: that of ``reliability_table`` and ``media_tables``, with
-    ``by_condition``, and the number of media ``left_out`` because the weights were fitted on them.
-    The bundle is not changed, because its files are sealed.
+    Return the same content: that of ``reliability_table`` and ``media_tables``, and the number of
+    media ``left_out`` because the weights were fitted on them. The bundle is not changed, because
+    its files are sealed.
 
     Raises:
         BundleError: the bundle is incomplete or altered.
@@ -216,30 +217,19 @@ def write_reliability(bundle_dir: Path, predictions: Path, out: Path) -> dict[st
     faces = everything[everything["level"] == "face"]
     # The label of a medium describes its main person: a bystander in a fake is real.
     faces = faces[faces["main"].astype(bool) | (faces["label"] == "real")]
-    judged = faces[faces["logit"].notna()]
-    if judged.empty:
+    if faces["logit"].isna().all():
         raise RunError(
             "All judged faces are of media that the bundle was fitted on, so they say nothing "
             "about others. Measure media that it has not seen."
             if left_out
             else "No face was judged in these predictions. Measure more media."
         )
-    tracks = track_table(judged, spec)
-    ratios = [log_likelihood_ratio(float(raw), spec.calibration.track) for raw in tracks["raw"]]
-    face_threshold = spec.thresholds.face.likely_manipulated
-    min_groups = spec.conditions.min_groups
+    items = everything[everything["level"] == "item"]
     rates = {
-        **reliability_table(
-            judged,
-            tracks.assign(log_likelihood_ratio=ratios),
-            face_threshold=face_threshold,
-            track_threshold=spec.thresholds.track.likely_manipulated,
-            min_groups=min_groups,
-        ),
-        "by_condition": condition_table(faces, face_threshold, min_groups),
+        **reliability_table(faces, spec),
         "bundle": bundle.model_json(),
         "left_out": left_out,
-        **media_tables(everything[everything["level"] == "item"], min_groups),
+        **media_tables(items, spec.conditions.min_groups),
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     atomic_write_text(out, json.dumps(rates, indent=2, ensure_ascii=False) + "\n")
@@ -257,13 +247,16 @@ def condition_table(faces: pd.DataFrame, threshold: float, min_groups: int) -> d
     """
     bins = []
     edges = adaptive_edges(faces[faces["log_likelihood_ratio"].notna()], min_groups)
-    for width, sharpness, part in _binned(faces, edges):
+    places = _places(faces, edges)
+    spans = (itertools.pairwise((0.0, *inner, None)) for inner in (edges.face_px, edges.sharpness))
+    for place, (width, sharpness) in enumerate(itertools.product(*spans)):
+        part = faces[places == place]
         judged = part[part["log_likelihood_ratio"].notna()]
         rates = _rates(judged, threshold, min_groups)
         bins.append(
             {
-                "face_px": width,
-                "sharpness": sharpness,
+                "face_px": list(width),
+                "sharpness": list(sharpness),
                 **rates,
                 "not_judged": len(part) - len(judged),
                 "decides": not any(r["indicative"] for r in rates.values()),
@@ -274,41 +267,19 @@ def condition_table(faces: pd.DataFrame, threshold: float, min_groups: int) -> d
 
 def conditions(table: Mapping[str, Any]) -> ConditionsSpec:
     """Return the conditions under which a bundle may decide, from a ``condition_table``."""
-    inner = {
-        measure: tuple(dict.fromkeys(b[measure][0] for b in table["bins"]))[1:]
+    edges = {
+        f"{measure}_edges": tuple(sorted({b[measure][0] for b in table["bins"]})[1:])
         for measure, _ in _MEASURES
     }
-    bins = [
-        ConditionBin(
-            **{
-                rate: MeasuredRate(**{k: v for k, v in b[rate].items() if k != "indicative"})
-                for rate in _RATES
-            }
-        )
-        for b in table["bins"]
-    ]
-    columns = len(inner["sharpness"]) + 1
-    return ConditionsSpec(
-        face_px_edges=inner["face_px"],
-        sharpness_edges=inner["sharpness"],
-        min_groups=table["min_groups"],
-        bins=tuple(tuple(bins[at : at + columns]) for at in range(0, len(bins), columns)),
+    rows = itertools.groupby(table["bins"], key=lambda b: b["face_px"])
+    bins = tuple(tuple(map(_condition_bin, row)) for _, row in rows)
+    return ConditionsSpec(**edges, min_groups=table["min_groups"], bins=bins)
+
+
+def _condition_bin(entry: Mapping[str, Any]) -> ConditionBin:
+    return ConditionBin.model_validate(
+        {name: {key: entry[name][key] for key in MeasuredRate.model_fields} for name in _RATES}
     )
-
-
-def _binned(
-    faces: pd.DataFrame, edges: Edges
-) -> Iterator[tuple[list[float | None], list[float | None], pd.DataFrame]]:
-    """Yield each bin, which together include every face: its spans, ``None`` for no end, and its
-    faces."""
-    widths, sharpnesses = ((0.0, *inner, None) for inner in (edges.face_px, edges.sharpness))
-    for width in itertools.pairwise(widths):
-        for sharpness in itertools.pairwise(sharpnesses):
-            part = faces
-            for measure, (low, high) in (("face_px", width), ("sharpness", sharpness)):
-                above = part[measure] >= low
-                part = part[above if high is None else above & (part[measure] < high)]
-            yield list(width), list(sharpness), part
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,12 +315,18 @@ def _measured_share(judged: pd.DataFrame, edges: Edges, min_groups: int) -> floa
     """Return the share of faces in measured bins, of the class that has fewer in them."""
     if judged.empty:
         return 1.0
-    row = np.searchsorted(edges.face_px, judged["face_px"], side="right")
-    column = np.searchsorted(edges.sharpness, judged["sharpness"], side="right")
-    place = pd.Series(row * (len(edges.sharpness) + 1) + column, index=judged.index)
+    place = pd.Series(_places(judged, edges), index=judged.index)
     groups = judged.groupby([place, "label"])["group"].nunique().unstack(fill_value=0)
     measured = (groups.reindex(columns=_CLASSES, fill_value=0) >= min_groups).all(axis=1)
     return float(place.map(measured).groupby(judged["label"]).mean().min())
+
+
+def _places(faces: pd.DataFrame, edges: Edges) -> NDArray[np.intp]:
+    """Return the number of each face's bin, (N,), row by row of face widths."""
+    row = np.searchsorted(edges.face_px, faces["face_px"], side="right")
+    return row * (len(edges.sharpness) + 1) + np.searchsorted(
+        edges.sharpness, faces["sharpness"], side="right"
+    )
 
 
 def _choices(edges: tuple[float, ...]) -> Iterator[tuple[float, ...]]:

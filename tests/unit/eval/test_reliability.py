@@ -148,13 +148,7 @@ def test_an_auc_is_indicative_by_the_class_with_fewer_groups(bundle: Bundle) -> 
     faces = faces[(faces["level"] == "face") & faces["main"].astype(bool) & faces["logit"].notna()]
     few = (faces["label"] == "real") | faces["group"].isin([f"g{k}" for k in range(9)])
     for part, indicative in ((faces, False), (faces[few], True)):
-        table = reliability_table(
-            part,
-            part.iloc[:0],
-            face_threshold=1.0,
-            track_threshold=1.0,
-            min_groups=10,
-        )
+        table = reliability_table(part, bundle.spec)
         area = table["level_face"]["overall"]["auc"]
         assert (area["indicative"], area["groups"]) == (indicative, 12)
 

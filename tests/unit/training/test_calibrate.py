@@ -227,14 +227,14 @@ def held_out(stills: int) -> pd.DataFrame:
 
 def test_stills_keep_the_rates_by_thresholds_of_their_own() -> None:
     rows = held_out(400)
-    thresholds = fit_levels(rows, spec(), LIMITS).thresholds
+    _, thresholds = fit_levels(rows, spec(), LIMITS)
     assert thresholds.picture is not None
     assert thresholds.still is thresholds.picture
     assert thresholds.picture.false_positive_rate <= 0.01
     assert thresholds.picture.false_positive_rate_upper <= 0.025
     assert thresholds.item.true_positive_rate > thresholds.picture.true_positive_rate
     stricter = ErrorLimits(max_picture_false_positive_rate=0.005)
-    again = fit_levels(rows, spec(), stricter).thresholds
+    _, again = fit_levels(rows, spec(), stricter)
     assert again.picture is not None
     assert again.picture.likely_manipulated > thresholds.picture.likely_manipulated
     assert again.item == thresholds.item, "the limit of stills moved the threshold of videos"
@@ -250,6 +250,6 @@ def test_a_still_of_several_people_counts_once_by_its_mean_ratio() -> None:
 
 
 def test_too_few_stills_are_judged_by_the_thresholds_of_faces() -> None:
-    thresholds = fit_levels(held_out(9), spec(), LIMITS).thresholds
+    _, thresholds = fit_levels(held_out(9), spec(), LIMITS)
     assert thresholds.picture is None
     assert thresholds.still is thresholds.face

@@ -281,19 +281,9 @@ def _picture_thresholds(
     return fit_thresholds(_level(pictures, "raw"), calibration, limits.model_copy(update=allowed))
 
 
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """Fitted calibrations and thresholds, and the tables that they were fitted on."""
-
-    calibration: LevelCalibrations
-    thresholds: Thresholds
-    faces: pd.DataFrame
-    tracks: pd.DataFrame
-
-
 def fit_levels(
     faces: pd.DataFrame, spec: BundleSpec, limits: ErrorLimits, *, even_if_useless: bool = False
-) -> Fitted:
+) -> tuple[LevelCalibrations, Thresholds]:
     """Fit face, track and item level from held-out face predictions (see ``predictions``).
 
     Stills get thresholds of their own where they are of enough groups of both classes.
@@ -313,7 +303,7 @@ def fit_levels(
     track = calibrated(_level(tracks, "raw"), "track")
     items = item_table(every, track)
     item = calibrated(_level(items, "raw"), "item")
-    return Fitted(
+    return (
         LevelCalibrations(face=face, track=track, item=item),
         Thresholds(
             face=fit_thresholds(_level(judged, "logit"), face, limits),
@@ -321,6 +311,4 @@ def fit_levels(
             item=fit_thresholds(_level(items, "raw"), item, limits),
             picture=_picture_thresholds(picture_table(faces, face), face, limits),
         ),
-        judged,
-        tracks,
     )

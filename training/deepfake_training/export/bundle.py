@@ -43,7 +43,7 @@ from deepfake_models.bundle.bundle import (
 )
 from deepfake_models.decision.decide import judge_again
 from deepfake_models.decision.fitness import marked_card, unfit
-from deepfake_models.decision.level import Criteria, log_likelihood_ratio
+from deepfake_models.decision.level import Criteria
 from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_training.config import Config
 from deepfake_training.data import splits
@@ -51,7 +51,7 @@ from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import TERMS, Manifest
 from deepfake_training.data.prepare import MANIFESTS, recorded
 from deepfake_training.errors import ConfigError, TrainingError
-from deepfake_training.evaluate.calibrate import Fitted, fit_levels
+from deepfake_training.evaluate.calibrate import fit_levels
 from deepfake_training.export import graphs
 from deepfake_training.export.held_out import (
     HeldOut,
@@ -163,13 +163,17 @@ def export(
             judged = [({**row, "group": row["source"]}, v) for row, v in score(by_sources)]
         judged, apart = _without(judged, config.cross_validation.apart)
         faces = face_table(judged, neutral.spec)
-        fitted = fit_levels(
+        calibration, thresholds = fit_levels(
             faces, neutral.spec, config.bundle, even_if_useless=inputs.even_if_useless
         )
-        table, measured_in = _reliability(fitted, faces)
+        fitted = {"calibration": calibration, "thresholds": thresholds}
+        table = reliability.reliability_table(
+            faces[faces["main"] | (faces["label"] == "real")],
+            neutral.spec.model_copy(update=fitted),
+        )
         _write_json(directory / "reliability.json", table)
-        fields = _fields(config, fitted.calibration, fitted.thresholds, training)
-        fields["conditions"] = measured_in.model_dump()
+        fields = _fields(config, calibration, thresholds, training)
+        fields["conditions"] = reliability.conditions(table["by_condition"]).model_dump()
         fields["unseen"] = "sources" if by_sources else "people"
         if config.frozen:
             fields["logit_noise"] = graphs.logit_noise(directory, _samples(store, config))
@@ -182,7 +186,7 @@ def export(
             table["known_sources"] = reliability.media_tables(known, min_groups)
             table["by_group"] = reliability.group_table(items)
         _write_json(directory / "reliability.json", table)
-        spread = reliability.histograms(items, fitted.calibration, min_groups)
+        spread = reliability.histograms(items, calibration, min_groups)
         if spread is not None:
             fields["histograms"] = spread.model_dump()
         card = model_card(
@@ -316,33 +320,6 @@ def _measure(
     metrics = summarise(predictions, Subject.of_bundle(bundle), settings=settings)
     write_results(out, predictions, metrics)
     return metrics, predictions[predictions["level"] == "item"]
-
-
-def _reliability(fitted: Fitted, every: pd.DataFrame) -> tuple[dict[str, Any], spec.ConditionsSpec]:
-    """Return the content of ``reliability.json``, and the conditions under which the bundle may
-    decide. ``every`` are all held-out faces, including those that were not judged."""
-    calibration, thresholds = fitted.calibration, fitted.thresholds
-
-    def valued(frame: pd.DataFrame, column: str, level: spec.Calibration) -> pd.DataFrame:
-        ratios = [log_likelihood_ratio(float(v), level) for v in frame[column]]
-        return frame.assign(log_likelihood_ratio=ratios)
-
-    faces = valued(fitted.faces, "logit", calibration.face)
-    threshold = thresholds.face.likely_manipulated
-    min_groups = spec.ConditionsSpec().min_groups
-    table = reliability.reliability_table(
-        faces,
-        valued(fitted.tracks, "raw", calibration.track),
-        face_threshold=threshold,
-        track_threshold=thresholds.track.likely_manipulated,
-        min_groups=min_groups,
-    )
-    main = every[every["main"] | (every["label"] == "real")]
-    unjudged = main[main["logit"].isna()].assign(log_likelihood_ratio=np.nan)
-    table["by_condition"] = reliability.condition_table(
-        pd.concat([faces, unjudged]), threshold, min_groups
-    )
-    return table, reliability.conditions(table["by_condition"])
 
 
 def _seal_neutral(directory: Path, config: Config, training: dict[str, Any]) -> Bundle:
