@@ -56,6 +56,8 @@ class Action(StrEnum):
     SIGNED_OUT = "signed.out"
     SIGN_IN_FAILED = "sign_in.failed"
     MEDIA_SUBMITTED = "media.submitted"
+    MEDIA_EXAMINED_AGAIN = "media.examined_again"
+    """In another job; the id of the account that submitted the file first is the detail."""
     UPLOAD_CREATED = "upload.created"
     UPLOAD_DELETED = "upload.deleted"
     """By its account, or because it expired."""

@@ -51,7 +51,10 @@ BOUNDED = (Action.MEDIA_SUBMITTED, *OF_POSTS, Action.CASE_REVIEWED, Action.JOB_F
 """Actions whose number other limits bound."""
 FLAGS = (Action.MINOR_FLAGGED, Action.MINOR_UNFLAGGED)
 HOLDS = (Action.HOLD_SET, Action.HOLD_LIFTED)
-COMPARED = (*FLAGS, *HOLDS, Action.MEDIA_SUBMITTED, Action.CASE_REVIEWED, Action.EVIDENCE_MADE)
+COMPARED = (
+    *FLAGS, *HOLDS, Action.MEDIA_SUBMITTED, Action.MEDIA_EXAMINED_AGAIN, Action.CASE_REVIEWED,
+    Action.EVIDENCE_MADE,
+)  # fmt: skip
 """Actions with which rows are compared."""
 READS = (Action.EVIDENCE_READ, Action.MEDIA_READ, Action.SCREENSHOT_READ)
 MAX_OF_AN_ACTION = 2000
@@ -184,10 +187,13 @@ def _compare_records(
     requester, flagged = requester_of(session, job), case.minor_at is not None
     stated = Stated(job.id, requester, case.id, flagged, decisions, job.finding)
     holds = [e.action for e in chain.entries if e.action in HOLDS]
+    again = [e.detail for e in chain.entries if e.action == Action.MEDIA_EXAMINED_AGAIN]
     try:
         compare(stated, chain)
         if (case.held_at is not None) != (holds[-1:] == [Action.HOLD_SET]):
             raise Failed("the legal hold is not the one in the chain of custody")
+        if again and again != [job.account_id]:
+            raise Failed("the account that submitted the file is not the one in the chain")
     except Failed as error:
         raise refuse(session, "jobs", job.id, str(error)) from error
 

@@ -304,7 +304,11 @@ class Submissions:
         begin_listing(session, case_key, job.id, submission.file_name, submission.sighting.platform)
         self._queue.put(session, job)
         self._minor_flags.inherit_by_bytes(session, case, [media.sha256])
-        append_entry(session, caller.actor, Action.MEDIA_SUBMITTED, job.id)
+        if submission.repeats is None:
+            append_entry(session, caller.actor, Action.MEDIA_SUBMITTED, job.id)
+        else:
+            again = Action.MEDIA_EXAMINED_AGAIN
+            append_entry(session, caller.actor, again, job.id, job.account_id)
         return job
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from urllib.parse import quote
 
 import pytest
+from sqlalchemy import select
 
-from deepfake_service.platform.db import Job
+from deepfake_service.evidence.chain_of_custody import contradictions
+from deepfake_service.platform.db import Account, Job
 from deepfake_service.platform.db.enums import Role
 from tests.support.answers import check_problem
 from tests.support.jobs import VIDEO, blobs, headers, post_video, submit
@@ -190,6 +192,7 @@ async def test_a_kept_file_is_examined_again_with_more_frames_in_its_case(
         jobs = [session.get_one(Job, key["id"]) for key in (job, again)]
         assert jobs[0].account_id == jobs[1].account_id
         assert jobs[0].media_id != jobs[1].media_id
+    assert not list(contradictions(service.database))  # though another account asked for it
     listed = await service.client.get("/v1/jobs")
     assert {each["id"] for each in listed.json()["jobs"]} == {job["id"], again["id"]}
     refused = await service.client.post(path, json={"frames": 0})
@@ -197,3 +200,8 @@ async def test_a_kept_file_is_examined_again_with_more_frames_in_its_case(
     await service.client.delete(f"/v1/jobs/{job['id']}")
     assert (await service.client.post(path, json={"frames": 601})).status_code == 404
     assert (await service.client.get(f"/v1/jobs/{again['id']}")).status_code == 200
+    with service.database.write() as session:
+        kept = session.get_one(Job, again["id"])
+        others = select(Account.id).where(Account.id != kept.account_id)
+        kept.account_id = session.scalars(others).first()
+    assert list(contradictions(service.database)) == [again["id"]]
