@@ -25,7 +25,7 @@ from deepfake_models.faces.crops import CroppedFace, crop_faces
 from deepfake_models.machine import Device
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.media.interface import FailedFrame, OpenMedia, Timeline
-from deepfake_models.media.sampling import densify, longest_gap, sample
+from deepfake_models.media.sampling import densify, longest_gap, sample, sample_within
 from deepfake_models.pipeline import FramePipeline, Networks, open_networks
 from deepfake_models.sandbox.decoder import Decoder
 
@@ -120,16 +120,19 @@ class Scorer:
         source: BinaryIO,
         *,
         frames: int | None = None,
+        within: tuple[float, float] | None = None,
         progress: Progress | None = None,
     ) -> Verdict:
         """Score one picture or video that is read from ``source``, a seekable binary file.
 
-        With ``frames`` exactly that many evenly spread frames are examined, without a dense pass.
+        With ``frames`` exactly that many evenly spread frames are examined, without a dense pass;
+        with ``within``, no others than those that are shown during that part of a video: all of
+        them, or ``frames`` of them if there are more.
         Input that cannot be examined gives ``unable_to_evaluate`` with the reason, no exception.
         """
         try:
             with self._decoder.open(source) as media:
-                return self.score_media(media, frames=frames, progress=progress)
+                return self.score_media(media, frames=frames, within=within, progress=progress)
         except MediaError as error:
             return unable(error)
 
@@ -138,13 +141,15 @@ class Scorer:
         media: OpenMedia,
         *,
         frames: int | None = None,
+        within: tuple[float, float] | None = None,
         progress: Progress | None = None,
     ) -> Verdict:
-        """Examine one picture or video that is already open; ``frames`` is as in ``score``.
+        """Examine one picture or video that is already open; ``frames`` and ``within`` are as in
+        ``score``.
         ``MediaError`` if the media cannot be examined."""
-        indices = self.plan(media, frames)
+        indices = self.plan(media, frames, within)
         parts = [self.examine(media, indices, progress=progress)]
-        if frames is None and (extra := self.plan_dense(media, indices, parts)):
+        if frames is None and within is None and (extra := self.plan_dense(media, indices, parts)):
             parts.append(self.examine(media, extra, progress=progress))
             indices = sorted([*indices, *extra])
         return self.conclude(media, indices, parts)
@@ -153,10 +158,18 @@ class Scorer:
     # saves each ``Part`` can resume the examination of a long video. Only ``examine`` needs opened
     # media; the others do with a saved timeline.
 
-    def plan(self, timeline: Timeline, frames: int | None = None) -> list[int]:
-        """Return the frames to examine first, ascending; ``frames`` is as in ``score``."""
+    def plan(
+        self,
+        timeline: Timeline,
+        frames: int | None = None,
+        within: tuple[float, float] | None = None,
+    ) -> list[int]:
+        """Return the frames to examine first, ascending; ``frames`` and ``within`` are as in
+        ``score``."""
         if timeline.facts.kind == "image":
             return [0]
+        if within is not None:
+            return sample_within(timeline.times, within, self.bundle.spec.sampling, frames)
         return sample(timeline.times, self.bundle.spec.sampling, frames)
 
     def examine(

@@ -45,6 +45,17 @@ def sample(times: Times, spec: SamplingSpec, frames: int | None = None) -> list[
     return [int(i) for i in taken]
 
 
+def sample_within(
+    times: Times, span: tuple[float, float], spec: SamplingSpec, frames: int | None = None
+) -> list[int]:
+    """Return the indices of the frames that are shown during ``span``: all of them, or ``frames``
+    of them, chosen as ``sample`` does, if there are more. After the end, the last frame is shown.
+    """
+    first = max(int(np.searchsorted(times, span[0], side="right")) - 1, 0)
+    shown = times[first : max(int(np.searchsorted(times, span[1], side="right")), first + 1)]
+    return [first + index for index in sample(shown, spec, frames or max(len(shown), 1))]
+
+
 def densify(
     times: Times, sampled: Sequence[int], suspect_times: Sequence[float], spec: SamplingSpec
 ) -> list[int]:

@@ -45,6 +45,7 @@ from deepfake_service.platform.errors import (
     CallbackRefused,
     Code,
     Conflict,
+    Gone,
     NotFound,
     RequestTooLarge,
     ServiceError,
@@ -95,24 +96,35 @@ async def submit_video(response: Response, call: Uploader) -> JobOut:
 class ExaminationIn(Body):
     """How an item is examined once more."""
 
-    frames: FrameCount = Field(description="How many frames to examine.", examples=[600])
+    frames: FrameCount = Field(
+        description="How many frames to examine; with `around_s`, at most.", examples=[600]
+    )
+    around_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        None, examples=[12.48]
+    )
+    """A moment of a video that was examined, in seconds: only the ten seconds around it are
+    examined. All of their frames are, or `frames` of them, evenly spread, if there are more."""
 
 
 @router.post("/jobs/{job_id}/examinations", summary="Examine again", status_code=202)
 async def examine_again(
     job_id: JobId, examination: ExaminationIn, response: Response, call: Uploader
 ) -> JobOut:
-    """Examine the file of a job once more, with another number of frames, as long as it is kept.
-    Both examinations stay. The answer is 200 if there is one with so many frames."""
+    """Examine the file of a job once more, with another number of frames or around a moment, as
+    long as it is kept (else 410). Both examinations stay. The answer is 200 if there is an equal
+    one."""
     services = call.services
     services.disk.require()
     find = partial(services.queries.items_of, call.caller, [job_id])
     item = next(iter(await anyio.to_thread.run_sync(find)), None)
     if item is None:
         raise NotFound
+    if not item.media_kept:
+        raise Gone(code=Code.MEDIA_DELETED)
     again = Submission(
         kind=item.kind,
         frames=examination.frames,
+        around_s=None if examination.around_s is None else round(examination.around_s, 3),
         retention=item.retention,
         file_name=item.entry.name,
         repeats=job_id,
@@ -120,10 +132,7 @@ async def examine_again(
     play = partial(services.queries.playback, call.caller, item.case_id, item.media_id)
     file, size = await anyio.to_thread.run_sync(play)
     sealed = await services.submissions.seal(iterate_in_threadpool(pieces_of(file, 0, size)))
-    accepted = await services.submissions.accept(call.caller, again, sealed)
-    if not accepted.created:
-        response.status_code = 200
-    return await _job_answer(call, accepted.job_id, response)
+    return await _accept(call, again, sealed, response)
 
 
 async def _accept(call: Call, submission: Submission, sealed: Sealed, response: Response) -> JobOut:

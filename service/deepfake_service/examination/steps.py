@@ -61,6 +61,9 @@ each opening, and a small one could take hours."""
 MAX_ATTEMPTS = 10
 """How many times one step of a job (a few frames) may be started, by any worker, before the job
 fails: a video that kills its worker must not do so forever."""
+AROUND_S = 5.0
+"""A part of a video is so long before and after its moment. Evidence states when it begins and
+ends, from which ``deepfake verify`` repeats it."""
 DECODER_ATTEMPTS = 3
 DECODER_PAUSE_S = 0.5
 TOO_MANY_ATTEMPTS = "too_many_attempts"
@@ -170,7 +173,7 @@ class Examination:
             files.save(VERDICT, dump_verdict(unable(error)))
             return 0
         files.delete(VERDICT)  # of an attempt that failed to open the media
-        frames = self._scorer.plan(timeline, opened.job.frames)
+        frames = self._scorer.plan(timeline, opened.job.frames, _part_of(opened.job))
         chunks = _chunks(frames, round(time.monotonic() - started))
         files.save(TIMELINE, dump_timeline(timeline))
         files.save_plan(chunks)
@@ -260,6 +263,7 @@ class Examination:
             sorted(frame.time_s for part in parts for frame in part.examined),
             self._database.clock(),
             self._read(opened),
+            _part_of(opened.job),
         )
         if verdict.media is not None:
             try:
@@ -399,6 +403,12 @@ class Examination:
                 # Attempts are counted within one step: a video is not to blame for workers that
                 # are stopped while each makes progress.
                 job.attempts = 1
+
+
+def _part_of(job: Job) -> tuple[float, float] | None:
+    """Return from when to when a video is examined; ``None`` for all of it."""
+    at = job.around_s
+    return None if at is None else (round(max(at - AROUND_S, 0.0), 3), round(at + AROUND_S, 3))
 
 
 def _chunks(frames: list[int], size: int) -> list[list[int]]:

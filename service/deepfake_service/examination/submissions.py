@@ -36,8 +36,14 @@ from deepfake_service.platform.db.enums import (
     Priority,
     RetentionPolicy,
 )
-from deepfake_service.platform.errors import Conflict, DatabaseUnavailable, NotFound, ServiceError
-from deepfake_service.platform.storage import Stored, Vault, context_of
+from deepfake_service.platform.errors import (
+    Conflict,
+    DatabaseUnavailable,
+    NotFound,
+    ServiceError,
+    invalid_field,
+)
+from deepfake_service.platform.storage import Stored, Vault, context_of, open_json
 from deepfake_service.platform.storage.envelope import new_key, seal
 from deepfake_service.platform.webhooks import Callback
 
@@ -70,6 +76,8 @@ class Submission:
     callback: Callback | None = None
     priority: Priority = Priority.BATCH
     frames: int | None = None
+    around_s: float | None = None
+    """The moment around which alone the medium of ``repeats`` is examined, in seconds."""
     retention: RetentionPolicy = RetentionPolicy.STANDARD
     file_name: str | None = None
     origin: Origin | None = None
@@ -189,12 +197,12 @@ class Submissions:
             self._database.one_at_a_time(session, caller.account_id)
             # Flags of the same bytes wait for this transaction, or this one for them.
             self._database.one_at_a_time(session, sealed.stored.sha256)
-            if submission.repeats is not None:
-                lock_open_case(session, _repeated(session, submission.repeats).case_id)
-            if submission.origin is not None:
-                # So does the deletion of the capture.
-                lock_open_case(session, submission.origin.case_id)
-                if session.get(Capture, submission.origin.capture) is None:
+            within = _origin_of(session, submission)
+            if within is not None:
+                case = lock_open_case(session, within.case_id)  # so does its deletion
+                if isinstance(within, Job):
+                    _require_moment(within, self._vault.case_key(case), submission.around_s)
+                elif session.get(Capture, within.capture) is None:
                     raise NotFound
             job = self._existing(session, caller, submission, sealed)
             created = job is None
@@ -238,12 +246,9 @@ class Submissions:
         reference, frames = submission.case_reference, submission.frames
         digests = self._cases.digests_of([caller.account_id], reference) if reference else (None,)
         in_case = Case.reference.is_not_distinct_from(digests[0])
-        if submission.origin is not None:
-            in_case = Case.id == submission.origin.case_id
-        account_id = caller.account_id
-        if submission.repeats is not None:
-            repeated = _repeated(session, submission.repeats)
-            in_case, account_id = Case.id == repeated.case_id, repeated.account_id
+        within = _origin_of(session, submission)
+        if within is not None:
+            in_case = Case.id == within.case_id
         return session.scalars(
             select(Job)
             .join(Media, Job.media_id == Media.id)
@@ -251,10 +256,11 @@ class Submissions:
             .where(
                 Case.wrapped_key.is_not(None),
                 in_case,
-                Job.account_id == account_id,
+                Job.account_id == _submitter(caller, within),
                 Media.sha256 == sealed.stored.sha256,
                 Job.kind == submission.kind,
                 Job.frames.is_not_distinct_from(frames),
+                Job.around_s.is_not_distinct_from(submission.around_s),
                 Job.retention == submission.retention,
                 Job.bundle_sha256 == self._bundle,
                 Job.state.in_(REUSED),
@@ -266,11 +272,7 @@ class Submissions:
     def _new_job(
         self, session: Session, caller: Caller, submission: Submission, sealed: Sealed
     ) -> Job:
-        within: Origin | Job | None = submission.origin
-        account_id = caller.account_id
-        if submission.repeats is not None:
-            within = _repeated(session, submission.repeats)
-            account_id = within.account_id
+        within = _origin_of(session, submission)
         if within is not None:
             case = session.get_one(Case, within.case_id)
             case_key = self._vault.case_key(case)
@@ -285,10 +287,11 @@ class Submissions:
             id=new_id(),
             case_id=case.id,
             media_id=media.id,
-            account_id=account_id,
+            account_id=_submitter(caller, within),
             kind=submission.kind,
             priority=priority,
             frames=submission.frames,
+            around_s=submission.around_s,
             bundle_sha256=self._bundle,
             retention=submission.retention,
             state=JobState.QUEUED,
@@ -312,8 +315,23 @@ class Submissions:
         return job
 
 
-def _repeated(session: Session, job_id: str) -> Job:
-    job = session.get(Job, job_id)
+def _origin_of(session: Session, submission: Submission) -> Origin | Job | None:
+    """Return what the medium is taken out of, or the job that it is examined again for."""
+    if submission.repeats is None:
+        return submission.origin
+    job = session.get(Job, submission.repeats)
     if job is None:  # it was deleted while its medium was copied
         raise NotFound
     return job
+
+
+def _submitter(caller: Caller, within: Origin | Job | None) -> str:
+    return within.account_id if isinstance(within, Job) else caller.account_id
+
+
+def _require_moment(job: Job, case_key: bytes, around_s: float | None) -> None:
+    """Raise ``InvalidRequest`` unless a video that was examined has such a moment."""
+    if around_s is not None:
+        media = open_json(case_key, job)["media"] if job.result else None
+        if media is None or around_s > (media["duration_s"] or -1.0):
+            raise invalid_field("around_s", "choose a moment of a video that was examined")

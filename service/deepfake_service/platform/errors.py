@@ -44,6 +44,7 @@ class Code(Enum):
     LAST_ADMINISTRATOR = "No other administrator has a valid key. Create a key for one first."
     LINKS_NOT_OPENED = "This service opens no links. Capture the page, and hand in the file."
     LOOKS_SWITCHED_OFF = "This service asks no platforms. Look yourself, and record what you saw."
+    MEDIA_DELETED = "The file was deleted at the end of its retention. Submit it again."
     NOT_WATCHED = "Looks are at posts of sent notices with a URL, unless they may show a minor."
     REVIEW_MISSING = "No one has reviewed the file yet. A notice rests on a finding: review it."
     TOO_MANY_AT_ONCE = "This account is at its limit of concurrent requests. Wait for one to end."

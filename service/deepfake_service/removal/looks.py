@@ -184,8 +184,7 @@ class Looks:
         memory = observation.memory
         if memory == PostMemory():  # of a person's look
             memory = memory_of(key, last)
-        record = envelope.model_dump(mode="json")
-        content = {"envelope": record, "known": asdict(memory), "text": observation.text}
+        content = {"envelope": envelope, "known": asdict(memory), "text": observation.text}
         seal_json(key, look, content)
         session.add(look)
         session.flush()

@@ -60,6 +60,9 @@ class PlainJob(Published):
     media_id: ItemId = Field(description="Id of the submitted file within the case.")
     priority: Priority = Field(description="Its priority in the queue.")
     frames: int | None = Field(description="How many frames were asked for; null: as needed.")
+    around_s: float | None
+    """The moment of a video around which alone it is examined, ten seconds long, with at most
+    `frames`; null: all of it is."""
     retention: RetentionPolicy
     """How long the media are retained after the verdict."""
     progress: Progress = Field(description="How far the examination has come.")

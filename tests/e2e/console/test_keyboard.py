@@ -212,4 +212,12 @@ def test_what_a_browser_cannot_play_is_shown_frame_by_frame(
     expect(page.locator("#at")).to_contain_text("0.04 / ")
     expect(image).not_to_have_attribute("src", first or "")
     expect(image).to_have_js_property("naturalWidth", 320)
+
+    whole = page.url
+    page.get_by_role("button", name="모든 프레임 검사").click()
+    page.wait_for_url(lambda url: url != whole)
+    assert site.wait(page.url.split("/")[-1])["around_s"] == 0.04
+    expect(page.locator("section.answer")).to_contain_text("0.0초부터 0.5초까지만 검사했습니다")
+    page.locator(f"a[href='{whole[whole.index('/items/') :]}']").click()
+    expect(page.get_by_text("0.04초 전후 5초씩")).to_be_visible()
     page.context.close()

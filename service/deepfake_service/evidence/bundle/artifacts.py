@@ -125,6 +125,8 @@ class Gatherer:
     """Times in seconds of the frames that the verdict is based on."""
     examined_at: datetime
     about: About
+    within_s: tuple[float, float] | None = None
+    """The part of a video that was examined, if not all of it."""
     _pictures: tuple[FacePicture, ...] | None = None
     _files: dict[str, bytes] = field(default_factory=dict)
     _hashes: tuple[FrameHashes, Likeness] | None = None
@@ -156,6 +158,7 @@ class Gatherer:
             exact=exact_record(self.verdict),
             examined_at=self.examined_at.isoformat(timespec="milliseconds"),
             examined_s=tuple(float(t) for t in self.examined_s),
+            within_s=self.within_s,
             pictures=self._pictures or (),
             hashes=hashes,
             likeness=likeness,

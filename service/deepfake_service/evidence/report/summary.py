@@ -100,6 +100,7 @@ def summary_of(r: Reading) -> dict[str, object]:
         "kinds": _kinds(r),
         "colour": colour,
         "reasons": [
+            *_part(r),
             *_why_undecided(r),
             *(
                 w.of("reason_texts", code)
@@ -242,6 +243,18 @@ def _measured_on(r: Reading) -> str:
 def interval(rate: Rate) -> str:
     """Format a measured rate with its 95% interval."""
     return f"{fmt.percent(rate.value)} [{fmt.percent(rate.low)}, {fmt.percent(rate.high)}]"
+
+
+def _part(r: Reading) -> list[str]:
+    """Return which part of a video alone was examined, if somebody chose one, and that error rates
+    are not those of a part."""
+    w, job, media = r.words, r.document.job, r.media
+    if job.within_s is None or media is None:
+        return []
+    sampled = r.result.frames.sampled
+    key = "part_whole" if sampled < (job.frames or 0) else "part_spread"
+    start, end = (fmt.tenths(min(at, media.duration_s or at)) for at in job.within_s)
+    return [w("part", start=start, end=end, frames=w(key, frames=sampled))]
 
 
 def _why_undecided(r: Reading) -> list[str]:

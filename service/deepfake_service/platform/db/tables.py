@@ -164,6 +164,8 @@ class Job(Base):
     turn: Mapped[int | None] = mapped_column(BigInteger)
     """Its position among the waiting jobs of its priority; see ``examination/queue.py``."""
     frames: Mapped[int | None]
+    around_s: Mapped[float | None]
+    """The moment around which alone a video is examined, in seconds."""
     bundle_sha256: Mapped[Digest]
     retention: Mapped[RetentionPolicy]
     stage: Mapped[JobStage | None]

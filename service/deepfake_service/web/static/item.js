@@ -61,14 +61,13 @@ if (reason) {
   reason.addEventListener("input", () => sessionStorage.setItem(storageKey, reason.value));
 }
 
-// Examines the file again with more frames, and goes to that examination.
-const again = document.getElementById("again");
-if (again) {
+// Examines the file again with more frames, of all of it or around the moment in the player, and goes there.
+for (const again of document.querySelectorAll(".again")) {
   again.hidden = false;
   again.addEventListener("click", async () => {
     const { ask, refusal } = await import("./api.js");
     again.disabled = true;
-    const body = JSON.stringify({ frames: Number(again.dataset.frames) });
+    const body = JSON.stringify("around" in again.dataset ? { frames: 2000, around_s: viewer.time() } : { frames: 600 });
     const answer = await ask("POST", `/v1/jobs/${again.dataset.job}/examinations`, body, { "Content-Type": "application/json" });
     if (answer?.ok) { location.assign(`/items/${(await answer.json()).id}`); return; }
     again.disabled = false;

@@ -58,7 +58,7 @@ const inside = (value, most) => Math.round(Math.min(most, Math.max(0, value)) * 
 
 // -- time --
 let [standIn, moment, loading] = [null, 0, false];
-const time = () => (video ? video.currentTime : moment);
+const time = () => (video ? Math.min(video.currentTime, DURATION_S) : moment); // sound may last longer
 // One frame at a time is asked for: while one is decoded, later wishes replace each other.
 function load() {
   if (loading) return;

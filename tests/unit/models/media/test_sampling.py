@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepfake_models.bundle.spec import SamplingSpec
-from deepfake_models.media.sampling import densify, longest_gap, sample
+from deepfake_models.media.sampling import densify, longest_gap, sample, sample_within
 
 SPEC = SamplingSpec()
 
@@ -91,6 +91,16 @@ def test_sample_properties(times: np.ndarray, frames: int | None) -> None:
     if len(chosen) > 1:
         assert (chosen[0], chosen[-1]) == (0, len(times) - 1)
     assert chosen == sample(times, SPEC, frames)
+
+
+def test_of_a_part_every_frame_is_chosen_that_is_shown_in_it() -> None:
+    times = clip(60)
+    for most in (None, 600):
+        assert sample_within(times, (10.0, 20.0), SPEC, most) == list(range(250, 501))
+    assert sample_within(times, (10.0, 20.0), SPEC, 11) == list(range(250, 501, 25))
+    assert sample_within(np.array([0.0, 30.0]), (10.0, 20.0), SPEC) == [0]
+    assert sample_within(times, (70.0, 80.0), SPEC) == [1499]
+    assert sample_within(np.zeros(0), (0.0, 5.0), SPEC) == []
 
 
 def test_densify_samples_around_the_moment() -> None:

@@ -195,8 +195,9 @@ async def test_a_kept_file_is_examined_again_with_more_frames_in_its_case(
     assert not list(contradictions(service.database))  # though another account asked for it
     listed = await service.client.get("/v1/jobs")
     assert {each["id"] for each in listed.json()["jobs"]} == {job["id"], again["id"]}
-    refused = await service.client.post(path, json={"frames": 0})
-    assert refused.json()["errors"][0]["field"] == "frames"
+    for field, wrong in (("frames", {"frames": 0}), ("around_s", {"frames": 600, "around_s": 0.5})):
+        refused = await service.client.post(path, json=wrong)  # a moment needs the first result
+        assert refused.json()["errors"][0]["field"] == field
     await service.client.delete(f"/v1/jobs/{job['id']}")
     assert (await service.client.post(path, json={"frames": 601})).status_code == 404
     assert (await service.client.get(f"/v1/jobs/{again['id']}")).status_code == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -30,8 +31,15 @@ from deepfake_service.cases.cases import material_of
 from deepfake_service.container import Services
 from deepfake_service.evidence.bundle import artifacts
 from deepfake_service.evidence.bundle.artifacts import Material
-from deepfake_service.evidence.bundle.documents import FrameHashes
+from deepfake_service.evidence.bundle.builder import VERDICT
+from deepfake_service.evidence.bundle.documents import FrameHashes, VerdictDocument, read
 from deepfake_service.evidence.bundle.perceptual_hashes import hash_media
+from deepfake_service.evidence.bundle.steps import Outcome
+from deepfake_service.evidence.bundle.trust_store import Trust
+from deepfake_service.evidence.bundle.verification import verify
+from deepfake_service.evidence.bundle.zip_format import member
+from deepfake_service.evidence.report.reading import Reading
+from deepfake_service.evidence.report.summary import summary_of
 from deepfake_service.examination import steps
 from deepfake_service.examination.steps import (
     TIMELINE,
@@ -42,7 +50,7 @@ from deepfake_service.examination.submissions import Submission
 from deepfake_service.examination.workflow import JobOver
 from deepfake_service.platform.db import Case, Job
 from deepfake_service.platform.db.enums import Decision, JobState, Role
-from deepfake_service.platform.errors import RecordAltered
+from deepfake_service.platform.errors import InvalidRequest, RecordAltered
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.texts.i18n import words
@@ -215,13 +223,18 @@ def test_a_video_of_which_one_chunk_takes_too_long_gets_that_verdict(
 
 def examined(worker: Worker) -> Material:
     """Examine a video, and return the material of its evidence."""
-    job_id = worker.submit(VIDEO)
+    return finish(worker, worker.submit(VIDEO))
+
+
+def finish(worker: Worker, job_id: str) -> Material:
+    """Examine what was submitted, and return the material of its evidence."""
     worker.steps.claim_job(job_id)
-    for number in range(worker.steps.plan_overview(job_id)):
+    chunks = worker.steps.plan_overview(job_id)
+    for number in range(chunks):
         worker.steps.examine_chunk(job_id, number)
-    worker.steps.conclude(job_id, 2)
-    assert worker.job(job_id).verdict == "no_manipulation_found"
+    worker.steps.conclude(job_id, chunks)
     job = worker.job(job_id)
+    assert job.verdict == "no_manipulation_found"
     with worker.services.database.read() as session:
         key = worker.services.vault.case_key(session.get_one(Case, job.case_id))
     return Material.unpack(worker.services.vault.read(material_of(job), key))
@@ -244,6 +257,41 @@ def test_frames_that_take_too_long_to_hash_leave_the_pictures_and_the_true_reaso
     assert words("ko").stored(artifacts.TOO_SLOW) != artifacts.TOO_SLOW
     # What was too slow once is not tried again: others wait for the process.
     assert len(attempts) == 1
+
+
+def test_a_part_is_examined_frame_by_frame_and_stated_in_evidence(worker: Worker) -> None:
+    film = footage.encode([evaluation.portrait("real", 1, size=192)] * 36, rate=2)
+    whole = worker.submit(film, frames=4)
+    with pytest.raises(InvalidRequest, match="that was examined"):  # not yet
+        worker.submit(film, repeats=whole, frames=4, around_s=12.0)
+    finish(worker, whole)
+    with pytest.raises(InvalidRequest, match="that was examined"):
+        worker.submit(film, repeats=whole, frames=600, around_s=18.2)
+    worker.steps.issue_evidence(whole)
+    _, first = worker.services.evidence_store.read(worker.caller, whole)
+    assert b"within_s" not in member(first, VERDICT)
+    told = {}
+    for most in (600, 7):
+        job_id = worker.submit(film, repeats=whole, frames=most, around_s=12.0)
+        assert worker.submit(film, repeats=whole, frames=most, around_s=12.0) == job_id
+        found = finish(worker, job_id).examination
+        assert found.within_s == (7.0, 17.0)
+        assert found.examined_s[0] == 7.0
+        assert found.examined_s[-1] == 17.0
+        assert len(found.examined_s) == (21 if most == 600 else 7)
+        worker.steps.issue_evidence(job_id)
+        _, edition = worker.services.evidence_store.read(worker.caller, job_id)
+        again = verify(
+            edition, Trust(), scorer=worker.steps._scorer, original=io.BytesIO(film)
+        ).steps[10]
+        assert (again.number, again.outcome) == (11, Outcome.PASS), again
+        document = read(VerdictDocument, member(edition, VERDICT), VERDICT)
+        told[most] = summary_of(Reading(document, words("en"), str))["reasons"][0]
+    assert "only the part from 7.0 s to 17.0 s was examined" in told[600]
+    assert "every frame of it" in told[600]
+    assert "7 of its frames, spread evenly" in told[7]
+    assert "do not hold for a chosen part" in told[7]
+    assert worker.services.evidence_store.read(worker.caller, whole)[1] == first
 
 
 @pytest.mark.parametrize("failures", [1, 3])
@@ -375,8 +423,7 @@ def test_decisions_forged_in_the_database_are_not_signed(worker: Worker) -> None
     reviewer = Accounts(database).authenticate(Accounts(database).create_key("tester").text)
     services.reviews.decide(reviewer, job_id, Judgement(decision=Decision.CONFIRMED, reason="seen"))
     _, first = services.evidence_store.editions(reviewer, job_id)
-    listed = services.revocation_list.current().editions
-    assert {edition.sha256 for edition in listed} == {first.sha256}
+    assert set(services.revocation_list.current().editions) == {first.sha256}
     with database.engine.begin() as connection:
         later = (database.clock() + timedelta(minutes=1)).strftime("%Y-%m-%d %H:%M:%S.%f")
         connection.execute(text("UPDATE jobs SET finding = 'rejected'"))

@@ -15,7 +15,7 @@ from tests.support.documents import DOCS, text_of
 
 CLASSES = {
     **dict.fromkeys(("ACCOUNT_UNKNOWN", "EDITION_UNKNOWN", "KEY_UNKNOWN"), errors.NotFound),
-    **dict.fromkeys(("INVITATION_INVALID", "UPLOAD_EXPIRED"), errors.Gone),
+    **dict.fromkeys(("INVITATION_INVALID", "MEDIA_DELETED", "UPLOAD_EXPIRED"), errors.Gone),
     **dict.fromkeys(
         ("TOO_MANY_AT_ONCE", "TOO_MANY_CODES", "TOO_MANY_FAILED_SIGN_INS"), errors.TooManyRequests
     ),

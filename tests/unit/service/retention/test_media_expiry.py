@@ -13,6 +13,7 @@ from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.storage.vault import LONGEST_UPLOAD
 from deepfake_service.retention.due import GRACE
 from deepfake_service.retention.orphans import COMMITTED_WITHIN, delete_orphans
+from tests.support.answers import check_problem
 from tests.support.captures import hand_in
 from tests.support.jobs import WEEK, blobs, finish, headers, post_video, sweep
 from tests.unit.service.conftest import Service
@@ -43,6 +44,9 @@ async def test_media_expire_unless_a_legal_hold_keeps_them(service: Service) -> 
     assert not blobs(service)
     kept = (await service.client.get(f"/v1/jobs/{job['id']}")).json()
     assert (kept["media_kept"], kept["state"]) == (False, "succeeded")
+    path = f"/v1/jobs/{job['id']}/examinations"
+    refused = await service.client.post(path, json={"frames": 9, "around_s": 0.5}, **analyst)
+    check_problem(refused, 410, "media_deleted")
     with service.database.read() as session:
         actions = [e.action for e in session.scalars(select(AuditEntry))]
     assert {"hold.set", "hold.lifted", "media.expired"} <= set(actions)
