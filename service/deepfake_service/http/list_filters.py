@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date
 from typing import Annotated, Literal
 
@@ -44,27 +43,22 @@ class _List(_Page):
     one."""
     case_reference: str | None = Field(None, max_length=200, examples=["2026-0117"])
     """Only what belongs to the case with this reference of yours."""
-    created_after: Moment | None = Field(None, examples=["2026-01-31T00:00:00Z"])
+    since: Moment | None = Field(None, alias="created_after", examples=["2026-01-31T00:00:00Z"])
     """Only what was created at this time or later."""
-    created_before: Moment | None = Field(None, examples=["2026-02-01T00:00:00Z"])
+    until: Moment | None = Field(None, alias="created_before", examples=["2026-02-01T00:00:00Z"])
     """Only what was created before this time."""
     order: Order = Order.NEWEST
 
     def filters(self, call: Call) -> Filters:
-        """Return the filters as the database applies them."""
+        """Return the filters as the database applies them: fields have the names that it has."""
         references = None
         if self.case_reference is not None:
             accounts = [call.caller.account_id]
             if call.caller.role in MAY_READ_ALL:
                 accounts = [account.id for account in call.state.accounts.all()]
             references = call.services.cases.digests_of(accounts, self.case_reference)
-        return Filters(
-            finding=self.finding,
-            references=references,
-            since=self.created_after,
-            until=self.created_before,
-            order=self.order,
-        )
+        told = self.model_dump(exclude={"limit", "cursor", "case_reference"})
+        return Filters(references=references, **told)
 
 
 class _Jobs(_List):
@@ -80,7 +74,7 @@ class _Jobs(_List):
     """Only jobs that wait for this after a review: `on_hold` for those that reviewers left
     undecided, `notice` for those that are confirmed and in whose case no notice was created since.
     """
-    reviewers_disagree: bool | None = Field(None, examples=[True])
+    disagreement: bool | None = Field(None, alias="reviewers_disagree", examples=[True])
     """Only jobs of which one reviewer confirmed and another rejected (`true`), or only others
     (`false`)."""
     case_id: str | None = Field(None, max_length=26, examples=[EXAMPLE_ID])
@@ -92,18 +86,6 @@ class _Jobs(_List):
     order: Order = Order.NEWEST
     """`newest` or `oldest` first, or by falling likelihood ratio: pages follow each other in steps
     of half a decade, and a page is in exact order. Jobs without a value are last."""
-
-    def filters(self, call: Call) -> Filters:
-        return replace(
-            super().filters(call),
-            state=self.state,
-            verdict=self.verdict,
-            leaning=self.leaning,
-            pending=self.pending,
-            case_id=self.case_id,
-            sha256=self.sha256,
-            disagreement=self.reviewers_disagree,
-        )
 
 
 class _Cases(_List):
