@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import (
     ENVIRONMENT_ID,
+    NewKey,
     create_account,
     exclude_others,
     generate_key,
@@ -17,7 +18,7 @@ from deepfake_service.accounts.accounts import (
     store_key,
 )
 from deepfake_service.audit.log import SERVICE, Action, append_entry
-from deepfake_service.platform.db import Account, Database, Key, current_time
+from deepfake_service.platform.db import Account, Database, Key
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.files import replace_private
 from deepfake_service.platform.settings import Settings
@@ -75,19 +76,10 @@ def _set_environment_key(session: Session, text: str | None) -> None:
             session.delete(key)
             append_entry(session, SERVICE, Action.KEY_REVOKED, ENVIRONMENT_ID)
         return
-    digest = key_hash(text)
-    if key is not None and key.sha256 == digest:
+    if key is not None and key.sha256 == key_hash(text):
         return
     if key is not None:
         session.delete(key)
         session.flush()
     account = _administrator(session, ENVIRONMENT_ID)
-    session.add(
-        Key(
-            id=ENVIRONMENT_ID,
-            account_id=account.id,
-            sha256=digest,
-            created_at=current_time(session),
-        )
-    )
-    append_entry(session, SERVICE, Action.KEY_CREATED, ENVIRONMENT_ID)
+    store_key(session, NewKey(ENVIRONMENT_ID, account.id, None, text), SERVICE)

@@ -84,7 +84,7 @@ class Sender:
         """Open the organisation in ``database``; ``issuer`` is the name in the certificates that
         sign evidence and notices."""
         self._database = database
-        self._keys = keys
+        self._key = installation_secret(database, keys, _SECRET)
         self.issuer = issuer
 
     def organisation(self) -> Organisation:
@@ -93,7 +93,7 @@ class Sender:
             row = session.get(Contact, ORGANISATION)
         if row is None:
             return Organisation()
-        return Organisation(**json.loads(unseal(self._key(), row.sealed, _CONTEXT)))
+        return Organisation(**json.loads(unseal(self._key, row.sealed, _CONTEXT)))
 
     def lines(self, language: str) -> list[str]:
         """Return the name of who sends a notice, and how the organisation is reached."""
@@ -102,20 +102,16 @@ class Sender:
 
     def change_organisation(self, caller: Caller, organisation: Organisation) -> None:
         """Store the organisation. The audit log names the fields that were changed."""
-        before, after, key = asdict(self.organisation()), asdict(organisation), self._key()
+        before, after = asdict(self.organisation()), asdict(organisation)
         changed = sorted(name for name, value in after.items() if value != before[name])
         with self._database.write() as session:
             row = session.get(Contact, ORGANISATION) or Contact(id=ORGANISATION)
-            row.sealed = seal(key, json.dumps(after).encode(), _CONTEXT)
+            row.sealed = seal(self._key, json.dumps(after).encode(), _CONTEXT)
             row.changed_at = current_time(session)
             session.add(row)
             detail = ",".join(changed) or None
             action = Action.ORGANISATION_CHANGED
             append_entry(session, caller.actor, action, ORGANISATION, detail)
-
-    def _key(self) -> bytes:
-        """Return the key of the row. The first call writes it: not in a transaction."""
-        return installation_secret(self._database, self._keys, _SECRET)
 
 
 def organisation_of_form(values: dict[str, str]) -> Organisation:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import math
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import pyotp
@@ -43,23 +42,12 @@ FIRST_PAUSE, LONGEST_PAUSE = timedelta(hours=1), timedelta(days=1)
 """It doubles each time, until a right code is entered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Enrolment:
-    """The secret of a new authenticator, which is shown once, and its ``otpauth:`` URI."""
-
-    secret: str
-    uri: str
-
-    def __repr__(self) -> str:
-        return "Enrolment()"
-
-
 class SecondFactors:
     """The second factors of accounts. Each account has at most one."""
 
     def __init__(self, database: Database, keys: KeyWrapper, issuer: str) -> None:
         self._database = database
-        self._keys = keys
+        self._key = installation_secret(database, keys, "second-factors")
         self._issuer = issuer
 
     def is_on(self, account_id: str) -> bool:
@@ -68,11 +56,11 @@ class SecondFactors:
             account = session.get_one(Account, account_id)
             return _is_on(account, session.get(SecondFactor, account_id))
 
-    def enrol(self, caller: Caller) -> Enrolment:
-        """Store a new secret for the caller. It counts once ``confirm`` was called with a code.
-        ``Forbidden`` if the account belongs to a system, or has a second factor already."""
+    def enrol(self, caller: Caller) -> pyotp.TOTP:
+        """Store a new secret for the caller, and return it. It counts once ``confirm`` was called
+        with a code. ``Forbidden`` if the account belongs to a system, or has a second factor
+        already."""
         secret = pyotp.random_base32()
-        key = self._key()
         with self._database.write() as session:
             factor = _locked(session, caller.account_id)  # or it could be confirmed meanwhile
             account = session.get_one(Account, caller.account_id)
@@ -81,25 +69,19 @@ class SecondFactors:
             if factor is not None:
                 session.delete(factor)
                 session.flush()
-            session.add(
-                SecondFactor(
-                    id=account.id,
-                    secret=seal(key, secret.encode(), context_of("second-factor", account.id)),
-                    created_at=current_time(session),
-                    failures=0,
-                )
-            )
-        return self._enrolment(secret, account)
+            sealed = seal(self._key, secret.encode(), context_of("second-factor", account.id))
+            now = current_time(session)
+            session.add(SecondFactor(id=account.id, secret=sealed, created_at=now, failures=0))
+        return self._totp(secret, account)
 
-    def unconfirmed(self, caller: Caller) -> Enrolment | None:
+    def unconfirmed(self, caller: Caller) -> pyotp.TOTP | None:
         """Return the secret that awaits its first code, if there is one."""
-        key = self._key()
         with self._database.read() as session:
             factor = session.get(SecondFactor, caller.account_id)
             account = session.get_one(Account, caller.account_id)
         if factor is None or factor.confirmed_at is not None:
             return None
-        return self._enrolment(_secret(key, factor), account)
+        return self._totp(_secret(self._key, factor), account)
 
     def confirm(self, caller: Caller, code: str, *, keep: str | None = None) -> None:
         """Switch the caller's second factor on, and end the sessions that were begun without it,
@@ -108,12 +90,11 @@ class SecondFactors:
         ``CodeRejected`` if the code is not the one that the authenticator shows now, or the second
         factor is on already: what is tried for it must be counted, which ``check`` does.
         """
-        key = self._key()
         with self._database.write() as session:
             factor = _locked(session, caller.account_id)
             if factor is None or factor.confirmed_at is not None:
                 raise CodeRejected
-            if not _accepts(session, key, factor, code):
+            if not _accepts(session, self._key, factor, code):
                 raise CodeRejected
             factor.confirmed_at = current_time(session)
             session.get_one(Account, caller.account_id).second_factor = True
@@ -138,32 +119,29 @@ class SecondFactors:
     def check(self, caller: Caller, code: str) -> None:
         """Use up the caller's current code; ``CodeRejected`` if ``code`` is another one,
         ``TooManyRequests`` if too many codes of the account were wrong."""
-        key = self._key()
         with self._database.write() as session:
             factor = _locked(session, caller.account_id)
-            accepted = factor is not None and _tried(session, caller.actor, key, factor, code)
+            accepted = factor is not None and _tried(session, caller.actor, self._key, factor, code)
         if not accepted:  # raised here, or the failure would not be counted
             raise CodeRejected
 
     def begin_sign_in(self, caller: Caller) -> str:
         """Return the value of the cookie of a browser whose code is still missing;
         ``TooManyRequests`` if too many codes of the account were wrong."""
-        secret = self._key()
         with self._database.read() as session:
             now = current_time(session)
             factor = session.get(SecondFactor, caller.account_id)
         if factor is not None:
             _require_no_pause(factor, now)
         pending = f"{caller.key_id} {(now + PENDING_FOR).isoformat()}"
-        return seal(secret, pending.encode(), _PENDING).hex()
+        return seal(self._key, pending.encode(), _PENDING).hex()
 
     def finish_sign_in(self, token: str, code: str) -> tuple[Caller, str]:
         """Sign a browser in, and return the caller and the value of its cookie.
         ``NotAuthenticated`` if the sign-in has expired; ``CodeRejected``, with the ``key_id`` of
         the key, if the code is wrong or used; ``TooManyRequests`` if too many were wrong."""
-        secret = self._key()
         try:
-            pending = unseal(secret, bytes.fromhex(token), _PENDING).decode()
+            pending = unseal(self._key, bytes.fromhex(token), _PENDING).decode()
         except (ValueError, DecryptionFailed):
             raise NotAuthenticated from None
         key_id, end = pending.split()
@@ -176,7 +154,7 @@ class SecondFactors:
             factor = _locked(session, account.id)
             if account.disabled_at or factor is None:
                 raise NotAuthenticated
-            accepted = _tried(session, Actor(account.id, key.id), secret, factor, code)
+            accepted = _tried(session, Actor(account.id, key.id), self._key, factor, code)
             if accepted:
                 caller = Caller(account.id, account.role, key.id)
                 new_token = start_session(session, caller)
@@ -184,12 +162,8 @@ class SecondFactors:
             raise CodeRejected(key_id=key.id)
         return caller, new_token
 
-    def _key(self) -> bytes:
-        return installation_secret(self._database, self._keys, "second-factors")
-
-    def _enrolment(self, secret: str, account: Account) -> Enrolment:
-        totp = pyotp.TOTP(secret, name=account.name, issuer=self._issuer, interval=STEP_S)
-        return Enrolment(secret, totp.provisioning_uri())
+    def _totp(self, secret: str, account: Account) -> pyotp.TOTP:
+        return pyotp.TOTP(secret, name=account.name, issuer=self._issuer, interval=STEP_S)
 
 
 def _is_on(account: Account, factor: SecondFactor | None) -> bool:

@@ -95,7 +95,6 @@ class NoticeDesk:
         confirmed, or there is none."""
         kind = kind_of(request.kind)
         language = request.language or kind.language
-        # Not in the transaction: the first reading may write a key.
         sender = self._documents.sender.lines(language)
         consent = request.without_consent
         if consent is not None:

@@ -188,7 +188,7 @@ def _account_page(visit: Visit, *, failed: bool = False) -> Response:
     enrolment = factors.unconfirmed(caller)
     picture = None
     if enrolment:
-        code = segno.make(enrolment.uri, error="m", micro=False)
+        code = segno.make(enrolment.provisioning_uri(), error="m", micro=False)
         picture = code.svg_inline(scale=4, border=4, dark="#000", light="#fff", omitsize=True)
     return visit.page(
         "account.html",
