@@ -83,7 +83,7 @@ class Caller:
         return Actor(self.account_id, self.key_id)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class NewKey:
     """A new key. ``text`` is the only copy of its secret."""
 
@@ -91,9 +91,6 @@ class NewKey:
     account_id: str
     expires_at: datetime | None
     text: str
-
-    def __repr__(self) -> str:
-        return f"NewKey(id={self.id!r})"
 
 
 def may_review(account: Account) -> bool:

@@ -57,16 +57,13 @@ Resolve = Callable[[str, int], Sequence[str]]
 """Resolves host and port to numeric addresses."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Target:
     """A callback whose addresses were checked."""
 
     url: httpx.URL
     addresses: tuple[str, ...]
     """The first one to which a connection can be made is used."""
-
-    def __repr__(self) -> str:
-        return "Target()"
 
 
 def resolved(host: str, port: int, resolvers: ThreadPoolExecutor | None = None) -> Sequence[str]:

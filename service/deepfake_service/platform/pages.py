@@ -72,7 +72,7 @@ class Failure(StrEnum):
     """There are more of them than are followed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Answer:
     """One answer on the way to a page."""
 
@@ -87,9 +87,6 @@ class Answer:
     """There was more than was read."""
     text: str = ""
     """The body, if it is text."""
-
-    def __repr__(self) -> str:
-        return "Answer()"
 
 
 @dataclass(frozen=True, slots=True)

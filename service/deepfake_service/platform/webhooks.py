@@ -29,7 +29,7 @@ GONE = 410
 """The status by which, in the specification, a receiver declines further webhooks."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Callback:
     """Where a webhook is sent, and what it says."""
 
@@ -45,9 +45,6 @@ class Callback:
         """Return the callback that ``to_bytes`` stored."""
         url, content = json.loads(stored)
         return cls(url, CallbackContent(content))
-
-    def __repr__(self) -> str:
-        return "Callback()"
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ PREFIX_BYTES = len(MAGIC) + ID_BYTES
 FILE_CHARS = 4096
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Epoch:
     """A key epoch. ``audit_number`` is the audit log's last entry when it began."""
 
@@ -45,9 +45,6 @@ class Epoch:
     def prefix(self) -> bytes:
         """How keys begin that this epoch's key wrapped."""
         return MAGIC + self.id
-
-    def __repr__(self) -> str:
-        return f"Epoch(id={self.id.hex()!r})"
 
 
 class EpochKeys:
