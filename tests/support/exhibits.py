@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -242,6 +243,11 @@ def other_bundle() -> bytes:
     picture = footage.picture(footage.grace_hopper(), "PNG")
     job = dossier(picture).job.model_dump() | {"id": "k" * 26}
     return build(dossier(picture, job=job), material(picture), signers())
+
+
+def statement_in(envelope: bytes) -> dict[str, Any]:
+    """Return the statement in a DSSE envelope."""
+    return dict(json.loads(base64.b64decode(json.loads(envelope)["payload"])))
 
 
 LOOK_TEXT = "This post was removed."

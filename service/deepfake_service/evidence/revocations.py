@@ -11,16 +11,12 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.audit.journal import protect
 from deepfake_service.audit.log import SERVICE, Action, append_entry
-from deepfake_service.evidence.bundle.trust_store import Revocations, RevokedState
+from deepfake_service.evidence.bundle import trust_store
 from deepfake_service.evidence.signing_keys import SigningKeys
 from deepfake_service.platform.db import Database, Edition, RevokedEdition, current_time
 from deepfake_service.platform.db.enums import EditionState
 from deepfake_service.platform.errors import Code, NotFound
 
-_STATES: dict[EditionState, RevokedState] = {
-    EditionState.SUPERSEDED: "superseded",
-    EditionState.WITHDRAWN: "withdrawn",
-}
 MAX_AGE_S = 60.0
 """How long a signed list is reused, since anyone may ask for it without a key."""
 
@@ -49,22 +45,29 @@ class RevocationList:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _signed: tuple[float, bytes] | None = None
 
-    def current(self, sha256: str | None = None) -> Revocations:
+    def current(self, sha256: str | None = None) -> trust_store.Revocations:
         """Return the list as it is now, or the part of it that concerns the edition with this
         SHA-256; ``RecordAltered`` if a record of it was altered outside this program."""
-        wanted = select(RevokedEdition)
+        wanted = select(RevokedEdition).order_by(RevokedEdition.sha256)
         if sha256 is not None:
             wanted = wanted.where(RevokedEdition.sha256 == sha256)
         with self._database.read() as session:
-            editions = {
-                row.sha256: (_STATES[row.state], row.at.isoformat(timespec="seconds"))
+            editions = tuple(
+                trust_store.RevokedEdition.model_validate(row, from_attributes=True, strict=False)
                 for row in session.scalars(wanted)
-            }
-        keys = {
-            key.id: key.revoked_at.isoformat(timespec="seconds") if key.revoked_at else None
-            for key in self._keys.all()
-        }
-        return Revocations(self.issuer, self._database.clock(), editions, keys)
+            )
+        keys = sorted(self._keys.all(), key=lambda key: key.id)
+        issued_at = self._database.clock()
+        return trust_store.Revocations(
+            format="deepfake-service/revocations/1",
+            issuer=self.issuer,
+            issued_at=issued_at,
+            expires_at=issued_at + trust_store.VALID_FOR,
+            editions=editions,
+            keys=tuple(
+                trust_store.IssuersKey(id=key.id, revoked_at=key.revoked_at) for key in keys
+            ),
+        )
 
     def signed(self) -> bytes:
         """Return the signed list, at most ``MAX_AGE_S`` seconds old."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pydantic import JsonValue
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -91,9 +92,9 @@ class EvidenceStore:
     def __post_init__(self) -> None:
         self._read_audit = ReadAudit(self._database)
 
-    def sign_capture(self, document: Mapping[str, object], records: bytes) -> bytes:
+    def sign_capture(self, document: Mapping[str, JsonValue], records: bytes) -> bytes:
         """Return the signed bundle of a capture: see ``build_capture``."""
-        issued = {"issuer": self._sender.issuer, **document}
+        issued: dict[str, JsonValue] = {"issuer": self._sender.issuer, **document}
         return build_capture(issued, records, self.keys.current())
 
     def issue(self, job_id: str, actor: Actor, *, only_first: bool = False) -> None:

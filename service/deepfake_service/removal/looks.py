@@ -184,7 +184,8 @@ class Looks:
         memory = observation.memory
         if memory == PostMemory():  # of a person's look
             memory = memory_of(key, last)
-        content = {"envelope": envelope, "known": asdict(memory), "text": observation.text}
+        record = envelope.model_dump(mode="json")
+        content = {"envelope": record, "known": asdict(memory), "text": observation.text}
         seal_json(key, look, content)
         session.add(look)
         session.flush()

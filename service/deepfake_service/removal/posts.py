@@ -14,7 +14,12 @@ from sqlalchemy.orm import Session, aliased
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import find_visible
 from deepfake_service.cases.cases import read_screenshot, screenshot_of_look
-from deepfake_service.evidence.bundle.look_format import Record, file_of, looks_of, predicate_of
+from deepfake_service.evidence.bundle.look_format import (
+    Record,
+    file_of,
+    looks_of,
+    record_of,
+)
 from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.platform.answers import ItemId, Published, Sha256, Time
 from deepfake_service.platform.clock import iso_time
@@ -134,8 +139,7 @@ class Posts:
             rows = session.scalars(
                 select(Look).where(Look.occurrence_id == occurrence_id).order_by(Look.number)
             ).all()
-        sealed = [open_json(key, row) for row in rows]
-        records = [(content["envelope"], content["text"]) for content in sealed]
+        records = [record_of(open_json(key, row)) for row in rows]
         return _stated(rows, records), records
 
     def screenshot(self, caller: Caller, case_id: str, occurrence_id: str, look_id: str) -> bytes:
@@ -202,19 +206,15 @@ def _stated(rows: Sequence[Look], records: Sequence[Record]) -> list[LookRecord]
     changed, or moved here from elsewhere."""
     facts = [(r.sha256, r.occurrence_id, r.result, r.strong, iso_time(r.at)) for r in rows]
     try:
-        looks = looks_of(records)
+        post, looks = looks_of(records) if records else ("", [])
     except Failed:
-        looks = []
-    posts = [predicate_of(envelope)["post"] for envelope, _ in records]
-    if facts != [
-        (look["sha256"], post, look["result"], look["strong"], look["at"])
-        for look, post in zip(looks, posts, strict=False)
-    ]:
+        post, looks = "", []
+    if facts != [(look.sha256, post, look.result, look.strong, look.at) for look in looks]:
         raise RecordAltered(
             f"The looks at the post {rows[0].occurrence_id} contradict each other: they were "
             "altered outside this program."
         )
-    return [LookRecord.model_validate(look) for look in looks]
+    return [LookRecord.model_validate(look.model_dump()) for look in looks]
 
 
 def find_post(

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, defer
 
 from deepfake_service.audit.log import Action
 from deepfake_service.cases.cases import BlindIndex, open_post
-from deepfake_service.evidence.bundle.look_format import predicate_of
+from deepfake_service.evidence.bundle.look_format import predicate_of, record_of
 from deepfake_service.platform.db import Look, Notice, Occurrence, Watch, current_time, new_id
 from deepfake_service.platform.db.enums import NoticeState, WatchState
 from deepfake_service.platform.networks import host_of, site_of
@@ -130,8 +130,8 @@ def _recorded_looks(session: Session, key: bytes, occurrence_id: str) -> list[Re
     for row in reversed(rows):
         recorded_at = row.at  # for the service, which records at once
         if row.account_id is not None:
-            stated = predicate_of(open_json(key, row)["envelope"])
-            recorded_at = datetime.fromisoformat(stated["recorded_at"])
+            envelope, _ = record_of(open_json(key, row))
+            recorded_at = datetime.fromisoformat(predicate_of(envelope).recorded_at)
         looks.append(RecordedLook(row.at, row.result, row.strong, recorded_at))
     return sorted(looks, key=lambda look: look.at)
 

@@ -15,12 +15,11 @@ from deepfake_service.evidence.bundle.builder import PUBLIC_KEY, STAMP, STAMP_SI
 from deepfake_service.evidence.bundle.dsse import (
     EVIDENCE_TYPE,
     MEDIA_SUBJECT,
-    opened,
     public_pem,
     sign,
     statement,
-    subjects,
 )
+from tests.support import exhibits
 from tests.support.mutation import chunks, documents, mutate, pdfs
 from tests.support.mutation.noise import scramble
 
@@ -67,8 +66,9 @@ def _rebuilt(content: bytes, rng: random.Random, with_signature: bool) -> bytes:
 
 
 def _statement_of(files: dict[str, bytes]) -> tuple[Any, str]:
-    _, inner = opened(files[STATEMENT])
-    return inner["predicate"], subjects(inner)[MEDIA_SUBJECT]
+    stated = exhibits.statement_in(files[STATEMENT])
+    media = next(s["digest"]["sha256"] for s in stated["subject"] if s["name"] == MEDIA_SUBJECT)
+    return stated["predicate"], media
 
 
 def _change_files(files: dict[str, bytes], rng: random.Random) -> None:

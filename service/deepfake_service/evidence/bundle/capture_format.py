@@ -9,43 +9,77 @@ each picture and video, so that they can be compared for as long as they are kep
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+from dataclasses import dataclass, field
+from typing import BinaryIO, Literal
 
 import rfc8785
+from pydantic import JsonValue
 
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.builder import SOFTWARE, signed_bag
-from deepfake_service.evidence.bundle.dsse import CAPTURE_TYPE, Signers, subjects
-from deepfake_service.evidence.bundle.steps import Failed, Found, Outcome, Verification, same
+from deepfake_service.evidence.bundle.documents import Document, read, read_canonical
+from deepfake_service.evidence.bundle.dsse import CAPTURE_TYPE, CaptureStatement, Signers
+from deepfake_service.evidence.bundle.steps import Failed, Found, Outcome, same
 
 CAPTURE, RECORDS = "data/capture.json", "data/page.warc.gz"
 
 
-def build_capture(document: dict[str, Any], records: bytes, signers: Signers) -> bytes:
+class Apart(Document):
+    """A file, picture or video of a capture, which is not in its bundle."""
+
+    number: int
+    sha256: str
+
+
+class Text(Document):
+    """The text part of a capture."""
+
+    records: int
+
+
+class Minimum(Document):
+    """What a capture lacks of the minimum of the Berkeley Protocol."""
+
+    missing: tuple[str, ...]
+
+
+class CaptureDocument(Document):
+    """What a statement and a verification take from ``capture.json``."""
+
+    format: Literal["urn:deepfake-service:capture:1"]
+    id: str
+    case: str
+    issuer: str
+    software: str
+    created_at: str
+    files: tuple[Apart, ...]
+    media: tuple[Apart, ...]
+    pages: tuple[JsonValue, ...]
+    text: Text
+    minimum: Minimum
+
+    @property
+    def apart(self) -> dict[str, str]:
+        """The digests of what it has outside its bundle, by the name of the subject."""
+        listed = (("file", self.files), ("medium", self.media))
+        return {f"{name}/{each.number}": each.sha256 for name, all_ in listed for each in all_}
+
+
+def build_capture(document: Mapping[str, JsonValue], records: bytes, signers: Signers) -> bytes:
     """Return the bundle of a capture, a ZIP, with the content of ``capture.json`` and the WARC
     records of its text, if it has any."""
-    document = bag.as_json({"format": CAPTURE_TYPE, "software": SOFTWARE, **document})
-    payload = {CAPTURE: rfc8785.dumps(document), **({RECORDS: records} if records else {})}
+    content = rfc8785.dumps({"format": CAPTURE_TYPE, "software": SOFTWARE, **document})
+    stated = read(CaptureDocument, content, CAPTURE)
+    payload = {CAPTURE: content, **({RECORDS: records} if records else {})}
     predicate = {
-        "issuer": document["issuer"],
-        "software": document["software"],
-        "createdAt": document["created_at"],
-        "case": document["case"],
-        "capture": document["id"],
+        "issuer": stated.issuer,
+        "software": stated.software,
+        "createdAt": stated.created_at,
+        "case": stated.case,
+        "capture": stated.id,
     }
-    return signed_bag(payload, apart(document), CAPTURE_TYPE, predicate, document["id"], signers)
-
-
-def apart(document: Mapping[str, Any]) -> dict[str, str]:
-    """Return the digests of what a capture has outside its bundle, by the name of the subject."""
-    return {
-        f"{name}/{each['number']}": each["sha256"]
-        for name, listed in (("file", document["files"]), ("medium", document["media"]))
-        for each in listed
-    }
+    return signed_bag(payload, stated.apart, CAPTURE_TYPE, predicate, stated.id, signers)
 
 
 @dataclass
@@ -53,28 +87,24 @@ class CaptureSteps:
     """The steps of verifying a capture whose statement is signed and covers its files."""
 
     _files: dict[str, bytes]
-    _done: Verification
+    _stated: CaptureStatement
     _original: BinaryIO | None
+    _document: CaptureDocument = field(init=False)
 
     def record(self) -> Found:
         """Compare ``capture.json`` with the statement."""
         raw = bag.bounded(self._files, CAPTURE)
-        document = json.loads(raw)
-        if not isinstance(document, dict) or document.get("format") != CAPTURE_TYPE:
-            raise Failed(f"{CAPTURE}: its format is not {CAPTURE_TYPE}")
-        if rfc8785.dumps(document) != raw:
-            raise Failed(f"{CAPTURE}: not in canonical JSON (RFC 8785)")
-        p, named = self._done.predicate, subjects(self._done.statement)
-        same("capture", p["capture"], document["id"])
-        same("case", p["case"], document["case"])
-        same("time", p["createdAt"], document["created_at"])
+        self._document = document = read_canonical(CaptureDocument, raw, CAPTURE)
+        p, named = self._stated.predicate, self._stated.digests
+        same("capture", p.capture, document.id)
+        same("case", p.case, document.case)
+        same("time", p.created_at, document.created_at)
         outside = {name: digest for name, digest in named.items() if name not in self._files}
-        same("digests of imagery", outside, apart(document))
-        same("text part", document["text"]["records"] > 0, RECORDS in self._files)
-        self._done.document = document
-        missing = ", ".join(map(str, document["minimum"]["missing"])) or "nothing"
+        same("digests of imagery", outside, document.apart)
+        same("text part", document.text.records > 0, RECORDS in self._files)
+        missing = ", ".join(document.minimum.missing) or "nothing"
         return Outcome.PASS, (
-            f"{len(document['pages'])} pages, {len(document['media'])} pictures and videos; "
+            f"{len(document.pages)} pages, {len(document.media)} pictures and videos; "
             f"missing from the minimum of the Berkeley Protocol: {missing}"
         )
 
@@ -83,7 +113,7 @@ class CaptureSteps:
         if self._original is None:
             return Outcome.SKIPPED, "not requested (--media FILE)"
         digest = hashlib.file_digest(self._original, "sha256").hexdigest()  # type: ignore[arg-type]
-        known = [name for name, each in apart(self._done.document).items() if each == digest]
+        known = [name for name, each in self._document.apart.items() if each == digest]
         if not known:
             raise Failed(f"a file with the SHA-256 {digest} is not in this capture")
         return Outcome.PASS, f"it is {known[0]} of this capture"

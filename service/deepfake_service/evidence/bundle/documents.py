@@ -7,10 +7,12 @@ not know, as those of roles and actions, are texts.
 
 from __future__ import annotations
 
+import contextlib
+import json
 from typing import Annotated, Literal, TypeVar
 
 import rfc8785
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
 
 from deepfake_models.bundle.results import Verdict
 from deepfake_models.bundle.spec import (
@@ -53,15 +55,27 @@ class Document(BaseModel):
 D = TypeVar("D", bound=Document)
 
 
-def read(kind: type[D], raw: bytes, name: str) -> D:
+def read(kind: type[D] | TypeAdapter[D], raw: bytes, name: str) -> D:
     """Return the document of a ``kind`` in a file; ``Failed``, naming the file and the member that
     is malformed."""
     try:
+        if isinstance(kind, TypeAdapter):
+            return kind.validate_json(raw)
         return kind.model_validate_json(raw)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the document"
         raise Failed(f"{name}: {where}: {first['msg']}") from error
+
+
+def read_canonical(kind: type[D] | TypeAdapter[D], raw: bytes, name: str) -> D:
+    """Return the document in a file as ``read`` does, if the file, with all members that this
+    version does not know, is in canonical JSON; ``Failed`` otherwise."""
+    document = read(kind, raw, name)
+    with contextlib.suppress(ValueError, RecursionError):  # not JSON, or numbers without a form
+        if rfc8785.dumps(json.loads(raw)) == raw:
+            return document
+    raise Failed(f"{name}: not in canonical JSON (RFC 8785)")
 
 
 class FrameHash(Document):

@@ -9,12 +9,11 @@ JSON documents are in the canonical form of RFC 8785, which neither specificatio
 from __future__ import annotations
 
 import base64
-import copy
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import rfc8785
 from cryptography import x509
@@ -23,20 +22,20 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from pydantic import AfterValidator, Base64Bytes, ConfigDict, Field, TypeAdapter
+from pydantic.alias_generators import to_camel
 
+from deepfake_service.evidence.bundle.documents import Document, read, read_canonical
 from deepfake_service.evidence.bundle.steps import Failed
 
 # securesystemslib imports the libraries of cloud services, so it is imported within functions.
 if TYPE_CHECKING:
-    from securesystemslib.dsse import Envelope
-
     from deepfake_service.platform.timestamps import PostQuery
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
-EVIDENCE_TYPE = "urn:deepfake-service:evidence:1"
-CAPTURE_TYPE = "urn:deepfake-service:capture:1"
-LOOK_TYPE = "urn:deepfake-service:look:1"
+EVIDENCE_TYPE: Literal["urn:deepfake-service:evidence:1"] = "urn:deepfake-service:evidence:1"
+CAPTURE_TYPE: Literal["urn:deepfake-service:capture:1"] = "urn:deepfake-service:capture:1"
 MAX_BYTES = 256 * 1024
 """Size limit of an envelope, which is read before its signature is checked. A statement about 200
 files takes 30 kB."""
@@ -45,6 +44,121 @@ _ED25519_PEM = re.compile(
     rb"-----BEGIN PUBLIC KEY-----\n(MCowBQYDK2VwAyEA[A-Za-z0-9+/]{43}=)\n-----END PUBLIC KEY-----\n"
 )
 """A public key in PEM, as ``public_pem`` writes it: the same head and 32 bytes (RFC 8410)."""
+_CAMEL = ConfigDict(alias_generator=to_camel, serialize_by_alias=True)
+Id = Annotated[str, Field(pattern=r"^[0-9a-z]{1,26}$")]
+Written = Annotated[
+    str,
+    Field(pattern=r"^[0-9T:.+-]{10,40}$"),
+    AfterValidator(lambda text: datetime.fromisoformat(text) and text),
+]
+"""A time in ISO 8601."""
+
+
+class Signature(Document):
+    """A signature, and the id of its key."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    keyid: str
+    sig: Base64Bytes
+
+
+class Envelope(Document):
+    """A DSSE envelope with one signature. Libraries accept members that they do not know, and no
+    signature covers those."""
+
+    model_config = ConfigDict(**_CAMEL, extra="forbid")
+
+    payload: Base64Bytes
+    payload_type: str
+    signatures: tuple[Signature]
+
+
+class Named(Document):
+    """Something that its digest names."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sha256: str
+
+
+class Subject(Document):
+    """A file that a statement is about."""
+
+    name: str
+    digest: Named
+
+
+class Predicate(Document):
+    """What a statement says of the files of a bundle."""
+
+    model_config = _CAMEL
+
+    created_at: Written
+    case: Id
+    timestamp: Annotated[str, Field(pattern=r"^[a-z0-9]{1,20}$")]
+
+
+class EvidencePredicate(Predicate):
+    """What a statement repeats of ``verdict.json``."""
+
+    issuer: str
+    job: Id
+    edition: int
+    predecessor: Named | None
+    verdict: Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")]
+    finding: str | None
+    model: Named
+    report_certificate: Named | None
+    capture: None = None
+
+
+class CapturePredicate(Predicate):
+    """What a statement repeats of ``capture.json``."""
+
+    capture: Id
+    job: None = None
+    edition: None = None
+    verdict: None = None
+    finding: None = None
+
+
+class Statement(Document):
+    """An in-toto statement."""
+
+    model_config = _CAMEL
+
+    type: Literal["https://in-toto.io/Statement/v1"] = Field(alias="_type")
+    subject: tuple[Subject, ...]
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """The SHA-256 of the subjects, by name; ``Failed`` if a subject is named twice."""
+        digests = {subject.name: subject.digest.sha256 for subject in self.subject}
+        if len(digests) < len(self.subject):
+            raise Failed("the statement names a subject twice")
+        return digests
+
+
+class EvidenceStatement(Statement):
+    """A statement about evidence."""
+
+    predicate_type: Literal["urn:deepfake-service:evidence:1"]
+    predicate: EvidencePredicate
+
+
+class CaptureStatement(Statement):
+    """A statement about a capture."""
+
+    predicate_type: Literal["urn:deepfake-service:capture:1"]
+    predicate: CapturePredicate
+
+
+OfBundle = EvidenceStatement | CaptureStatement
+OF_BUNDLE: TypeAdapter[OfBundle] = TypeAdapter(
+    Annotated[OfBundle, Field(discriminator="predicate_type")]
+)
+S = TypeVar("S", bound=Statement)
 
 
 def key_id(key: PublicKeyTypes) -> str:
@@ -58,13 +172,14 @@ def key_id(key: PublicKeyTypes) -> str:
 def statement(digests: Mapping[str, str], kind: str, predicate: Mapping[str, object]) -> bytes:
     """Return the statement in canonical JSON; ``digests`` are SHA-256 by the name of a subject,
     and ``kind`` is one of the types above."""
-    content: dict[str, Any] = {
-        "_type": STATEMENT_TYPE,
-        "subject": [{"name": n, "digest": {"sha256": digests[n]}} for n in sorted(digests)],
-        "predicateType": kind,
-        "predicate": predicate,
-    }
-    return rfc8785.dumps(content)
+    return rfc8785.dumps(
+        {
+            "_type": STATEMENT_TYPE,
+            "subject": [{"name": n, "digest": {"sha256": digests[n]}} for n in sorted(digests)],
+            "predicateType": kind,
+            "predicate": predicate,  # type: ignore[dict-item]
+        }
+    )
 
 
 def sign(payload: bytes, key: Ed25519PrivateKey, payload_type: str = PAYLOAD_TYPE) -> bytes:
@@ -77,74 +192,40 @@ def sign(payload: bytes, key: Ed25519PrivateKey, payload_type: str = PAYLOAD_TYP
     return rfc8785.dumps(envelope.to_dict())
 
 
-def parsed_envelope(envelope: dict[str, Any]) -> Envelope:
-    """Return a DSSE envelope, whose signatures are not checked here. A malformed one raises
-    ``ValueError``, ``KeyError``, ``TypeError`` or ``AttributeError``."""
-    from securesystemslib.dsse import Envelope
+def envelope_in(raw: bytes, payload_type: str = PAYLOAD_TYPE) -> Envelope:
+    """Return an envelope, whose signature is not checked here; ``Failed``, whose message says what
+    is wrong, for another than the canonical bytes, so that nothing can be hidden in an envelope."""
+    envelope = read(Envelope, raw, "the DSSE envelope")
+    if envelope.canonical() != raw:
+        raise Failed("the envelope is not in canonical form")
+    if envelope.payload_type != payload_type:
+        raise Failed(f"the type of the envelope's payload is not {payload_type}")
+    return envelope
 
-    return Envelope.from_dict(copy.deepcopy(envelope))
 
-
-def opened(
-    envelope: bytes, kinds: Sequence[str] = (EVIDENCE_TYPE, CAPTURE_TYPE)
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return an envelope and the statement in it, which is one of ``kinds``, parsed; the signature
-    is not checked here.
-
-    Only the canonical bytes are accepted, so that nothing can be hidden in an envelope.
-    ``Failed``, whose message says what is wrong.
-    """
-    if len(envelope) > MAX_BYTES:
+def opened(raw: bytes, kind: type[S] | TypeAdapter[S]) -> tuple[Envelope, S]:
+    """Return an envelope and the statement of this ``kind`` in it; the signature is not checked
+    here. ``Failed``, whose message says what is wrong. Members that this version does not know are
+    signed, and so may be in the statement."""
+    if len(raw) > MAX_BYTES:
         raise Failed(f"the envelope is larger than {MAX_BYTES} bytes")
-    try:
-        outer = json.loads(envelope)
-        (signature,) = outer["signatures"]
-        # Libraries accept members that they do not know, and no signature covers those.
-        if set(outer) != {"payload", "payloadType", "signatures"}:
-            raise Failed("the envelope has members that DSSE does not define")
-        if set(signature) != {"keyid", "sig"}:
-            raise Failed("the envelope's signature has members that DSSE does not define")
-        parsed = parsed_envelope(outer)
-        if rfc8785.dumps(parsed.to_dict()) != envelope:
-            raise Failed("the envelope is not in canonical form")
-        if parsed.payload_type != PAYLOAD_TYPE:
-            raise Failed("the envelope's payload is not an in-toto statement")
-        inner = json.loads(parsed.payload)
-        if rfc8785.dumps(inner) != parsed.payload:
-            raise Failed("the statement is not in canonical JSON")
-        if inner["_type"] != STATEMENT_TYPE or inner["predicateType"] not in kinds:
-            raise Failed("the statement or its predicate has an unknown type")
-        if not isinstance(inner["predicate"], dict):
-            raise Failed("the statement has no predicate")
-        return outer, inner
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Failed("not a DSSE envelope of an in-toto statement") from error
+    envelope = envelope_in(raw)
+    return envelope, read_canonical(kind, envelope.payload, "the statement")
 
 
-def subjects(content: dict[str, Any]) -> dict[str, str]:
-    """Return the SHA-256 of a statement's subjects, by name; ``Failed`` if a subject is
-    malformed, or named twice."""
-    try:
-        named = [(str(s["name"]), str(s["digest"]["sha256"])) for s in content["subject"]]
-    except (KeyError, TypeError) as error:
-        raise Failed("a subject of the statement is malformed") from error
-    digests = dict(named)
-    if len(digests) < len(named):
-        raise Failed("the statement names a subject twice")
-    return digests
-
-
-def signed_by(envelope: dict[str, Any], key: Ed25519PublicKey) -> bool:
-    """Return whether ``key`` signed an envelope that ``opened`` returned."""
+def signed_by(envelope: Envelope, key: Ed25519PublicKey) -> bool:
+    """Return whether ``key`` signed an envelope."""
+    from securesystemslib import dsse, signer
     from securesystemslib.exceptions import VerificationError
-    from securesystemslib.signer import SSlibKey
 
-    parsed = parsed_envelope(envelope)
+    (own,) = envelope.signatures
+    signatures = {own.keyid: signer.Signature(own.keyid, own.sig.hex())}
     try:
-        parsed.verify([SSlibKey.from_crypto(key)], 1)
+        library = dsse.Envelope(envelope.payload, envelope.payload_type, signatures)
+        library.verify([signer.SSlibKey.from_crypto(key)], 1)
     except VerificationError:
         return False
-    return list(parsed.signatures) == [key_id(key)]
+    return True
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_models.errors import DeepfakeError
 from deepfake_service.platform.answers import ItemId, Published, Sha256
+
+if TYPE_CHECKING:  # which imports from here
+    from deepfake_service.evidence.bundle.dsse import OfBundle
 
 
 class Outcome(StrEnum):
@@ -76,17 +79,9 @@ class Verification:
 
     sha256: str
     steps: list[Step] = field(default_factory=list)
-    statement: dict[str, Any] = field(default_factory=dict)
+    statement: OfBundle | None = None
     signer: str | None = None
     """Id of the trusted key that signed it."""
-    document: dict[str, Any] = field(default_factory=dict)
-    """The content of ``verdict.json`` or ``capture.json``, once it agrees with the statement."""
-
-    @property
-    def predicate(self) -> dict[str, Any]:
-        """What the statement says of its subjects."""
-        predicate: dict[str, Any] = self.statement.get("predicate", {})
-        return predicate
 
     @property
     def exit_code(self) -> ExitCode:
@@ -102,18 +97,14 @@ class Verification:
         """Return the result as the command and the HTTP interface give it."""
         # Nothing in a statement counts before its signature has been checked, in step 4.
         signed = any(s.number == 4 and s.outcome is not Outcome.FAIL for s in self.steps)
-        predicate = self.predicate if signed else {}
+        stated = self.statement.predicate if self.statement and signed else None
+        about = ("case", "capture", "job", "edition", "verdict", "finding")
         return VerificationResult(
             result=_RESULTS[self.exit_code],
             sha256=self.sha256,
             signer=self.signer,
-            case=predicate.get("case"),
-            capture=predicate.get("capture"),
-            job=predicate.get("job"),
-            edition=predicate.get("edition"),
-            verdict=predicate.get("verdict"),
-            finding=predicate.get("finding"),
             steps=self.steps,
+            **{name: getattr(stated, name, None) for name in about},
         )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 from base64 import urlsafe_b64decode
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,16 +22,16 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from pydantic import AfterValidator, Field
+from pydantic import Field, PlainSerializer
 
 from deepfake_models.errors import DeepfakeError
-from deepfake_service.evidence.bundle.documents import Document
-from deepfake_service.evidence.bundle.dsse import key_id, parsed_envelope, sign, signed_by
+from deepfake_service.evidence.bundle.documents import Document, read
+from deepfake_service.evidence.bundle.dsse import envelope_in, key_id, sign, signed_by
 from deepfake_service.evidence.bundle.steps import Failed
+from deepfake_service.platform.clock import Moment
 from deepfake_service.platform.errors import KeyUnreadable
 from deepfake_service.platform.outbound import AnswerLimits, UnusableAnswer, fetch_bounded
 
-FORMAT: Literal["deepfake-service/revocations/1"] = "deepfake-service/revocations/1"
 PAYLOAD_TYPE = "application/vnd.deepfake-service.revocations+json"
 VALID_FOR = timedelta(days=7)
 CLOCK_SKEW = timedelta(hours=1)
@@ -48,78 +48,60 @@ class RevocationsUnusable(DeepfakeError):
     """The list of revocations cannot be used."""
 
 
-RevokedState = Literal["superseded", "withdrawn"]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Moment = Annotated[str, AfterValidator(lambda text: datetime.fromisoformat(text).isoformat())]
-"""A time in ISO 8601."""
+
+
+def _iso(at: datetime) -> str:
+    return at.isoformat(timespec="seconds")
+
+
+Written = Annotated[Moment, Field(strict=False), PlainSerializer(_iso)]
 
 
 class RevokedEdition(Document):
     """An edition that was replaced or withdrawn."""
 
     sha256: Digest
-    state: RevokedState
-    at: Moment
+    state: Literal["superseded", "withdrawn"]
+    at: Written
 
 
 class IssuersKey(Document):
     """A key of the issuer, and since when trust in it is withdrawn."""
 
     id: Digest
-    revoked_at: Moment | None
+    revoked_at: Written | None
 
 
-class RevocationsDocument(Document):
-    """What a list states."""
+class Revocations(Document):
+    """A list of revocations. Of what other keys signed, it says nothing."""
 
     format: Literal["deepfake-service/revocations/1"]
     issuer: str
-    issued_at: Moment
-    expires_at: Moment
+    issued_at: Written
+    expires_at: Written
     editions: tuple[RevokedEdition, ...]
     keys: tuple[IssuersKey, ...]
 
-
-@dataclass(frozen=True, slots=True)
-class Revocations:
-    """A list of revocations."""
-
-    issuer: str
-    issued_at: datetime
-    editions: Mapping[str, tuple[RevokedState, str]]
-    """The state of editions and since when (ISO 8601 in UTC), by the SHA-256 of the bundle."""
-    keys: Mapping[str, str | None]
-    """Since when trust in each of the issuer's keys is withdrawn, by its id; ``None`` if it is not.
-    Of what other keys signed, the list says nothing."""
+    @property
+    def revoked_at(self) -> dict[str, datetime | None]:
+        """Since when trust in each of the issuer's keys is withdrawn, by its id; ``None`` if it is
+        not."""
+        return {key.id: key.revoked_at for key in self.keys}
 
     def describe(self, sha256: str) -> tuple[bool, str]:
         """Return whether an edition was superseded, and what the list says of it; ``Failed`` if it
         was withdrawn."""
-        if sha256 not in self.editions:
+        listed = {each.sha256: each for each in self.editions}.get(sha256)
+        if listed is None:
             return False, f"not on the issuer's list of {_iso(self.issued_at)}"
-        state, at = self.editions[sha256]
-        if state == "withdrawn":
-            raise Failed(f"its issuer withdrew this edition on {at}")
-        return True, f"its issuer replaced this edition by a newer one on {at}"
+        if listed.state == "withdrawn":
+            raise Failed(f"its issuer withdrew this edition on {_iso(listed.at)}")
+        return True, f"its issuer replaced this edition by a newer one on {_iso(listed.at)}"
 
     def sign(self, key: Ed25519PrivateKey) -> bytes:
         """Return the list as a DSSE envelope in canonical JSON, signed with ``key``."""
-        content = RevocationsDocument(
-            format=FORMAT,
-            issuer=self.issuer,
-            issued_at=_iso(self.issued_at),
-            expires_at=_iso(self.issued_at + VALID_FOR),
-            editions=tuple(
-                RevokedEdition(sha256=sha256, state=state, at=at)
-                for sha256, (state, at) in sorted(self.editions.items())
-            ),
-            keys=tuple(IssuersKey(id=i, revoked_at=at) for i, at in sorted(self.keys.items())),
-        )
-        return sign(content.canonical(), key, PAYLOAD_TYPE)
-
-
-def _iso(at: datetime) -> str:
-    return at.isoformat(timespec="seconds")
+        return sign(self.canonical(), key, PAYLOAD_TYPE)
 
 
 def open_revocations(
@@ -128,39 +110,28 @@ def open_revocations(
     """Return a list that is signed with one of the ``trusted`` keys and has not expired;
     ``RevocationsUnusable``, whose message says why not."""
     try:
-        outer = json.loads(envelope)
-        parsed = parsed_envelope(outer)
-        content = RevocationsDocument.model_validate_json(parsed.payload)
-        signers = [key_id(key) for key in trusted if signed_by(outer, key)]
-        if parsed.payload_type != PAYLOAD_TYPE:
-            raise RevocationsUnusable("The file is not a list of revocations.")
-        revocations = Revocations(
-            content.issuer,
-            datetime.fromisoformat(content.issued_at),
-            {edition.sha256: (edition.state, edition.at) for edition in content.editions},
-            {key.id: key.revoked_at for key in content.keys},
-        )
-        expires_at = datetime.fromisoformat(content.expires_at)
-        is_expired, is_early = expires_at <= now, revocations.issued_at > now + CLOCK_SKEW
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        signed = envelope_in(envelope, PAYLOAD_TYPE)
+        listed = read(Revocations, signed.payload, "the list")
+    except Failed as error:
         raise RevocationsUnusable("The file is not a list of revocations.") from error
+    signers = [key_id(key) for key in trusted if signed_by(signed, key)]
     if not signers:
         raise RevocationsUnusable(
             "The list of revocations is not signed with a trusted key. Give the issuer's current "
             "key with --public-key."
         )
-    if all(revocations.keys.get(signer) for signer in signers):
+    if all(listed.revoked_at.get(signer) for signer in signers):
         raise RevocationsUnusable("The list of revocations is signed with a key that it revokes.")
-    if is_expired:
+    if listed.expires_at <= now:
         raise RevocationsUnusable(
-            f"The list of revocations expired on {expires_at:%Y-%m-%d}. Get the issuer's current "
-            "one."
+            f"The list of revocations expired on {listed.expires_at:%Y-%m-%d}. Get the issuer's "
+            "current one."
         )
-    if is_early:
+    if listed.issued_at > now + CLOCK_SKEW:
         raise RevocationsUnusable(
             "The list of revocations was issued in the future. Check this machine's clock."
         )
-    return revocations
+    return listed
 
 
 def read_list(source: str) -> bytes:
@@ -196,8 +167,8 @@ class Trust:
 
     def check_key(self, key: str) -> None:
         """Raise ``Failed`` if the list says that trust in the key with this id was withdrawn."""
-        if self.revocations is not None and (at := self.revocations.keys.get(key)):
-            raise Failed(f"signed with the key {key}, which its issuer revoked on {at}")
+        if self.revocations is not None and (at := self.revocations.revoked_at.get(key)):
+            raise Failed(f"signed with the key {key}, which its issuer revoked on {_iso(at)}")
 
 
 def public_keys(path: Path) -> list[Ed25519PublicKey]:

@@ -32,7 +32,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -67,16 +67,6 @@ MAX_DETAIL = 600
 """Characters of the detail of a step, which may repeat what an unknown bundle says."""
 _DECIDED = (VerdictCode.LIKELY_MANIPULATED, VerdictCode.NO_MANIPULATION_FOUND)
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
-_ID = re.compile(r"[0-9a-z]{1,26}")
-_OF_ALL = {
-    "case": _ID,
-    "createdAt": re.compile(r"[0-9T:.+-]{10,40}"),
-    "timestamp": re.compile(r"[a-z0-9]{1,20}"),
-}
-_PREDICATE = {
-    dsse.EVIDENCE_TYPE: {"job": _ID, "verdict": re.compile(r"[a-z_]{1,40}"), **_OF_ALL},
-    dsse.CAPTURE_TYPE: {"capture": _ID, **_OF_ALL},
-}
 MAX_LISTED_PICTURES = 64
 """Pictures that a bundle may list: more than any version gathers, few enough to score again."""
 
@@ -108,7 +98,8 @@ class _Run:
     _readers: BundleReaders
     _done: Verification
     _files: dict[str, bytes] = field(default_factory=dict)
-    _envelope: dict[str, Any] = field(default_factory=dict)
+    _envelope: dsse.Envelope = field(init=False)
+    _stated: dsse.OfBundle = field(init=False)
     _signer: Ed25519PublicKey | None = None
     _document: VerdictDocument = field(init=False)
     """The content of ``verdict.json``, once it agrees with the statement."""
@@ -140,29 +131,28 @@ class _Run:
             if outcome is Outcome.FAIL and number <= 6:
                 break
             if number == 5:  # what it is a bundle of is signed
-                steps += self._of_capture() if self._is_capture else self._of_evidence()
+                if isinstance(self._stated, dsse.CaptureStatement):
+                    steps += self._of_capture(self._stated)
+                else:
+                    steps += self._of_evidence(self._stated)
         return self._done
-
-    @property
-    def _is_capture(self) -> bool:
-        return bool(self._done.statement["predicateType"] == dsse.CAPTURE_TYPE)
 
     def _listed(self, title: str, step: Callable[[], Found]) -> list[NamedStep]:
         return [] if self._trust.revocations is None else [(title, step)]
 
-    def _of_evidence(self) -> list[NamedStep]:
+    def _of_evidence(self, stated: dsse.EvidenceStatement) -> list[NamedStep]:
         return [
-            ("The verdict agrees with the statement", self._verdict),
+            ("The verdict agrees with the statement", lambda: self._verdict(stated)),
             ("The verdict follows from the faces", self._judging),
-            ("The reports are signed", self._reports),
+            ("The reports are signed", lambda: self._reports(stated.predicate)),
             ("The time stamp holds", self._time_stamp),
             ("The crops get the recorded values", self._rescoring),
             ("The original gives this verdict", self._original_again),
             *self._listed("The issuer answers for this edition", self._revocation),
         ]
 
-    def _of_capture(self) -> list[NamedStep]:
-        own = CaptureSteps(self._files, self._done, self._original)
+    def _of_capture(self, stated: dsse.CaptureStatement) -> list[NamedStep]:
+        own = CaptureSteps(self._files, stated, self._original)
         return [
             ("The capture agrees with the statement", own.record),
             ("The time stamp holds", self._time_stamp),
@@ -187,21 +177,12 @@ class _Run:
         return Outcome.PASS, "every file is listed in a manifest with its SHA-256"
 
     def _statement(self) -> Found:
-        self._envelope, content = dsse.opened(bag.bounded(self._files, builder.STATEMENT))
-        p, is_evidence = content["predicate"], content["predicateType"] == dsse.EVIDENCE_TYPE
-        for name, form in _PREDICATE[content["predicateType"]].items():
-            if not isinstance(p.get(name), str) or not form.fullmatch(p[name]):
-                raise Failed(f"the statement's {name} is malformed")
-        if not isinstance(p.get("edition"), int if is_evidence else int | None):
-            raise Failed("the statement's edition is malformed")
-        for name in ("job", "capture", "verdict", "finding"):  # also what is not of its kind
-            if not isinstance(p.get(name), str | None):
-                raise Failed(f"the statement's {name} is malformed")
-        datetime.fromisoformat(p["createdAt"])
-        self._done.statement = content
-        if not is_evidence:
-            return Outcome.PASS, f"capture {p['capture']}, of {p['createdAt']}"
-        return Outcome.PASS, f"job {p['job']}, edition {p['edition']}, of {p['createdAt']}"
+        raw = bag.bounded(self._files, builder.STATEMENT)
+        self._envelope, self._stated = dsse.opened(raw, dsse.OF_BUNDLE)
+        self._done.statement, p = self._stated, self._stated.predicate
+        if isinstance(p, dsse.CapturePredicate):
+            return Outcome.PASS, f"capture {p.capture}, of {p.created_at}"
+        return Outcome.PASS, f"job {p.job}, edition {p.edition}, of {p.created_at}"
 
     def _signature(self) -> Found:
         inside = dsse.opened_pem(bag.bounded(self._files, builder.PUBLIC_KEY))
@@ -225,15 +206,16 @@ class _Run:
         )
 
     def _coverage(self) -> Found:
-        outside = re.compile(r"(file|medium)/\d{1,4}" if self._is_capture else dsse.MEDIA_SUBJECT)
-        listed = dsse.subjects(self._done.statement)
+        is_capture = isinstance(self._stated, dsse.CaptureStatement)
+        outside = re.compile(r"(file|medium)/\d{1,4}" if is_capture else dsse.MEDIA_SUBJECT)
+        listed = self._stated.digests
         named = {name: digest for name, digest in listed.items() if not outside.fullmatch(name)}
         unnamed = (builder.STATEMENT, builder.STAMP, builder.STAMP_SIGNATURE, bag.TAG_MANIFEST)
         covered = {name: file for name, file in self._files.items() if name not in unnamed}
         bag.compare("the statement", named, covered)
         return Outcome.PASS, f"{len(named)} files and the submitted media"
 
-    def _verdict(self) -> Found:
+    def _verdict(self, stated: dsse.EvidenceStatement) -> Found:
         raw = bag.bounded(self._files, builder.VERDICT)
         document = read(VerdictDocument, raw, builder.VERDICT)
         if document.canonical(as_read=True) != raw:
@@ -241,10 +223,10 @@ class _Run:
                 f"{builder.VERDICT}: not in canonical JSON (RFC 8785), or with members that this "
                 "version of the software does not know"
             )
-        p, media = self._done.predicate, dsse.subjects(self._done.statement)[dsse.MEDIA_SUBJECT]
-        same("media", media, document.item.sha256)
+        same("media", stated.digests[dsse.MEDIA_SUBJECT], document.item.sha256)
+        predicate = stated.predicate.model_dump()
         for name, value in builder.predicate_of(document).items():
-            same(name, p[name], value)
+            same(name, predicate[name], value)
         if len(document.pictures) > MAX_LISTED_PICTURES:
             raise Failed(f"{builder.VERDICT}: lists more than {MAX_LISTED_PICTURES} pictures")
         listed = {f"data/{name}" for p in document.pictures for name in (*p.crops, p.heatmap)}
@@ -304,13 +286,11 @@ class _Run:
             stated = picture.log_likelihood_ratio
             same(f"value of {picture.crop}", round(value, 9), round(stated, 9))
 
-    def _reports(self) -> Found:
-        certificate = self._done.predicate["reportCertificate"]
-        if certificate is None:
+    def _reports(self, stated: dsse.EvidencePredicate) -> Found:
+        if stated.report_certificate is None:
             return Outcome.SKIPPED, "they have no signature of their own: the statement covers them"
         certificates = bag.bounded(self._files, builder.CERTIFICATES)
-        named = certificate["sha256"]
-        at = datetime.fromisoformat(self._done.predicate["createdAt"])
+        named, at = stated.report_certificate.sha256, datetime.fromisoformat(stated.created_at)
         roots, detail = self._trust.timestamp_roots, ""
         for language in LANGUAGES:
             report = self._files[builder.report_of(language)]
@@ -324,7 +304,7 @@ class _Run:
         )
 
     def _time_stamp(self) -> Found:
-        kind, token = self._done.predicate["timestamp"], self._files.get(builder.STAMP)
+        kind, token = self._stated.predicate.timestamp, self._files.get(builder.STAMP)
         if kind != "rfc3161":
             if token is not None or builder.STAMP_SIGNATURE in self._files:
                 raise Failed(f"{builder.STAMP}: present, but the statement mentions none")
@@ -378,7 +358,7 @@ class _Run:
         listed = self._trust.revocations
         assert listed is not None
         assert self._signer is not None
-        if dsse.key_id(self._signer) not in listed.keys:
+        if dsse.key_id(self._signer) not in listed.revoked_at:
             return Outcome.SKIPPED, "another issuer signed it: ask for that issuer's list"
         is_superseded, detail = listed.describe(self._done.sha256)
         return Outcome.SUPERSEDED if is_superseded else Outcome.PASS, detail

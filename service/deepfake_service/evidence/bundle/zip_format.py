@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import re
 import struct
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 from deepfake_service.evidence.bundle.steps import Failed
 
@@ -236,9 +234,3 @@ def bounded(files: Mapping[str, bytes], name: str) -> bytes:
     if len(raw) > MAX_PEM_BYTES if name.endswith(".pem") else too_large(raw):
         raise Failed(f"{name}: too large for verifiers to parse")
     return raw
-
-
-def as_json(content: dict[str, Any]) -> dict[str, Any]:
-    """Return ``content`` as a reader of its JSON gets it, with lists for tuples."""
-    loaded: dict[str, Any] = json.loads(json.dumps(content, allow_nan=False))
-    return loaded

@@ -39,9 +39,7 @@ async def reject(service: Service, job: dict[str, Any]) -> None:
 
 async def listed(service: Service) -> dict[str, str]:
     services = service.app.state.shared.services
-    return {
-        sha256: entry[0] for sha256, entry in services.revocation_list.current().editions.items()
-    }
+    return {each.sha256: each.state for each in services.revocation_list.current().editions}
 
 
 async def test_a_replaced_edition_stays_replaced_when_a_backup_is_restored(

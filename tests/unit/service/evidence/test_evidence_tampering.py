@@ -26,7 +26,7 @@ from deepfake_service.evidence.bundle.builder import (
     report_of,
 )
 from deepfake_service.evidence.bundle.documents import VerdictDocument
-from deepfake_service.evidence.bundle.dsse import opened, sign
+from deepfake_service.evidence.bundle.dsse import EvidencePredicate, Named, sign
 from deepfake_service.evidence.bundle.steps import ExitCode, Failed, Outcome
 from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
@@ -135,7 +135,9 @@ def test_an_older_edition_in_a_newer_ones_place_is_caught() -> None:
     second = build(later, exhibits.material(exhibits.video()), exhibits.signers())
     found = verify(second, OURS)
     assert found.exit_code is ExitCode.VERIFIED
-    assert found.predicate["predecessor"] == {"sha256": bag.sha256(first)}
+    assert found.statement is not None
+    assert isinstance(found.statement.predicate, EvidencePredicate)
+    assert found.statement.predicate.predecessor == Named(sha256=bag.sha256(first))
     assert failed_at(with_statement_of(second, first)) == 5
     both = bag.unzipped(first)
 
@@ -231,7 +233,7 @@ def test_a_verdict_without_a_face_is_caught() -> None:
     ],
 )
 def test_a_malformed_statement_is_caught_before_it_is_shown(predicate: Any) -> None:
-    right = opened(files_of_bundle()[STATEMENT])[1]
+    right = exhibits.statement_in(files_of_bundle()[STATEMENT])
     stated = predicate if not isinstance(predicate, dict) else {**right["predicate"], **predicate}
     forged = sign(rfc8785.dumps({**right, "predicate": stated}), exhibits.signers().statement)
     content = exhibits.reworked(exhibits.bundle(), lambda f: f.update({STATEMENT: forged}))
@@ -256,7 +258,7 @@ def test_a_malformed_statement_is_caught_before_it_is_shown(predicate: Any) -> N
     ],
 )
 def test_a_statement_that_differs_from_the_verdict_is_caught(name: str, stated: Any) -> None:
-    right = opened(files_of_bundle()[STATEMENT])[1]
+    right = exhibits.statement_in(files_of_bundle()[STATEMENT])
     differing = {**right, "predicate": {**right["predicate"], name: stated}}
     forged = sign(rfc8785.dumps(differing), exhibits.signers().statement)
     content = exhibits.reworked(exhibits.bundle(), lambda f: f.update({STATEMENT: forged}))

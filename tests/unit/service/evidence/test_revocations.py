@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -21,6 +20,7 @@ from deepfake_service.evidence.bundle.dsse import key_id, public_pem
 from deepfake_service.evidence.bundle.steps import ExitCode, Outcome
 from deepfake_service.evidence.bundle.trust_store import (
     VALID_FOR,
+    IssuersKey,
     Revocations,
     RevocationsUnusable,
     Trust,
@@ -57,9 +57,27 @@ def sha256_of_bundle() -> str:
     return verify(exhibits.bundle(), Trust()).sha256
 
 
-def revocations(**changes: Any) -> Revocations:
-    keys = {key_id(OURS): None, **changes.pop("keys", {})}
-    return Revocations(**{"issuer": "I", "issued_at": AT, "editions": {}, "keys": keys, **changes})
+def revocations(
+    editions: Mapping[str, str] | None = None,
+    keys: Mapping[str, datetime | None] | None = None,
+    *,
+    at: datetime = AT,
+) -> Revocations:
+    """Return a list of editions in a state since ``AT``, and of keys."""
+    listed = {key_id(OURS): None, **(keys or {})}
+    return Revocations.model_validate(
+        {
+            "format": "deepfake-service/revocations/1",
+            "issuer": "I",
+            "issued_at": at,
+            "expires_at": at + VALID_FOR,
+            "editions": [
+                {"sha256": s, "state": st, "at": AT} for s, st in (editions or {}).items()
+            ],
+            "keys": [{"id": key, "revoked_at": at} for key, at in listed.items()],
+        },
+        strict=False,
+    )
 
 
 def reopened(listed: Revocations) -> Revocations:
@@ -73,17 +91,15 @@ def verified(listed: Revocations) -> tuple[ExitCode, dict[int, Outcome]]:
 
 
 def test_an_edition_that_is_not_listed_verifies() -> None:
-    other = {"f" * 64: ("withdrawn", AT.isoformat())}
-    code, outcomes = verified(revocations(editions=other, keys={"e" * 64: AT.isoformat()}))
+    code, outcomes = verified(revocations({"f" * 64: "withdrawn"}, {"e" * 64: AT}))
     assert code is ExitCode.VERIFIED
     assert outcomes[12] is Outcome.PASS
 
 
 def test_a_list_says_nothing_of_what_another_issuer_signed() -> None:
     thief = exhibits.signers("thief").statement
-    theirs = Revocations(
-        "II", AT, {sha256_of_bundle(): ("superseded", AT.isoformat())}, {key_id(THIEF): None}
-    )
+    keys = (IssuersKey(id=key_id(THIEF), revoked_at=None),)
+    theirs = revocations({sha256_of_bundle(): "superseded"}).model_copy(update={"keys": keys})
     listed = open_revocations(theirs.sign(thief), [OURS, THIEF], AT)
     done = verify(exhibits.bundle(), Trust((OURS, THIEF), revocations=listed))
     assert (done.exit_code, done.steps[-1].outcome) == (ExitCode.VERIFIED, Outcome.SKIPPED)
@@ -92,22 +108,20 @@ def test_a_list_says_nothing_of_what_another_issuer_signed() -> None:
 
 def test_a_superseded_edition_does_not_verify_for_ever() -> None:
     """M8: edition 1, replaced after a review, was "verified", exit code 0."""
-    listed = {sha256_of_bundle(): ("superseded", AT.isoformat())}
-    code, outcomes = verified(revocations(editions=listed))
+    code, outcomes = verified(revocations({sha256_of_bundle(): "superseded"}))
     assert code is ExitCode.SUPERSEDED
     assert outcomes[12] is Outcome.SUPERSEDED
 
 
 def test_a_withdrawn_edition_fails() -> None:
-    listed = {sha256_of_bundle(): ("withdrawn", AT.isoformat())}
-    assert verified(revocations(editions=listed))[0] is ExitCode.FAILED
+    assert verified(revocations({sha256_of_bundle(): "withdrawn"}))[0] is ExitCode.FAILED
 
 
 def test_evidence_of_a_revoked_key_fails() -> None:
     """M8: only the key's absence from the JWK Set showed that it was revoked."""
     thief = exhibits.signers("thief")
     trusted = (OURS, thief.statement.public_key())
-    listed = revocations(keys={key_id(OURS): AT.isoformat()})
+    listed = revocations(keys={key_id(OURS): AT})
     newest = open_revocations(listed.sign(thief.statement), trusted, AT)
     found = verify(exhibits.bundle(), Trust(trusted, revocations=newest))
     assert found.exit_code is ExitCode.FAILED
@@ -116,9 +130,7 @@ def test_evidence_of_a_revoked_key_fails() -> None:
 
 
 def test_a_list_that_cannot_be_trusted_is_refused() -> None:
-    signed = revocations(editions={"f" * 64: ("superseded", AT.isoformat())}).sign(
-        exhibits.signers().statement
-    )
+    signed = revocations({"f" * 64: "superseded"}).sign(exhibits.signers().statement)
     assert open_revocations(signed, [OURS], AT).editions
     envelope = json.loads(signed)
     for content, keys, now, why in (
@@ -135,7 +147,7 @@ def test_a_list_that_cannot_be_trusted_is_refused() -> None:
     ):  # fmt: skip
         with pytest.raises(RevocationsUnusable, match=why):
             open_revocations(content, keys, now)
-    own = revocations(keys={key_id(OURS): AT.isoformat()}).sign(exhibits.signers().statement)
+    own = revocations(keys={key_id(OURS): AT}).sign(exhibits.signers().statement)
     with pytest.raises(RevocationsUnusable, match="that it revokes"):
         open_revocations(own, [OURS], AT)
     with pytest.raises(RevocationsUnusable, match="cannot be read"):
@@ -178,6 +190,10 @@ def database(settings: Settings) -> Iterator[Database]:
         yield opened
 
 
+def states(listed: Revocations) -> dict[str, str]:
+    return {edition.sha256: edition.state for edition in listed.editions}
+
+
 def list_of(settings: Settings, database: Database) -> RevocationList:
     return RevocationList(database, SigningKeys(database, open_keys(settings)), issuer="I")
 
@@ -192,12 +208,12 @@ def test_replaced_and_withdrawn_editions_and_revoked_keys_are_listed(
         supersede(session, None)
         supersede(session, "1" * 64)
     listing = list_of(settings, database)
-    assert {s: r[0] for s, r in listing.current().editions.items()} == {"1" * 64: "superseded"}
-    assert {key for key, at in listing.current().keys.items() if at} == {stolen}
-    assert {key.id for key in keys.all()} == set(listing.current().keys)
+    assert states(listing.current()) == {"1" * 64: "superseded"}
+    assert {key for key, at in listing.current().revoked_at.items() if at} == {stolen}
+    assert {key.id for key in keys.all()} == set(listing.current().revoked_at)
     done = CliRunner().invoke(app, ["evidence", "withdraw", "2" * 64])
     assert done.exit_code == 0, done.output
-    assert set(listing.current("2" * 64).editions) == {"2" * 64}
+    assert states(listing.current("2" * 64)) == {"2" * 64: "withdrawn"}
     assert not listing.current("3" * 64).editions
     with database.write() as session:
         supersede(session, "2" * 64)
@@ -209,9 +225,7 @@ def test_replaced_and_withdrawn_editions_and_revoked_keys_are_listed(
     out = settings.data_dir / "list.json"
     out.write_bytes(listing.signed())
     opened = open_revocations(read_list(str(out)), keys.published(), datetime.now(UTC))
-    assert {s: r[0] for s, r in opened.editions.items()} == {
-        "1" * 64: "superseded", "2" * 64: "withdrawn",
-    }  # fmt: skip
+    assert states(opened) == {"1" * 64: "superseded", "2" * 64: "withdrawn"}
     with pytest.raises(NotFound):
         listing.withdraw("3" * 64)
 
@@ -270,14 +284,13 @@ def test_the_command_says_what_it_cannot_know(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0
     assert "Superseded or withdrawn: unknown" in done.stdout
-    now = datetime.now(UTC).replace(microsecond=0)
-    superseded = {sha256_of_bundle(): ("superseded", now.isoformat())}
+    now = datetime.now(UTC)
     signer = exhibits.signers().statement
-    listed.write_bytes(revocations(issued_at=now, editions=superseded).sign(signer))
+    listed.write_bytes(revocations({sha256_of_bundle(): "superseded"}, at=now).sign(signer))
     done = CliRunner().invoke(app, [*words, "--revocations", str(listed)])
     assert done.exit_code == 4
     assert "newer edition" in done.stdout
-    listed.write_bytes(revocations(issued_at=now).sign(signer))
+    listed.write_bytes(revocations(at=now).sign(signer))
     done = CliRunner().invoke(app, [*words, "--revocations", str(listed)])
     assert done.exit_code == 0
     assert "unknown" not in done.stdout

@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 
 from deepfake_service.audit.log import Action
 from deepfake_service.cli.verify import commands as verify_command
-from deepfake_service.evidence.bundle.look_format import predicate_of
 from deepfake_service.evidence.bundle.steps import ExitCode
 from deepfake_service.evidence.bundle.trust_store import Trust, public_keys
 from deepfake_service.evidence.bundle.verification import verify
@@ -631,7 +630,7 @@ async def test_a_site_that_calls_a_post_gone_to_this_service_alone_is_not_believ
     last = _looks_in(await _file(watching, case_id, seen))[-1]
     assert (last["result"], last["strong"]) == ("unknown", True)
     assert last["signals"][-1] == {"kind": "unnamed_look", "value": "up"}
-    statuses = [each["status"] for each in predicate_of(last["record"])["exchanges"]]
+    statuses = [each["status"] for each in _stated(last["record"])["exchanges"]]
     assert statuses == [410, 200]
     watching.client.headers["Accept-Language"] = "en"
     await watching.sign_in(Role.PIPELINE)
