@@ -225,8 +225,8 @@ def rewrap() -> None:
         raise DecryptionFailed(
             f"{len(unreadable)} keys do not unwrap with the master keys of this installation: "
             f"{', '.join(unreadable)}. Add the master key that wrapped them to "
-            "DEEPFAKE_OLDER_MASTER_KEYS and repeat this command, delete these cases, or restore "
-            "them from a backup."
+            "DEEPFAKE_MASTER_KEY, after a comma, and repeat this command, delete these cases, or "
+            "restore them from a backup."
         )
 
 

@@ -7,6 +7,9 @@ import shutil
 from deepfake_service.platform.errors import DiskFull
 from deepfake_service.platform.settings import Settings
 
+MIN_FREE_BYTES = 2 << 30
+"""What must stay free. Below it, submissions and exports are refused, and links and the media of
+captures wait, so that a long video cannot fill the disk: everything else still works."""
 SHORT = "The server is short of disk space. The work goes on by itself once there is room."
 """Why something waits, as a sentence."""
 
@@ -18,7 +21,7 @@ class DiskSpace:
     def __init__(self, settings: Settings) -> None:
         self._is_elsewhere = settings.database_url is not None and settings.blob_url is not None
         self._folder = settings.data_dir
-        self._must_stay = 0 if self._is_elsewhere else settings.min_free_bytes
+        self._must_stay = 0 if self._is_elsewhere else MIN_FREE_BYTES
 
     def free_bytes(self) -> int:
         """Return the free space."""

@@ -117,12 +117,11 @@ class Settings(BaseSettings):
     hold again where an older database is restored. Put it on another disk than the database. Unset:
     `journal.json` in the data directory."""
     master_key: SecretStr | None = None
-    """32 random bytes in base64 (`openssl rand -base64 32`) that wrap the key of every case. Unset:
-    generated on the first start and saved as `master-key` in the data directory, readable by its
-    owner only. If this key is lost, no case can be decrypted."""
-    older_master_keys: SecretStr | None = None
-    """Previous master keys, separated by commas. Cases wrapped by them can still be decrypted until
-    `deepfake keys rewrap` has wrapped them with the current key."""
+    """32 random bytes in base64 (`openssl rand -base64 32`) that wrap the key of every case. Behind
+    it, separated by commas, previous master keys: cases wrapped by them can still be decrypted
+    until `deepfake keys rewrap` has wrapped them with the first one. Unset: generated on the first
+    start and saved as `master-key` in the data directory, readable by its owner only. If this key
+    is lost, no case can be decrypted."""
     admin_key: SecretStr | None = None
     """Administrator key to use instead of generating one on the first start, for containers. At
     least 20 characters; use a random value (`openssl rand -base64 32`), because only a fast hash of
@@ -250,10 +249,6 @@ class Settings(BaseSettings):
     max_buffered_bytes: Bytes = 1024 * MIB
     """Maximum total size of uploads held in memory. Requests above it get 503 with `Retry-After`,
     so the machine does not run out of memory. One `POST /v1/frames` may have 256 MiB of it."""
-    min_free_bytes: Annotated[int, Field(ge=0)] = 2048 * MIB
-    """Free space in the data directory below which submissions and exports are refused, and links
-    and the media of captures wait, so that a long video cannot fill the disk. Everything else still
-    works, and `/readyz` has `accepts_submissions` for it."""
     submissions_per_account: str = "600/minute"
     """Rate limit of requests that submit media, per account, for example `100/hour` or `10/second`.
     Requests above it get 429 with `Retry-After`. Each process of the service counts separately."""

@@ -141,21 +141,16 @@ def context_of(kind: str, row_id: str) -> bytes:
 
 def open_keys(settings: Settings, *, is_new: bool = True) -> MasterKeys:
     """Return the master keys that ``settings`` name: ``DEEPFAKE_MASTER_KEY``, or else a key that a
-    new installation creates in the data directory, readable by its owner only;
-    ``DEEPFAKE_OLDER_MASTER_KEYS`` still unwrap what they wrapped.
+    new installation creates in the data directory, readable by its owner only. The first one wraps.
 
     Raises:
         SettingsError: a setting has an invalid value; the message names it. DataDirError: the key
             file cannot be used, or an installation that is not new lacks it.
     """
-    older = tuple(
-        _decoded(text, f"{PREFIX}OLDER_MASTER_KEYS")
-        for text in (settings.older_master_keys.get_secret_value() if settings.older_master_keys
-                     else "").split(",") if text.strip()
-    )  # fmt: skip
     if settings.master_key:
-        text = settings.master_key.get_secret_value()
-        return MasterKeys(_decoded(text, f"{PREFIX}MASTER_KEY"), older)
+        texts = settings.master_key.get_secret_value().split(",")
+        current, *older = (_decoded(text, f"Each key in {PREFIX}MASTER_KEY") for text in texts)
+        return MasterKeys(current, tuple(older))
     file = settings.data_dir / MASTER_KEY_FILE
     if not is_new and not file.exists():
         # Another one would open nothing, and be taken for the real one when copies of it are made.
@@ -164,7 +159,7 @@ def open_keys(settings: Settings, *, is_new: bool = True) -> MasterKeys:
             f"{PREFIX}MASTER_KEY to it."
         )
     text = create_private(file, lambda: base64.b64encode(new_key()).decode() + "\n")
-    return MasterKeys(_decoded(text, f"{MASTER_KEY_FILE} in the data directory"), older)
+    return MasterKeys(_decoded(text, f"{MASTER_KEY_FILE} in the data directory"))
 
 
 def open_case_keys(settings: Settings, master: KeyWrapper, clock: Clock) -> KeyWrapper:
@@ -213,8 +208,8 @@ def installation_secret(database: Database, keys: KeyWrapper, name: str) -> byte
     except DecryptionFailed as error:
         raise DecryptionFailed(
             "The master key is not the one under which this database's keys are wrapped: give "
-            "every service and worker on it the same DEEPFAKE_MASTER_KEY. If it was replaced, "
-            "add the earlier one to DEEPFAKE_OLDER_MASTER_KEYS."
+            "every service and worker on it the same DEEPFAKE_MASTER_KEY. If it was replaced, add "
+            "the earlier one behind it, after a comma."
         ) from error
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from deepfake_service.examination import uploads
 from deepfake_service.platform.db import AuditEntry
 from deepfake_service.platform.db.enums import Role
-from deepfake_service.platform.disk_space import DiskSpace
+from deepfake_service.platform.disk_space import MIN_FREE_BYTES, DiskSpace
 from deepfake_service.platform.storage.vault import LONGEST_UPLOAD
 from deepfake_service.retention.orphans import COMMITTED_WITHIN, delete_orphans
 from tests.support.answers import check_problem
@@ -274,13 +274,12 @@ async def test_an_upload_needs_space_for_itself_and_for_what_it_becomes(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = await begin(service)
-    must_stay = service.app.state.shared.settings.min_free_bytes
-    monkeypatch.setattr(DiskSpace, "free_bytes", lambda _: must_stay + 2 * len(VIDEO) - 1)
+    monkeypatch.setattr(DiskSpace, "free_bytes", lambda _: MIN_FREE_BYTES + 2 * len(VIDEO) - 1)
     sent = {**TUS, "Upload-Length": str(len(VIDEO))}
     refused = await service.client.post("/v1/uploads", headers=sent)
     check_problem(refused, 503, "disk_full")
     await send(service, address, VIDEO, 0)
-    monkeypatch.setattr(DiskSpace, "free_bytes", lambda _: must_stay + 5)
+    monkeypatch.setattr(DiskSpace, "free_bytes", lambda _: MIN_FREE_BYTES + 5)
     check_problem(await service.client.post(f"{address}/job", json={}), 503, "disk_full")
     monkeypatch.undo()
     assert (await service.client.post(f"{address}/job", json={})).status_code == 202

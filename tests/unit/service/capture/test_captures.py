@@ -44,7 +44,7 @@ from deepfake_service.platform.db import (
     new_id,
 )
 from deepfake_service.platform.db.enums import JobState, Role
-from deepfake_service.platform.disk_space import SHORT, DiskSpace
+from deepfake_service.platform.disk_space import MIN_FREE_BYTES, SHORT, DiskSpace
 from deepfake_service.platform.errors import StorageUnavailable
 from tests.support import archives
 from tests.support.captures import WEEK, fetch, get, hand_in, work, worker
@@ -727,7 +727,7 @@ async def test_media_wait_for_room_on_the_disk(
         (await hand_in(service, archives.mhtml())).headers["Location"],
     ]
     before = set(blobs(service))
-    little = service.app.state.shared.settings.min_free_bytes + 100
+    little = MIN_FREE_BYTES + 100
     for _ in range(MAX_ATTEMPTS + 1):
         free = iter([at_first or little])
         now = 0 if at_first else little

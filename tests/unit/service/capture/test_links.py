@@ -30,7 +30,7 @@ from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.platform.claims import MAX_ATTEMPTS
 from deepfake_service.platform.db import AuditEntry, Capture, Case, Media, Occurrence
 from deepfake_service.platform.db.enums import Role
-from deepfake_service.platform.disk_space import SHORT, DiskSpace
+from deepfake_service.platform.disk_space import MIN_FREE_BYTES, SHORT, DiskSpace
 from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.platform.pages import Pages
 from tests.support import archives
@@ -288,7 +288,7 @@ async def test_links_wait_for_room_on_the_disk(
     answer = await queue(service, platform.says("/p/1", page_with("/v.mp4", "A video")))
     there = f"/v1/captures/{answer.json()['links'][0]['id']}"
     fetches = fetches_of(service, platform)
-    little = service.app.state.shared.settings.min_free_bytes + (1 << 20)
+    little = MIN_FREE_BYTES + (1 << 20)
     monkeypatch.setattr(DiskSpace, "free_bytes", lambda _: little)
     for _ in range(MAX_ATTEMPTS + 1):
         await anyio.to_thread.run_sync(do_due, fetches)

@@ -194,11 +194,10 @@ def test_keys_are_wrapped_by_the_new_master_key_and_the_old_one_is_forgotten(
             vault = Vault(open_blobs(None, settings.data_dir), before)
             key, case.wrapped_key = vault.new_case_key("c")
             session.add(case)
-        monkeypatch.setenv("DEEPFAKE_MASTER_KEY", new)
-        monkeypatch.setenv("DEEPFAKE_OLDER_MASTER_KEYS", old)
+        monkeypatch.setenv("DEEPFAKE_MASTER_KEY", f"{new},{old}")
         assert output("keys", "rewrap") == "4 keys rewrapped"
         assert output("keys", "rewrap") == "0 keys rewrapped"
-        monkeypatch.delenv("DEEPFAKE_OLDER_MASTER_KEYS")
+        monkeypatch.setenv("DEEPFAKE_MASTER_KEY", new)
         alone = open_keys(load_settings())
         assert BlindIndex(database, alone).of("reference", "R-1") == digest
         with database.read() as session:
@@ -235,14 +234,13 @@ def test_keys_that_do_not_unwrap_do_not_leave_the_others_under_the_old_master_ke
                          created_at=database.clock())
                 )  # fmt: skip
             session.add(Secret(name="a-damaged", wrapped=wrapper.wrap(new_key(), b"another")))
-        monkeypatch.setenv("DEEPFAKE_MASTER_KEY", new)
-        monkeypatch.setenv("DEEPFAKE_OLDER_MASTER_KEYS", old)
+        monkeypatch.setenv("DEEPFAKE_MASTER_KEY", f"{new},{old}")
         done = run("keys", "rewrap")
         assert isinstance(done.exception, DecryptionFailed)
         assert "1 keys do not unwrap" in done.exception.message
         assert "secret a-damaged." in done.exception.message
         assert "3 keys rewrapped" in done.stdout
-        monkeypatch.delenv("DEEPFAKE_OLDER_MASTER_KEYS")
+        monkeypatch.setenv("DEEPFAKE_MASTER_KEY", new)
         alone = open_keys(load_settings())
         assert BlindIndex(database, alone).of("reference", "R-1") == digest
         case_keys = open_case_keys(load_settings(), alone, database.clock)

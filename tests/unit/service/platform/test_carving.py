@@ -17,12 +17,18 @@ from tests.support.carving import carve_case_keys, carve_media, image_of, loop_m
 from tests.support.jobs import VIDEO, all_entries, headers, submit
 
 
+@pytest.fixture(autouse=True)
+def small_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the service store on disks as small as those of these tests."""
+    monkeypatch.setattr("deepfake_service.platform.disk_space.MIN_FREE_BYTES", 0)
+
+
 @pytest.mark.usefixtures("epochs_end_at_once")
 async def test_a_shredded_case_cannot_be_carved_from_the_disk(start: Any, tmp_path: Path) -> None:
     with loop_mount(tmp_path) as (image, mounted):
         (tmp_path / "var").symlink_to(mounted / "var")
         (mounted / "var").mkdir()
-        async with start(min_free_bytes=0) as service:
+        async with start() as service:
             kept = await submit(service, VIDEO + b"of another case", case_reference="KEPT")
             job = await submit(service, case_reference="SHRED-ME")
             shot = {"screenshot": ("s.png", b"\x89PNG\r\n\x1a\n" + bytes(100))}
@@ -35,7 +41,7 @@ async def test_a_shredded_case_cannot_be_carved_from_the_disk(start: Any, tmp_pa
         keys = carve_case_keys(before, master_key, job["case_id"])
         assert len(keys) == 1
         assert carve_media(before, keys, job["media_id"], len(VIDEO)) == VIDEO
-        async with start(min_free_bytes=0) as service:
+        async with start() as service:
             await service.client.delete(
                 f"/v1/cases/{job['case_id']}", headers=headers(service, Role.ADMIN)
             )
@@ -61,13 +67,13 @@ async def test_what_the_last_item_of_a_case_leaves_cannot_be_carved_from_the_dis
     with loop_mount(tmp_path) as (image, mounted):
         (tmp_path / "var").symlink_to(mounted / "var")
         (mounted / "var").mkdir()
-        async with start(min_free_bytes=0) as service:
+        async with start() as service:
             job = await submit(service, case_reference="STAYS")
         master_key = base64.b64decode((mounted / "var" / "master-key").read_text())
         before = image_of(image, mounted)
         keys = carve_case_keys(before, master_key, job["case_id"])
         assert carve_media(before, keys, job["media_id"], len(VIDEO)) == VIDEO
-        async with start(min_free_bytes=0) as service:
+        async with start() as service:
             path = f"/v1/jobs/{job['id']}"
             deleted = await service.client.delete(path, headers=headers(service, Role.ADMIN))
             assert deleted.status_code == 204

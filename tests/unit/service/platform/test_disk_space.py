@@ -14,6 +14,7 @@ import pyrage
 import pytest
 from pydantic import SecretStr
 
+from deepfake_service.platform import disk_space
 from deepfake_service.platform.db import Job
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.disk_space import DiskSpace
@@ -39,7 +40,7 @@ async def test_an_export_needs_space_beyond_what_must_stay_free(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = await submit(service)
-    must_stay = service.app.state.shared.settings.min_free_bytes
+    must_stay = disk_space.MIN_FREE_BYTES
     for beyond, status in ((100, 503), (2**20, 200)):
         free = must_stay + beyond
         monkeypatch.setattr(DiskSpace, "free_bytes", lambda _, free=free: free)
@@ -62,8 +63,11 @@ def test_a_small_data_directory_refuses_exports_alone_where_all_else_is_elsewher
         disk.require(2**31, exporting=True)
 
 
-async def test_pictures_of_a_case_are_refused_while_the_disk_is_nearly_full(start: Starter) -> None:
-    async with start(min_free_bytes=10**18) as service:
+async def test_pictures_of_a_case_are_refused_while_the_disk_is_nearly_full(
+    start: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk_space, "MIN_FREE_BYTES", 10**18)
+    async with start() as service:
         assert (await service.post(PICTURE)).status_code == 200, "nothing is stored"
         answer = await service.post(PICTURE, data={"case_reference": "R"})
         assert answer.status_code == 503
@@ -73,9 +77,10 @@ async def test_pictures_of_a_case_are_refused_while_the_disk_is_nearly_full(star
 
 
 async def test_a_client_is_not_asked_to_send_its_file_again_every_two_seconds(
-    start: Starter,
+    start: Starter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with start(min_free_bytes=10**18) as service:
+    monkeypatch.setattr(disk_space, "MIN_FREE_BYTES", 10**18)
+    async with start() as service:
         files = {"file": ("v.mp4", VIDEO)}
         answers = [await service.client.post("/v1/videos", files=files) for _ in range(2)]
     for answer in answers:
@@ -99,9 +104,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize(("is_held", "status"), [(True, 204), (False, 503)])
 async def test_a_case_can_be_deleted_on_a_full_disk_by_what_was_held_in_reserve(
-    start: Starter, small_disk: Path, is_held: bool, status: int
+    start: Starter,
+    small_disk: Path,
+    is_held: bool,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with start(min_free_bytes=0) as service:
+    monkeypatch.setattr(disk_space, "MIN_FREE_BYTES", 0)
+    async with start() as service:
         job = await submit(service)
         path, by = f"/v1/cases/{job['case_id']}", headers(service, Role.ADMIN)
         service.database.purge_deleted()

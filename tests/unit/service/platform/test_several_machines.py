@@ -19,6 +19,7 @@ from deepfake_service import worker
 from deepfake_service.accounts.accounts import Accounts
 from deepfake_service.accounts.admin_key import ensure_admin_key
 from deepfake_service.audit.records import open_database
+from deepfake_service.platform import disk_space
 from deepfake_service.platform.db import Account, Database, Fact
 from deepfake_service.platform.db.postgresql import ServerClock, patient_url
 from deepfake_service.platform.disk_space import DiskSpace
@@ -166,10 +167,12 @@ def test_a_chore_with_a_long_period_is_done_soon_after_a_start(
         service.clock.advance(timedelta(hours=1))
 
 
-def test_the_disk_does_not_matter_where_nothing_is_stored_on_it(tmp_path: Path) -> None:
+def test_the_disk_does_not_matter_where_nothing_is_stored_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk_space, "MIN_FREE_BYTES", 10**18)
     settings = Settings(
         data_dir=tmp_path,
-        min_free_bytes=10**18,
         database_url=SecretStr("postgresql://h/n"),
         blob_url="s3://bucket",
     )

@@ -269,13 +269,15 @@ def test_master_keys_from_the_environment(tmp_path: Path) -> None:
     old, new = (base64.b64encode(new_key()).decode() for _ in range(2))
     first = Settings(data_dir=tmp_path, master_key=SecretStr(old))
     wrapped = open_keys(first).wrap(KEY, b"")
-    rotated = Settings(
-        data_dir=tmp_path, master_key=SecretStr(new), older_master_keys=SecretStr(f"{old}, ")
-    )
+    rotated = Settings(data_dir=tmp_path, master_key=SecretStr(f"{new}, {old}"))
+    assert not open_keys(rotated).is_current(wrapped)
     assert open_keys(rotated).unwrap(wrapped, b"") == KEY
     assert not list(tmp_path.iterdir())
-    with pytest.raises(SettingsError, match="DEEPFAKE_MASTER_KEY"):
-        open_keys(Settings(data_dir=tmp_path, master_key=SecretStr("dG9vIHNob3J0")))
+    short = "dG9vIHNob3J0"
+    for text in (short, f"{new},{short}", f"{new},", f",{old}", f"{new},,{old}", f"{new} {old}"):
+        with pytest.raises(SettingsError, match="Each key in DEEPFAKE_MASTER_KEY") as raised:
+            open_keys(Settings(data_dir=tmp_path, master_key=SecretStr(text)))
+        assert not any(key in str(raised.value) for key in (new, old, short))
 
 
 @pytest.mark.parametrize("url", ["nowhere://x", "file://another-machine/folder", "file:folder"])
