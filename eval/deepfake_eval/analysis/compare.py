@@ -8,16 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from deepfake_eval.analysis.in_sample import any_fitted, in_sample
-from deepfake_eval.analysis.intervals import (
-    BOOTSTRAP_DRAWS,
-    delong_p_value,
-    p_value,
-    two_class_estimate,
-)
-from deepfake_eval.analysis.metrics import auc_value
+from deepfake_eval.analysis.intervals import BOOTSTRAP_DRAWS, delong_p_value, p_value
+from deepfake_eval.analysis.metrics import auc, auc_value
 from deepfake_eval.analysis.pairing import holm, line_up, read_runs
 from deepfake_eval.errors import RunError
 
@@ -145,12 +139,7 @@ def _difference(
     """Return both AUCs and their difference, and the p-value of that if it has an interval."""
     truth = (scored["label"] == "fake").to_numpy().astype(np.intp)
     a, b = scored["rank_0"].to_numpy(), scored["rank_1"].to_numpy()
-    groups = scored["group"].to_numpy()
-
-    def difference(rows: NDArray[np.intp]) -> float:
-        return auc_value(truth[rows], a[rows]) - auc_value(truth[rows], b[rows])
-
-    estimate = two_class_estimate(difference, truth, groups, draws=draws)
+    estimate = auc(truth, a, scored["group"].to_numpy(), less=b, draws=draws)
     delong = delong_p_value(truth, a, b) if estimate.groups == len(scored) else np.nan
     entry = {
         "auc_a": round(auc_value(truth, a), 4),

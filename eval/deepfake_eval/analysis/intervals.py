@@ -5,7 +5,7 @@ A group is a person, a film or a pair of identities; media of one group are not 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -179,26 +179,3 @@ def fewest_groups(truth: ArrayLike, groups: ArrayLike) -> int:
     """
     y, g = np.asarray(truth), np.asarray(groups).astype(str)
     return min(len(np.unique(g[y == label])) for label in (0, 1))
-
-
-def two_class_estimate(
-    statistic: Callable[[NDArray[np.intp]], float],
-    truth: ArrayLike,
-    groups: ArrayLike,
-    *,
-    draws: int = BOOTSTRAP_DRAWS,
-) -> Estimate:
-    """Estimate a ``statistic`` of row numbers that compares both classes, with the percentile
-    interval under resampling of whole groups.
-
-    There is no interval (NaN) if either class has fewer than two groups: resampling could only vary
-    the other one, and the interval would be too narrow. Nor is there one where all resamples agree
-    (see ``interval``). The statistic is NaN for a sample with a single class, which is ignored.
-    """
-    fewest, samples = fewest_groups(truth, groups), len(np.asarray(groups))
-    low = high = float("nan")
-    if fewest > 1:
-        drawn = np.asarray([statistic(rows) for rows in resamples(groups, draws=draws)])
-        low, high = (float(end) for end in interval(drawn[~np.isnan(drawn)]))
-    value = statistic(np.arange(samples))
-    return Estimate(value, low, high, samples, len(set(np.asarray(groups).astype(str))), fewest)

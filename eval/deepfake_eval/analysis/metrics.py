@@ -37,15 +37,31 @@ def auc(
     scores: ArrayLike,
     groups: ArrayLike,
     *,
+    less: ArrayLike | None = None,
     draws: int = intervals.BOOTSTRAP_DRAWS,
 ) -> intervals.Estimate:
-    """Estimate the area under the ROC curve; NaN if a class is missing.
+    """Estimate the area under the ROC curve, or with ``less`` its difference from the area of these
+    other scores (N,); NaN if a class is missing.
 
-    ``truth`` is (N,), 1 for manipulated; ``scores`` is (N,), higher for more suspect. There is no
-    interval (NaN) if a class has fewer than two groups.
+    ``truth`` is (N,), 1 for manipulated; ``scores`` is (N,), higher for more suspect. The interval
+    is the percentile one under resampling of whole groups. There is none (NaN) if either class has
+    fewer than two groups: resampling could only vary the other one, and the interval would be too
+    narrow. Nor is there one where all resamples agree (see ``intervals.interval``). Resamples with
+    a single class are ignored.
     """
-    y, s, g = np.asarray(truth), np.asarray(scores, dtype=np.float64), np.asarray(groups)
-    return intervals.two_class_estimate(lambda rows: auc_value(y[rows], s[rows]), y, g, draws=draws)
+    y, s = np.asarray(truth), np.asarray(scores, dtype=np.float64)
+    other = None if less is None else np.asarray(less, dtype=np.float64)
+
+    def area(rows: NDArray[np.intp]) -> float:
+        value = auc_value(y[rows], s[rows])
+        return value if other is None else value - auc_value(y[rows], other[rows])
+
+    fewest, low, high = intervals.fewest_groups(y, groups), float("nan"), float("nan")
+    if fewest > 1:
+        drawn = np.asarray([area(rows) for rows in intervals.resamples(groups, draws=draws)])
+        low, high = (float(end) for end in intervals.interval(drawn[~np.isnan(drawn)]))
+    count = len(np.unique(np.asarray(groups).astype(str)))
+    return intervals.Estimate(area(np.arange(len(y))), low, high, len(y), count, fewest)
 
 
 FPR_LIMITS = {"tpr_at_5_fpr": 0.05, "tpr_at_1_fpr": 0.01, "tpr_at_01_fpr": 0.001}

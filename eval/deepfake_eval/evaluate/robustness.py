@@ -7,7 +7,7 @@ scored variant adds a line to ``records.jsonl``, so that an interrupted sweep ca
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from deepfake_eval.analysis import metrics
 from deepfake_eval.analysis.in_sample import in_sample
-from deepfake_eval.analysis.intervals import BOOTSTRAP_DRAWS, CONFIDENCE, rate, two_class_estimate
+from deepfake_eval.analysis.intervals import BOOTSTRAP_DRAWS, CONFIDENCE, rate
 from deepfake_eval.analysis.plots import robustness_figures, write_plots
 from deepfake_eval.analysis.summary import Subject
 from deepfake_eval.datasets import Row
@@ -140,26 +140,13 @@ def measure(
 
     now, then = items["rank"].to_numpy(), baseline["rank"].to_numpy()
 
-    def estimate(
-        statistic: Callable[[NDArray[np.intp]], float], counted: NDArray[np.bool_]
-    ) -> dict[str, Any]:
-        rows = np.flatnonzero(counted)
-        measured = two_class_estimate(
-            lambda sample: statistic(rows[sample]), fake[rows], groups[rows], draws=draws
-        )
-        return measured.to_json(min_groups=min_groups)
-
-    area = estimate(lambda rows: metrics.auc_value(fake[rows], now[rows]), scored)
-    change = estimate(
-        lambda rows: (
-            metrics.auc_value(fake[rows], now[rows]) - metrics.auc_value(fake[rows], then[rows])
-        ),
-        scored & np.isfinite(then),
-    )
+    both = scored & np.isfinite(then)
+    area = metrics.auc(fake[scored], now[scored], groups[scored], draws=draws)
+    change = metrics.auc(fake[both], now[both], groups[both], less=then[both], draws=draws)
     worst = metrics.worst_case_auc(fake, items["rank"])
     return {
-        "auc": area,
-        "auc_change": change,
+        "auc": area.to_json(min_groups=min_groups),
+        "auc_change": change.to_json(min_groups=min_groups),
         "worst_case_auc": round(worst, 4) if np.isfinite(worst) else None,
         "false_positive_rate": share(flagged, ~fake & scored),
         "true_positive_rate": share(flagged, fake),
