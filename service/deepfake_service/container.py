@@ -122,7 +122,7 @@ class Services:
         self.notice_desk = NoticeDesk(
             database, vault, documents, Watches(blind_index).follow_notice
         )
-        self.hash_bank = HashBank(database, vault, keys, enabled=settings.matching)
+        self.hash_bank = HashBank(database, vault, keys)
         self.minor_flags = MinorFlags(database, vault, keys, blind_index)
         self.reviews = Reviews(
             database,

@@ -157,6 +157,7 @@ def _repeated(services: Services) -> list[Chore]:
         "uploads": (when_confirmed(services.uploads.forget_expired), SWEEP_EVERY_S),
         "orphans": (when_confirmed(orphans), ORPHANS_EVERY_S),
         "known": (when_confirmed(services.hash_bank.forget_expired), SWEEP_EVERY_S),
+        "copies": (at_leisure(services.hash_bank.catch_up), SWEEP_EVERY_S),
         "flags": (services.minor_flags.compare_earlier_jobs, SWEEP_EVERY_S),
         "flagged": (when_confirmed(services.minor_flags.forget_expired), ORPHANS_EVERY_S),
         "editions": (services.reviews.catch_up, SWEEP_EVERY_S),

@@ -24,7 +24,6 @@ pytestmark = pytest.mark.server
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     settings = {
-        "DEEPFAKE_MATCHING": "true",
         "DEEPFAKE_TWO_PERSON_REVIEW": "true",
         "DEEPFAKE_ISSUER": "Centre <b>",
     }

@@ -142,7 +142,7 @@ def test_a_server_from_its_first_start_to_its_end(servers: list[Server], tmp_pat
     servers.append(server)
     address = server.address()
     (off,) = re.findall("^Off, .*", server.text, re.MULTILINE)
-    for setting in ("CAPTURE_LINKS=true", "LOOKS_FROM=KR", "MATCHING=true"):
+    for setting in ("CAPTURE_LINKS=true", "LOOKS_FROM=KR"):
         assert f"DEEPFAKE_{setting}" in off
     key_file = server.data_dir / "admin-key"
     assert str(key_file) in server.text

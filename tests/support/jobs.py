@@ -88,7 +88,9 @@ def end(service: Service, job_id: str, material: Material) -> None:
         key = services.vault.case_key(session.get_one(Case, row.case_id))
     found = material.examination
     services.vault.write(material_of(row), key, material.pack())
-    services.minor_flags.compare_job(row, MediaHashes.of(found.hashes, found.likeness))
+    hashes = MediaHashes.of(found.hashes, found.likeness)
+    services.minor_flags.compare_job(row, hashes)
+    services.hash_bank.link_similar(row, hashes)
     result, listed = found.result.to_json(), listed_result(material)
     with service.database.write() as session:
         row = session.get_one(Job, job_id)

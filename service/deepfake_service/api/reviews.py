@@ -56,15 +56,18 @@ def _reviews(call: Call, job_id: str) -> ReviewsOut:
 
 
 class MatchesOut(Published):
-    """Earlier cases, most similar first."""
+    """Other cases, the same file and then the most similar first."""
 
-    matches: list[SimilarCase] = Field(description="The earlier cases.")
+    matches: list[SimilarCase] = Field(description="The other cases.")
 
 
-@router.get("/v1/jobs/{job_id}/matches", summary="List similar earlier cases")
+@router.get("/v1/jobs/{job_id}/matches", summary="List similar cases")
 def list_matches(job_id: JobId, call: Reader) -> MatchesOut:
-    """List the similar cases that are visible to this account. A match never changes a verdict."""
-    return MatchesOut(matches=call.services.hash_bank.matches(call.caller, job_id))
+    """List the similar cases that are visible to this account. A match never changes a verdict.
+    Audited."""
+    matches = call.services.hash_bank.matches(call.caller, job_id)
+    call.services.queries.audit(call.caller)
+    return MatchesOut(matches=matches)
 
 
 @router.get(

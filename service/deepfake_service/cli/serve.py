@@ -235,7 +235,6 @@ def _greet(settings: Settings, listener: socket.socket, first: str | None, bundl
     switches = (
         (settings.capture_links, f"opening of links ({PREFIX}CAPTURE_LINKS=true)"),
         (settings.looks_from, f"looks at posts ({PREFIX}LOOKS_FROM=KR, or your country)"),
-        (settings.matching, f"matching of copies ({PREFIX}MATCHING=true)"),
     )
     if off := ", ".join(feature for value, feature in switches if not value):
         lines.append(f"Off, with the setting that switches it on: {off}.")

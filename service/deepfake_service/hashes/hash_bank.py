@@ -1,17 +1,20 @@
-"""The hash bank: perceptual hashes of confirmed cases, and submissions that resemble one.
+"""Copies of confirmed items: files of the same bytes, and those that look alike by their hashes.
 
-A match links cases. It never changes a verdict.
+Bytes are compared whenever an item is read, by the SHA-256 of its file. For pictures that are
+alike, the perceptual hashes of confirmed items are kept: each item is compared with them once it
+was examined, and earlier ones that await a decision are with new hashes. Neither changes a verdict,
+and a person decides what a finding means for a copy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from pydantic import Field
 from sqlalchemy import delete, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import find_visible, visible_to
@@ -26,8 +29,17 @@ from deepfake_service.evidence.bundle.perceptual_hashes import (
 from deepfake_service.hashes.hash_list import HashList
 from deepfake_service.platform.answers import ItemId, Published, Time
 from deepfake_service.platform.clock import iso_time
-from deepfake_service.platform.db import Case, Database, Job, KnownHashes, Match, Review, new_id
-from deepfake_service.platform.db.enums import MANIPULATED
+from deepfake_service.platform.db import (
+    Case,
+    Database,
+    Job,
+    KnownHashes,
+    Match,
+    Media,
+    Review,
+    new_id,
+)
+from deepfake_service.platform.db.enums import MANIPULATED, Finding, JobState
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.pagination import MAX_PAGE
 from deepfake_service.platform.storage import Vault, installation_secret, open_json
@@ -40,53 +52,59 @@ _log = logger("deepfake_service.hashes")
 
 
 class SimilarCase(Published):
-    """An earlier case that looks like a submission."""
+    """Another case, of which an item is the same file as a submission, or looks like it."""
 
-    case_id: ItemId = Field(description="Id of the earlier case.")
+    case_id: ItemId = Field(description="Id of the other case.")
     case_reference: str | None = Field(description="Its reference.")
     percent: int
-    """Per cent of the good-quality frames of this submission that look like one of the earlier
+    """Per cent of the good-quality frames of this submission that look like one of the other
     case."""
     known_percent: int
-    """Per cent of the good-quality frames of the earlier case's medium that look like one of this
+    """Per cent of the good-quality frames of the other case's medium that look like one of this
     submission."""
-    confirmed: bool = Field(description="Whether a finding in the case was confirmed.")
-    found_at: Time = Field(description="When it was found.")
+    same_file: bool = Field(description="Whether it is a file of the same bytes.")
+    job_id: ItemId | None
+    """Id of the item in that case that it resembles; null if that was deleted."""
+    confirmed: bool = Field(description="Whether people confirmed that item as manipulated.")
+    found_at: Time = Field(
+        description="When it was found; the same file when the later was submitted."
+    )
 
 
 KEPT_FOR = timedelta(days=365)
-"""From the confirmation of a case until its hashes are deleted."""
+"""From the last decision on an item until its hashes are deleted."""
+AWAITS_DECISION = (
+    Case.wrapped_key.is_not(None),
+    Job.evidence_expired_at.is_(None),
+    Job.state.in_([JobState.RUNNING, JobState.SUCCEEDED]),
+    Job.finding.is_(None) | Job.finding.in_([Finding.AWAITING_SECOND, Finding.UNDECIDED]),
+)
+"""The conditions of the jobs whose media are compared with those of a new finding."""
 
 
 @dataclass
 class HashBank:
-    """The hashes of confirmed media. Unless ``enabled``, none are stored and nothing matches."""
+    """The hashes of confirmed media."""
 
     _database: Database
     _vault: Vault
     _keys: KeyWrapper
-    enabled: bool
-    _without_hashes: set[str] = field(default_factory=set)
-    """Ids of confirmed jobs whose media have no hashes that could be stored."""
 
     def __post_init__(self) -> None:
-        key = installation_secret(self._database, self._keys, "matching") if self.enabled else b""
+        key = installation_secret(self._database, self._keys, "matching")
         self.hashes = HashList(self._database, self._vault, KnownHashes, key)
 
     def remember(self, job_id: str) -> None:
         """Store the hashes of the medium of a job whose finding was confirmed. An error is logged,
-        and ``remember_recent`` tries again."""
+        and ``catch_up`` tries again."""
         try:
-            for job, hashes in self.hashes.examined(Job.id == job_id) if self.enabled else ():
-                if hashes.pdq:
-                    self._store(job, hashes)
-                else:
-                    self._without_hashes.add(job_id)
+            for job, hashes in self.hashes.examined(Job.id == job_id):
+                self._store(job, hashes)
         except Exception as error:
             _log.error("hashes_not_stored", job_id=job_id, failure=describe(error))
 
     def _store(self, job: Job, hashes: MediaHashes) -> None:
-        now = self._database.clock()
+        decided = select(func.max(Review.created_at)).where(Review.job_id == job.id)
         with self._database.write() as session:
             case, again = lock_case(session, job.case_id), session.get(Job, job.id)
             self.forget(session, job.id)
@@ -96,18 +114,19 @@ class HashBank:
                 id=new_id(),
                 case_id=case.id,
                 job_id=job.id,
-                created_at=now,
-                expires_at=now + KEPT_FOR,
+                sealed=b"",
+                created_at=self._database.clock(),
+                expires_at=session.scalars(decided).one() + KEPT_FOR,
             )
-            self.hashes.seal(known, {"pdq": hashes.pdq, "vpdq": hashes.vpdq})
+            if hashes.pdq:  # else nobody looks for them again
+                self.hashes.seal(known, {"pdq": hashes.pdq, "vpdq": hashes.vpdq})
             session.add(known)
 
-    def remember_recent(self) -> None:
-        """Store the hashes of jobs confirmed in the last day, if an error or a crash prevented it.
-        What prevents it for one job does not for the others."""
-        if not self.enabled:
-            return
-        since = self._database.clock() - timedelta(days=1)
+    def catch_up(self) -> None:
+        """Store the hashes of confirmed jobs that have none, some at a time: those of an earlier
+        version, or whose storing an error or a crash prevented, which does not hold up the others.
+        Link earlier jobs that await a decision to those that resemble them."""
+        since = self._database.clock() - KEPT_FOR
         with self._database.read() as session:
             missing = session.scalars(
                 select(Job.id)
@@ -115,11 +134,14 @@ class HashBank:
                     Job.finding.in_(MANIPULATED),
                     Job.id.in_(select(Review.job_id).where(Review.created_at > since)),
                     Job.id.not_in(select(KnownHashes.job_id)),
+                    Job.evidence_expired_at.is_(None),
                 )
-                .limit(CATCH_UP_BATCH + len(self._without_hashes))
+                .order_by(Job.id.desc())
+                .limit(CATCH_UP_BATCH)
             ).all()
-        for job_id in [j for j in missing if j not in self._without_hashes][:CATCH_UP_BATCH]:
+        for job_id in missing:
             self.remember(job_id)
+        self.hashes.compare_new(self.link_similar, *AWAITS_DECISION)
 
     @staticmethod
     def forget(session: Session, job_id: str) -> None:
@@ -139,34 +161,43 @@ class HashBank:
                 if session.execute(of_case.returning(KnownHashes.id)).all():
                     append_entry(session, SERVICE, Action.HASHES_EXPIRED, case_id)
 
-    def link_similar(self, job: Job, hashes: MediaHashes) -> None:
-        """Link a job to the earlier cases whose media its medium resembles."""
-        if not self.enabled:
+    def link_similar(
+        self,
+        job: Job,
+        hashes: MediaHashes,
+        confirmed: Iterable[tuple[KnownHashes, dict[str, list[str]]]] | None = None,
+    ) -> None:
+        """Link a job to the other cases whose media its medium resembles, by default any that is
+        ``confirmed``."""
+        if not hashes.pdq:
             return
-        for entry, known in self.hashes.entries(KnownHashes.case_id != job.case_id):
-            shares = shares_alike(hashes.pdq, known["pdq"])
-            if shares.match:
-                self._link(job, entry, shares)
+        for entry, known in self.hashes.entries() if confirmed is None else confirmed:
+            if entry.case_id != job.case_id:
+                shares = shares_alike(hashes.pdq, known["pdq"])
+                if shares.match:
+                    self._link(job, entry, shares)
 
     def _link(self, job: Job, entry: KnownHashes, shares: Shares) -> None:
         with self._database.write() as session:
-            linked = select(Match.id).where(Match.job_id == job.id, Match.case_id == entry.case_id)
-            if session.scalars(linked).first() is not None:
+            # Other processes may link the same, or delete either case.
+            locked = [lock_case(session, i) for i in sorted((job.case_id, entry.case_id))]
+            if None in locked or not session.get(Job, job.id):
                 return
-            session.add(
-                Match(
-                    id=new_id(),
-                    job_id=job.id,
-                    case_id=entry.case_id,
-                    percent=int(100 * shares.submitted),
-                    known_percent=int(100 * shares.known),
-                    created_at=self._database.clock(),
-                )
-            )
+            linked = select(Match).where(Match.job_id == job.id, Match.case_id == entry.case_id)
+            match = session.scalars(linked).first()
+            known = match and session.get(Job, match.known_job_id or "")
+            if known and known.finding in MANIPULATED:
+                return
+            match = match or Match(id=new_id(), job_id=job.id, case_id=entry.case_id)
+            match.known_job_id = entry.job_id
+            match.percent = int(100 * shares.submitted)
+            match.known_percent = int(100 * shares.known)
+            match.created_at = self._database.clock()
+            session.add(match)
             append_entry(session, SERVICE, Action.MATCH_FOUND, job.id)
 
     def matches(self, caller: Caller, job_id: str) -> list[SimilarCase]:
-        """List the earlier cases that a job's medium resembles most, if the caller may see them."""
+        """List the cases that a job's medium resembles most, if the caller may see them."""
         with self._database.read() as session:
             find_visible(session, caller, Job, job_id)
             found = similar_cases(session, self._vault, caller, [job_id])
@@ -176,11 +207,8 @@ class HashBank:
         """Return the lines of all hashes in the exchange format, oldest first. Audited. They have
         nothing about the cases. They are read while they are sent, some at a time."""
         with self._database.write() as session:
-            stored = select(func.count(KnownHashes.id))
-            count = session.scalar(stored) if self.enabled else 0  # nothing is sent otherwise
+            count = session.scalar(select(func.count(KnownHashes.id)).where(self.hashes.has_hashes))
             append_entry(session, caller.actor, Action.HASHES_EXPORTED, detail=str(count or 0))
-        if not self.enabled:
-            return iter(())
         lines = exchange_lines((known["pdq"], known["vpdq"]) for _, known in self.hashes.entries())
         return (f"{line}\n" for line in lines)
 
@@ -188,25 +216,74 @@ class HashBank:
 def similar_cases(
     session: Session, vault: Vault, caller: Caller, job_ids: Sequence[str]
 ) -> dict[str, list[SimilarCase]]:
-    """Return the earlier cases that jobs' media resemble, the most similar first, by job. Cases
-    that the caller may not see are left out."""
-    confirmed = select(Job.case_id).where(Job.finding.in_(MANIPULATED)).correlate(None)
-    matches = session.execute(
-        select(Match, Case, Case.id.in_(confirmed))
-        .join(Case, Match.case_id == Case.id)
+    """Return the cases with copies of jobs' media by job: the earliest confirmed item of the same
+    bytes, and then cases that they resemble, the most similar first. Cases that the caller may not
+    see are left out."""
+    found: dict[str, list[SimilarCase]] = {}
+    rows = [*_same_files(session, caller, job_ids), *_matches(session, caller, job_ids)]
+    opened = opened_rows(rows, lambda row: open_json(vault.case_key(row[0]), row[0]))
+    for (case, job_id, original, percents, is_confirmed, at), content in opened:
+        listed = found.setdefault(job_id, [])
+        if all(similar.case_id != case.id for similar in listed):
+            percent, known_percent = percents or (100, 100)
+            listed.append(
+                SimilarCase(
+                    case_id=case.id,
+                    case_reference=content["reference"],
+                    percent=percent,
+                    known_percent=known_percent,
+                    same_file=percents is None,
+                    job_id=original,
+                    confirmed=bool(is_confirmed),
+                    found_at=str(iso_time(at)),
+                )
+            )
+    return found
+
+
+Copied = tuple[Case, str, str | None, tuple[int, int] | None, bool, datetime]
+"""A case with a copy of a job's medium, the ids of the job and of the item there, the percentages
+of a match, whether a finding was confirmed, and when the copy was found."""
+
+
+def _same_files(session: Session, caller: Caller, job_ids: Sequence[str]) -> Iterator[Copied]:
+    original, file = aliased(Job), aliased(Media)
+    earliest = (
+        select(Job.id, Job.created_at, func.min(original.id).label("original"))
+        .join(Media, Job.media_id == Media.id)
+        .join(file, file.sha256 == Media.sha256)
+        .join(original, original.media_id == file.id)
+        .join(Case, original.case_id == Case.id)
+        .where(
+            Job.id.in_(job_ids),
+            original.case_id != Job.case_id,
+            # With ``==``, SQLite looks through all jobs that have succeeded.
+            original.state != JobState.CANCELLED,
+            original.finding.in_(MANIPULATED),
+            visible_to(caller),
+            Case.sealed.is_not(None),
+        )
+        .group_by(Job.id, Job.created_at)
+        .subquery()
+    )
+    same = (
+        select(Case, earliest, original.created_at)
+        .join(original, original.case_id == Case.id)
+        .join(earliest, earliest.c.original == original.id)
+    )
+    for case, job_id, submitted_at, known_id, known_at in session.execute(same):
+        yield case, job_id, known_id, None, True, max(submitted_at, known_at)
+
+
+def _matches(session: Session, caller: Caller, job_ids: Sequence[str]) -> Iterator[Copied]:
+    known = (Job.id == Match.known_job_id) & (Job.state == JobState.SUCCEEDED)
+    matches = (
+        select(Case, Match, Job.id, Job.finding.in_(MANIPULATED))
+        .join(Match, Match.case_id == Case.id)
+        .outerjoin(Job, known)
         .where(Match.job_id.in_(job_ids), visible_to(caller), Case.sealed.is_not(None))
         .order_by((Match.percent + Match.known_percent).desc(), Match.id)
     )
-    found: dict[str, list[SimilarCase]] = {}
-    opened = opened_rows(matches, lambda row: open_json(vault.case_key(row[1]), row[1]))
-    for (match, earlier, is_confirmed), content in opened:
-        similar = SimilarCase(
-            case_id=earlier.id,
-            case_reference=content["reference"],
-            percent=match.percent,
-            known_percent=match.known_percent,
-            confirmed=bool(is_confirmed),
-            found_at=str(iso_time(match.created_at)),
-        )
-        found.setdefault(match.job_id, []).append(similar)
-    return found
+    for case, match, known_id, is_confirmed in session.execute(matches):
+        percents = match.percent, match.known_percent
+        yield case, match.job_id, known_id, percents, is_confirmed, match.created_at

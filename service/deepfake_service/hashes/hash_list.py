@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, select, update
 
 from deepfake_service.evidence.bundle.perceptual_hashes import MediaHashes
 from deepfake_service.evidence.store import examination_of
@@ -37,6 +37,11 @@ class HashList(Generic[Entry]):
     key: bytes
     """The secret of the installation under which they are sealed."""
 
+    @property
+    def has_hashes(self) -> ColumnElement[bool]:
+        """Return the condition that an entry has hashes."""
+        return self.table.sealed != b""
+
     def seal(self, entry: Entry, hashes: Mapping[str, Sequence[str]]) -> None:
         """Seal hashes into an entry, whose id must be set."""
         seal_json(self.key, entry, {kind: list(of_kind) for kind, of_kind in hashes.items()})
@@ -44,14 +49,15 @@ class HashList(Generic[Entry]):
     def entries(
         self, *conditions: ColumnElement[bool]
     ) -> Iterator[tuple[Entry, dict[str, list[str]]]]:
-        """Yield the entries that meet ``conditions``, by their ids, with what ``seal`` sealed.
+        """Yield the entries with hashes that meet ``conditions``, by their ids, with what ``seal``
+        sealed.
 
         They are read a batch at a time, and no transaction is open while one is used. An entry that
         cannot be read must not hold up the others: no video could be examined any more.
         """
         last = ""
         while True:
-            batch = select(self.table).where(self.table.id > last, *conditions)
+            batch = select(self.table).where(self.table.id > last, *conditions, self.has_hashes)
             with self.database.read() as session:
                 entries = session.scalars(batch.order_by(self.table.id).limit(BATCH)).all()
             if not entries:
@@ -81,6 +87,29 @@ class HashList(Generic[Entry]):
             if newest_only or len(rows) < BATCH:
                 return
             following = statement.where(Job.id < rows[-1][0].id)
+
+    def compare_new(
+        self,
+        compare: Callable[[Job, MediaHashes, Sequence[tuple[Entry, dict[str, list[str]]]]], None],
+        *conditions: ColumnElement[bool],
+        newest_only: bool = False,
+    ) -> None:
+        """Call ``compare`` with each job that ``examined`` yields and the entries with which
+        earlier media were not compared yet. They were, once there is no further job."""
+        new = list(self.entries(self.table.compared_at.is_(None)))
+        if not new:
+            return
+        is_rest_left = False
+        for job, hashes in self.examined(*conditions, newest_only=newest_only):
+            compare(job, hashes, new)
+            is_rest_left = newest_only
+        if is_rest_left:
+            return
+        compared = self.table.id.in_([entry.id for entry, _ in new])
+        with self.database.write() as session:
+            session.execute(
+                update(self.table).where(compared).values(compared_at=self.database.clock())
+            )
 
     def _found(self, job: Job, case: Case) -> MediaHashes:
         """Return the hashes of a job; none if the material of its evidence cannot be read."""

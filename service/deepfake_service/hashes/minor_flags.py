@@ -10,9 +10,9 @@ flag, from their *source*, because they have a copy of one of its files:
 
 A case inherits from one with a flag of its own only, so that flags make no chains. It loses the
 flag with its source, unless a person flags it too, which makes the flag its own. Where a person
-removes the flag, the same source never sets it again. None of this depends on whether the matching
-of confirmed cases is enabled. Digests and hashes outlive the case, so that its deletion does not
-give pictures of copies back.
+removes the flag, the same source never sets it again. None of this depends on whether a case was
+confirmed. Digests and hashes outlive the case, so that its deletion does not give pictures of
+copies back.
 """
 
 from __future__ import annotations
@@ -59,7 +59,6 @@ MAX_REVIEWERS = 5
 HAS_OWN_FLAG = (
     Case.minor_at.is_not(None) & Case.minor_from.is_(None) & Case.wrapped_key.is_not(None)
 )
-HAS_HASHES = FlaggedHashes.sealed != b""
 CAN_INHERIT = (
     Case.wrapped_key.is_not(None),
     Case.minor_at.is_(None),
@@ -352,25 +351,11 @@ class MinorFlags:
         missing = (
             HAS_OWN_FLAG,
             Job.state == JobState.SUCCEEDED,
-            Job.id.not_in(select(FlaggedHashes.job_id).where(HAS_HASHES)),
+            Job.id.not_in(select(FlaggedHashes.job_id).where(self._hashes.has_hashes)),
         )
         for job, hashes in self._hashes.examined(*missing, newest_only=newest_only):
             self._store_hashes(job, hashes)
-        new = list(self._hashes.entries(FlaggedHashes.compared_at.is_(None), HAS_HASHES))
-        if not new:
-            return
-        is_rest_left = False
-        for job, hashes in self._hashes.examined(*CAN_INHERIT, newest_only=newest_only):
-            self._inherit_by_pictures(job, hashes, new)
-            is_rest_left = newest_only
-        if is_rest_left:
-            return
-        with self._database.write() as session:
-            session.execute(
-                update(FlaggedHashes)
-                .where(FlaggedHashes.id.in_([entry.id for entry, _ in new]))
-                .values(compared_at=self._database.clock())
-            )
+        self._hashes.compare_new(self._inherit_by_pictures, *CAN_INHERIT, newest_only=newest_only)
 
     def _inherit_by_pictures(
         self,
@@ -382,8 +367,8 @@ class MinorFlags:
         ``flagged``."""
         if not hashes.frames and not hashes.centres:
             return
-        of_others = FlaggedHashes.case_id != job.case_id, HAS_HASHES
-        for entry, known in self._hashes.entries(*of_others) if flagged is None else flagged:
+        of_others = FlaggedHashes.case_id != job.case_id
+        for entry, known in self._hashes.entries(of_others) if flagged is None else flagged:
             is_own = entry.case_id == job.case_id
             if is_own or not hashes.is_like(known["frames"], known["centres"]):
                 continue
@@ -408,9 +393,10 @@ class MinorFlags:
                 return
             # An earlier version, or the restoration of a backup, may have stored none.
             self._store_digests(session, case)
-            stored = select(FlaggedHashes).where(FlaggedHashes.job_id == job.id, ~HAS_HASHES)
+            stored = select(FlaggedHashes).where(FlaggedHashes.job_id == job.id)
             entry = session.scalars(stored).first()
-            if entry is not None:  # else the flag was removed, or another process was faster
+            # Else the flag was removed, or another process was faster.
+            if entry is not None and not entry.sealed:
                 self._hashes.seal(entry, {"frames": hashes.frames, "centres": hashes.centres})
 
     def forget_expired(self) -> None:

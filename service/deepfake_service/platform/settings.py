@@ -208,9 +208,6 @@ class Settings(BaseSettings):
     submitter_confirms: Literal["if_alone", "always", "never"] = "if_alone"
     """Whether the account that submitted an item can confirm its finding without a second person.
     `if_alone`: only while no other person could review, so that a centre of one person can work."""
-    matching: bool = False
-    """Keep perceptual hashes of confirmed cases and link new submissions to the earlier cases they
-    resemble. This never changes a verdict."""
     support_contact: Annotated[str, Field(max_length=200)] | None = None
     """Support line for victims, shown on the console's help page in both languages. Unset: 1366,
     the Korean Women's Emergency Hotline, named in the language of the page."""

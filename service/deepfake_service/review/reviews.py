@@ -429,7 +429,6 @@ class Reviews:
     def catch_up(self) -> None:
         """Create the editions that reviews and flags require and that do not exist yet."""
         self._create_editions(outdated_jobs())
-        self._effects.hash_bank.remember_recent()
 
     def _create_editions(self, jobs: Select[str]) -> None:
         statement = jobs.limit(CATCH_UP_BATCH + len(self._without_edition))

@@ -44,7 +44,7 @@ from deepfake_service.cases.filters import (
 from deepfake_service.cases.notices_under_way import RUNNING, TO_WITHDRAW
 from deepfake_service.hashes.hash_bank import SimilarCase, similar_cases
 from deepfake_service.platform.clock import iso_time
-from deepfake_service.platform.db import Case, Database, Job, Match, Notice, Review
+from deepfake_service.platform.db import Case, Database, Job, Match, Media, Notice, Review
 from deepfake_service.platform.db.enums import MANIPULATED, UNFINISHED, Finding, JobState, Priority
 from deepfake_service.platform.pagination import (
     MAX_RANK,
@@ -135,7 +135,7 @@ class QueueRow:
     suspects."""
     on_hold: OnHold | None
     copies: Sequence[SimilarCase] = ()
-    """Earlier cases that it resembles."""
+    """Other cases that it resembles; none while it awaits a second person."""
     deadline: str | None = None
     """Of the next notice in its case."""
     place: Place | None = None
@@ -175,7 +175,9 @@ class Triage:
         with self._database.read() as session:
             found, following = self._search(session, caller, request)
             items = [row.item for row in found]
-            similar = similar_cases(session, self._vault, caller, [item.id for item in items])
+            # A second person decides on her own.
+            open_to = [item.id for item in items if item.finding != Finding.AWAITING_SECOND]
+            similar = similar_cases(session, self._vault, caller, open_to)
             deadlines = _deadlines(session, {item.case_id for item in items})
             waiting = [item.id for item in items if item.state == JobState.QUEUED]
             places = places_of(session, waiting)
@@ -273,9 +275,16 @@ def _order(caller: Caller, request: QueueRequest, now: datetime) -> Columns:
 
 def _standing(caller: Caller, now: datetime) -> ColumnElement[int]:
     seen = select(Case.id).where(visible_to(caller)).correlate(None)
-    confirmed = select(Job.case_id).where(Job.finding.in_(MANIPULATED)).correlate(None)
-    copies = select(Match.job_id).where(Match.case_id.in_(seen), Match.case_id.in_(confirmed))
-    known = or_(Job.finding == Finding.AWAITING_SECOND, Job.id.in_(copies.correlate(None)))
+    originals = Job.case_id.in_(seen), Job.finding.in_(MANIPULATED), Job.state != JobState.CANCELLED
+    alike = select(Job.id).where(*originals).correlate(None)
+    copies = select(Match.job_id).where(Match.known_job_id.in_(alike))
+    files = select(Media.sha256).join(Job, Job.media_id == Media.id).where(*originals)
+    same = select(Media.id).where(Media.sha256.in_(files.correlate(None)))
+    known = or_(
+        Job.finding == Finding.AWAITING_SECOND,
+        Job.id.in_(copies.correlate(None)),
+        Job.media_id.in_(same.correlate(None)),
+    )
     unreadable = or_(Job.state == JobState.FAILED, Job.verdict == VerdictCode.UNABLE_TO_EVALUATE)
     return case(
         (_is_overdue(now), OVERDUE),

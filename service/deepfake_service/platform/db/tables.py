@@ -308,6 +308,9 @@ class KnownHashes(Base):
     case_id: Mapped[OfCase]
     job_id: Mapped[AnyId] = mapped_column(unique=True)
     sealed: Mapped[bytes]
+    """Empty if the medium could not be hashed."""
+    compared_at: Mapped[datetime | None]
+    """When all earlier media had been compared with it."""
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime] = mapped_column(index=True)
 
@@ -335,17 +338,19 @@ class FlaggedHashes(Base):
 
 
 class Match(Base):
-    """A submission that resembles the medium of an earlier case."""
+    """A submission that resembles the medium of another case."""
 
     __tablename__ = "matches"
 
     id: Mapped[Id]
     job_id: Mapped[OfJob]
     case_id: Mapped[OfCase]
+    known_job_id: Mapped[AnyId | None]
+    """Id of the job in that case whose medium it resembles."""
     percent: Mapped[int]
     """Percentage of the submission's frames of good quality that are alike."""
     known_percent: Mapped[int]
-    """Percentage of the earlier medium's frames."""
+    """Percentage of that medium's frames."""
     created_at: Mapped[datetime]
 
     __table_args__ = (UniqueConstraint("job_id", "case_id"),)

@@ -40,7 +40,6 @@ PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(100)
 WITHOUT_CONTENT = {
     "GET /v1/jobs/{job_id}/events": "states, verdict codes, digests and times",
     "GET /v1/jobs/{job_id}/evidence/editions": "numbers, digests and times",
-    "GET /v1/jobs/{job_id}/matches": "ids, percentages and times",
     "GET /v1/statistics/removals": "counts, of platforms with five posts or more",
     "GET /v1/statistics/removals.csv": "the same",
     "GET /v1/notices": "the kinds of notices",

@@ -84,7 +84,6 @@ async def test_h6_one_appended_byte_does_not_escape_the_flag(service: Service) -
 
 @pytest.mark.parametrize("change", ["dimmer", "mirrored"])
 async def test_h6_another_encoding_does_not_escape_the_flag(service: Service, change: str) -> None:
-    assert not service.app.state.shared.settings.matching
     first = await examined(service, exhibits.video(), exhibits.video())
     await flag(service, first)
     copy = await examined(service, encoded(change), encoded(change))

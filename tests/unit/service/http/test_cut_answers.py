@@ -70,7 +70,7 @@ async def test_an_answer_is_cut_off_when_its_readers_key_is_revoked(
     monkeypatch.setattr("deepfake_service.http.answers.PIECE_BYTES", 1024)
     still, checks = auth.check_still_authenticated, []
 
-    async with start(matching=True) as service:
+    async with start() as service:
         job = await submit(service, case_reference="R")
         reader = service.accounts.authenticate(service.keys[Role.ANALYST])
 

@@ -153,7 +153,7 @@ async def test_a_finding_is_reversed_while_hashes_are_stored(
     start: Starter, postgres: databases.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = SecretStr(postgres.new_database())
-    async with start(database_url=url, matching=True) as service:
+    async with start(database_url=url) as service:
         job = await examined(service, exhibits.video())
         bank = service.app.state.shared.services.hash_bank
         await asyncio.to_thread(decides(service, job, Decision.CONFIRMED))

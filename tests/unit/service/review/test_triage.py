@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import html
 import io
 import re
@@ -63,7 +64,9 @@ class Desk:
             case = Case(id=case_id, account_id=self.caller.account_id, wrapped_key=wrapped,
                         created_at=at)  # fmt: skip
             seal_json(key, case, {"reference": f"2026-{job_id}-0117"})
-            medium = Media(id=new_id(), case_id=case_id, sha256="0" * 64, size=1, created_at=at)
+            content = str(changes.pop("content", job_id)).encode()
+            sha256 = f"0000{hashlib.sha256(content).hexdigest()[4:]}"
+            medium = Media(id=new_id(), case_id=case_id, sha256=sha256, size=1, created_at=at)
             usual = {
                 "id": job_id, "case_id": case_id, "media_id": medium.id, "kind": "video",
                 "account_id": self.caller.account_id, "priority": "batch",
@@ -97,27 +100,31 @@ async def test_the_worst_is_first(service: Service) -> None:
     desk.add("strong", 0.97, **LEANS)  # in the same half decade as "weak"
     desk.add("found", 1.6, verdict="likely_manipulated")
     desk.add("copy", -0.1, verdict="inconclusive", leaning="neither")
+    desk.add("same", -0.2, verdict="inconclusive", leaning="neither", content="known")
     with service.database.write() as session:
         session.add(
             Match(
                 id=new_id(),
                 job_id="copy",
                 case_id=confirmed,
-                percent=100,
+                known_job_id="known",
+                percent=80,
                 known_percent=100,
                 created_at=desk.now,
             )
         )
-    assert desk.ids() == ["copy", "found", "strong", "weak", "cleared", "unread"]
+    assert desk.ids() == ["copy", "same", "found", "strong", "weak", "cleared", "unread"]
     assert desk.ids(Tab.NOTICE) == ["known"]
     counts = desk.services.triage.counts(desk.caller)
     assert counts == {
-        "review": 6, "waiting": 0, "on_hold": 0, "notice": 1, "disagreement": 0, "due": 0,
-        "done": 0, "all": 7,
+        "review": 7, "waiting": 0, "on_hold": 0, "notice": 1, "disagreement": 0, "due": 0,
+        "done": 0, "all": 8,
     }  # fmt: skip
     page = desk.services.triage.page(desk.caller, QueueRequest())
-    assert page.rows[0].copies[0].case_reference == "2026-known-0117"
-    assert page.rows[0].copies[0].confirmed
+    for row, percent in zip(page.rows[:2], (80, 100), strict=True):
+        (copy,) = row.copies
+        assert (copy.case_reference, copy.job_id) == ("2026-known-0117", "known")
+        assert (copy.percent, copy.same_file, copy.confirmed) == (percent, percent == 100, True)
 
 
 async def test_who_waits_comes_before_what_the_machine_suspects(service: Service) -> None:
