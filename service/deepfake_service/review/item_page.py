@@ -14,14 +14,17 @@ from deepfake_service.accounts.visibility import find_visible, may_delete
 from deepfake_service.cases.cases import open_post
 from deepfake_service.cases.posts import Post
 from deepfake_service.evidence.bundle.builder import VERDICT
+from deepfake_service.evidence.bundle.custody import found_by
 from deepfake_service.evidence.bundle.documents import VerdictDocument, read
+from deepfake_service.evidence.bundle.signs import MAX_SIGNS, Sign, SignCode
 from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.evidence.bundle.zip_format import member
+from deepfake_service.evidence.chain_of_custody import altered_jobs, reviews_of
 from deepfake_service.evidence.editions import IssuedEdition, editions_of
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.hashes.hash_bank import SimilarCase, similar_cases
 from deepfake_service.platform.db import Case, Database, Job, Media, Occurrence
-from deepfake_service.platform.db.enums import JobState
+from deepfake_service.platform.db.enums import MANIPULATED, Finding, JobState
 from deepfake_service.platform.errors import (
     EvidenceMissing,
     EvidenceTooLarge,
@@ -42,7 +45,19 @@ from deepfake_service.review.shapes import Item, PlainJob
 from deepfake_service.review.triage import Place, places_of
 
 LISTED = 50
-"""Posts and other examinations of the file that the page lists."""
+"""Posts, other examinations of the file and similar cases that the page lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """A confirmed item that an item is a copy of."""
+
+    copy: SimilarCase
+    finding: Finding
+    taken_over: dict[SignCode, Sign] | None
+    """The signs that a reviewer takes over with the finding: those that its reviewers stated, with
+    their places if the bytes are the same, and each once. ``None`` if the item is decided, or
+    awaits a second person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +75,10 @@ class ItemPage:
     """How many people state the finding."""
     on_hold: OnHold | None
     standing: Standing
+    original: Original | None
     matches: list[SimilarCase]
+    """The other cases that it resembles. They and the original are left out for a second person,
+    who decides on her own."""
     editions: Sequence[IssuedEdition]
     deletable: bool
     captured_until: datetime | None
@@ -84,7 +102,8 @@ class ItemPages:
     reviews: Reviews
 
     def read(self, caller: Caller, job_id: str) -> ItemPage:
-        """Return what the page of an item shows. Audited as a reading of the case.
+        """Return what the page of an item shows. Audited as a reading of the case, and of that of
+        the original of a copy.
 
         The newest edition of its evidence is issued first if that is due. Showing it is audited
         once in ten minutes. ``NotFound`` if there is no such job, or the caller may not see it;
@@ -105,6 +124,10 @@ class ItemPages:
                     missing = error
             shown = self._shown(session, caller, job, case)
         self.queries.audit_case(caller, case.id)
+        if shown.original:
+            self.queries.audit_case(caller, shown.original.copy.case_id)
+        if shown.matches:
+            self.queries.audit(caller)
         document = None
         if edition is not None:
             try:
@@ -144,7 +167,10 @@ class ItemPages:
         )
         standing = self.reviews.standing(session, caller, job)
         withheld = standing.decides_next
-        opinions, found_by = opinions_of(session, job, key, withheld=withheld)
+        opinions, people = opinions_of(session, job, key, withheld=withheld)
+        open_to = [] if withheld else [job.id]
+        similar = similar_cases(session, self.vault, caller, open_to).get(job.id, [])
+        original = self._original(session, similar, job)
         return ItemPage(
             job=self.queries.item(row),
             others=[self.queries.plain(other) for other in others],
@@ -152,12 +178,33 @@ class ItemPages:
             more_occurrences=len(occurrences) > LISTED,
             place=places_of(session, waiting).get(job.id),
             reviews=opinions,
-            found_by=found_by,
+            found_by=people,
             on_hold=on_hold_of(session, job, key),
             standing=standing,
-            matches=similar_cases(session, self.vault, caller, [job.id]).get(job.id, []),
+            original=original,
+            matches=[s for s in similar if original is None or s is not original.copy][:LISTED],
             editions=editions_of(session, job, case),
             deletable=may_delete(caller, job.account_id) and case.held_at is None,
             captured_until=session.scalar(kept),
             alone=session.scalar(items) == 1,
         )
+
+    def _original(
+        self, session: Session, similar: Sequence[SimilarCase], job: Job
+    ) -> Original | None:
+        """Return the first of similar items that was confirmed, and is as the audit log has it."""
+        for copy in similar:
+            known = session.get(Job, copy.job_id) if copy.job_id else None
+            if known is None or known.finding not in MANIPULATED or altered_jobs(session, [known]):
+                continue
+            taken_over: dict[SignCode, Sign] | None = None
+            is_open = job.finding in (None, Finding.UNDECIDED)
+            if is_open and job.state == JobState.SUCCEEDED:
+                key = self.vault.case_key(session.get_one(Case, known.case_id))
+                stated = found_by(known.finding, reviews_of(session, known, key))
+                taken_over = {}
+                for sign in [sign for review in stated for sign in review.signs][:MAX_SIGNS]:
+                    placed = sign if copy.same_file else Sign(code=sign.code)
+                    taken_over.setdefault(sign.code, placed)
+            return Original(copy, known.finding, taken_over)
+        return None

@@ -221,3 +221,44 @@ def test_what_a_browser_cannot_play_is_shown_frame_by_frame(
     page.locator(f"a[href='{whole[whole.index('/items/') :]}']").click()
     expect(page.get_by_text("0.04초 전후 5초씩")).to_be_visible()
     page.context.close()
+
+
+def test_a_key_takes_over_the_finding_of_the_original(
+    site: Site, browser: Browser, key: str
+) -> None:
+    known, copy = (
+        site.wait(site.submit(clip(33, SHORT), case_reference=f"COPY-{n}")["id"]) for n in range(2)
+    )
+    edge = {"code": "edge", "time_s": 0.2, "rect": [10.0, 20.0, 110.0, 200.0]}
+    with site.client_of(key) as client:
+        said = {"decision": "body_generated", "signs": [edge, {"code": "teeth"}]}
+        client.post(f"/v1/jobs/{known['id']}/reviews", json=said).raise_for_status()
+        page = signed_in(browser, site, key)
+        page.set_viewport_size({"width": 1366, "height": 768})
+        page.goto(f"/items/{copy['id']}")
+        expect(page.locator(".desk > :first-child a")).to_have_attribute(
+            "href", f"/items/{known['id']}"
+        )
+        for place in ("#take-over", "#viewer", "#reason", ".save button"):
+            expect(page.locator(place).first).to_be_in_viewport(ratio=1)
+        page.keyboard.press("s")
+        page.locator("[data-code=hands]").check()
+        page.locator("body").dispatch_event(
+            "keydown", {"key": "ㅛ", "code": "KeyY", "bubbles": True}
+        )
+        expect(page.locator("[name=decision][value=body_generated]")).to_be_checked()
+        expect(page.locator("#reason")).to_be_focused()
+        expect(page.locator("#reason")).to_have_value(
+            "다른 사건에서 조작으로 확인된 파일과 같은 파일입니다."
+        )
+        expect(page.locator("#signs summary output")).to_have_text("3")
+        answer = client.get(f"/v1/jobs/{copy['id']}/reviews").json()
+        assert answer["reviews"] == []  # a person saves it
+        page.keyboard.press("Control+Enter")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/items/*#review")
+        (stated,) = client.get(f"/v1/jobs/{copy['id']}/reviews").json()["reviews"]
+    assert stated["decision"] == "body_generated"
+    assert [sign["code"] for sign in stated["signs"]] == ["edge", "teeth", "hands"]
+    assert stated["signs"][0] == edge
+    page.context.close()

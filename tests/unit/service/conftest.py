@@ -198,7 +198,7 @@ def postgres_installation(
 
 ON_BOTH = frozenset(
     {
-        "test_accounts", "test_altered_rows", "test_audit", "test_backlog",
+        "test_accounts", "test_altered_rows", "test_audit", "test_backlog", "test_copies",
         "test_cases_api", "test_database", "test_job_deletion", "test_jobs_api", "test_legal_holds",
         "test_media_expiry", "test_repeated_requests", "test_stored_results",
         "test_upload_limits", "test_videos_api", "test_workers",

@@ -21,6 +21,13 @@ addEventListener("keydown", (event) => {
   decide(decision);
 });
 
+// The original's finding; `signs.js` ticks its signs.
+const original = document.getElementById("take-over");
+original?.addEventListener("click", () => {
+  reason.value ||= original.title;
+  decide(original.value);
+});
+
 if (reason) {
   addEventListener("keydown", (event) => {
     if (sure?.open || event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;

@@ -8,13 +8,10 @@ import "./side.js";
 import { viewer } from "./viewer.js";
 import "./views.js";
 
-const heat = document.getElementById("heat");
-if (heat) {
-  heat.closest(".scripted").hidden = false;
-  heat.addEventListener("input", () => {
-    for (const image of document.querySelectorAll(".heat")) image.style.opacity = heat.value / 100;
-  });
-}
+for (const scripted of document.querySelectorAll(".scripted")) scripted.hidden = false;
+document.getElementById("heat")?.addEventListener("input", (event) => {
+  for (const image of document.querySelectorAll(".heat")) image.style.opacity = event.target.value / 100;
+});
 
 // Tabs. Without a script, their parts stand one below another.
 const tabs = [...document.querySelectorAll("[role=tab]")];
@@ -55,7 +52,7 @@ if (tabs.length) {
 const reason = document.getElementById("reason");
 if (reason) {
   const storageKey = `reason ${document.body.dataset.account} ${location.pathname}`;
-  const saved = (sessionStorage.getItem(storageKey) || "").trim();
+  const saved = sessionStorage.getItem(storageKey)?.trim();
   if (saved && document.getElementById("main").textContent.includes(saved)) sessionStorage.removeItem(storageKey);
   else if (saved && !reason.value) reason.value = saved;
   reason.addEventListener("input", () => sessionStorage.setItem(storageKey, reason.value));
@@ -82,19 +79,19 @@ function neighbour(step) {
   const at = ids.indexOf(location.pathname.split("/")[2]);
   return at < 0 ? undefined : ids[at + step];
 }
+const click = (part) => () => document.querySelector(part)?.click();
 const ACTS = {
-  q: () => location.assign("/"),
-  n: () => document.getElementById("next")?.click(),
-  s: () => { const part = document.getElementById("signs"); if (part) part.open = !part.open; },
-  v: () => document.getElementById("unveil")?.click(),
-};
-if (viewer.element) {
-  Object.assign(ACTS, {
+  ...(viewer.element && {
     ",": () => viewer.step(-1), ".": () => viewer.step(1), ArrowLeft: () => viewer.step(-1), ArrowRight: () => viewer.step(1),
-    " ": () => viewer.play(), "+": () => viewer.zoom(1.5), "=": () => viewer.zoom(1.5), "-": () => viewer.zoom(1 / 1.5),
-    0: () => viewer.reset(), m: () => viewer.startMark(),
-  });
-}
+    " ": viewer.play, "+": () => viewer.zoom(1.5), "=": () => viewer.zoom(1.5), "-": () => viewer.zoom(1 / 1.5),
+    0: viewer.reset, m: viewer.startMark,
+  }),
+  q: () => location.assign("/"),
+  n: click("#next"),
+  s: click("#signs summary"),
+  v: click("#unveil"),
+  y: click("#take-over"),
+};
 const MOVED = "input[type=radio], [role=tab], [tabindex='0']";
 addEventListener("keydown", (event) => {
   if (event.key === "Escape") { document.activeElement.blur(); return; } // from a field back to the keys

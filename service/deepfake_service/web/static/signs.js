@@ -3,33 +3,33 @@ import { viewer } from "./viewer.js";
 
 const part = document.getElementById("signs");
 const reason = document.getElementById("reason");
-const ticks = part ? [...part.querySelectorAll("input")] : [];
-let [marked, last] = [null, null]; // a place that waits for its sign, and the sign that a place goes to
+const ticks = [...document.querySelectorAll("#signs input")];
+let marked, last; // a place that waits for its sign, and the sign that a place goes to
 
-function state(tick, mark) {
-  const time = mark ? mark.time_s : viewer.kind === "video" && viewer.element ? viewer.time() : null;
-  const sign = { code: tick.dataset.code, ...(time === null ? {} : { time_s: Math.round(time * 1000) / 1000 }), ...(mark ? { rect: mark.rect } : {}) };
-  tick.value = JSON.stringify(sign);
-  const said = time === null ? [] : [part.dataset.seconds.replace("{s}", time.toFixed(2))];
-  if (mark) said.push(`${Math.round(mark.rect[2] - mark.rect[0])} × ${Math.round(mark.rect[3] - mark.rect[1])}`);
-  tick.parentElement.querySelector(".place").textContent = said.join(" · ");
+const place = (tick) => tick.parentElement.querySelector(".place");
+function state(tick, { time_s = null, rect = null }) {
+  tick.value = JSON.stringify({ code: tick.dataset.code, time_s, rect });
+  const said = time_s === null ? [] : [part.dataset.seconds.replace("{s}", time_s.toFixed(2))];
+  if (rect) said.push(`${Math.round(rect[2] - rect[0])} × ${Math.round(rect[3] - rect[1])}`);
+  place(tick).textContent = said.join(" · ");
 }
+const stated = () => ticks.filter((tick) => tick.checked);
 function count() {
-  const stated = ticks.filter((tick) => tick.checked);
-  part.querySelector("summary output").textContent = stated.length || "";
-  reason.required = !stated.length; // signs are grounds enough
+  part.querySelector("summary output").textContent = stated().length || "";
+  reason.required = !stated().length; // signs are grounds enough
 }
 // What was ticked, as the question before saving repeats it.
-export const ticked = () => ticks.filter((tick) => tick.checked).map((tick) => tick.parentElement.textContent.replace(/\s+/g, " ").trim());
+export const ticked = () => stated().map((tick) => tick.parentElement.textContent.replace(/\s+/g, " ").trim());
 
-if (part && reason) {
+if (part) {
   for (const tick of ticks) {
     tick.addEventListener("change", () => {
       if (tick.checked) {
-        state(tick, marked);
+        const now = viewer.kind === "video" && viewer.element ? viewer.time() : null;
+        state(tick, marked || { time_s: now && Math.round(now * 1000) / 1000 });
         [marked, last] = [null, tick];
       } else {
-        tick.parentElement.querySelector(".place").textContent = "";
+        place(tick).textContent = "";
         if (last === tick) last = null;
       }
       count();
@@ -37,8 +37,15 @@ if (part && reason) {
   }
   viewer.on("mark", (mark) => {
     part.open = true;
-    if (last && !last.value.includes("rect")) state(last, mark);
+    if (last?.value.endsWith("null}")) state(last, mark);
     else marked = mark;
+  });
+  document.getElementById("take-over")?.addEventListener("click", () => {
+    for (const tick of part.querySelectorAll("[data-original]:not(:checked)")) {
+      tick.checked = true;
+      state(tick, JSON.parse(tick.dataset.original));
+    }
+    count();
   });
   count();
 }

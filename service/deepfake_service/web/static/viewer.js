@@ -155,7 +155,6 @@ if (element) {
   over.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
   for (const sized of [plane, media]) [sized.style.width, sized.style.height] = [`${WIDTH}px`, `${HEIGHT}px`];
   element.style.setProperty("--ratio", WIDTH / HEIGHT);
-  for (const scripted of document.querySelectorAll(".controls .scripted")) scripted.hidden = false;
   new ResizeObserver(() => {
     const isWhole = scale === fitting() || room[0] === 1;
     room = [element.clientWidth, element.clientHeight];

@@ -1,11 +1,11 @@
-"""One decision on several items, and on the copy of a confirmed case, in the console."""
+"""One decision on several items in the console."""
 
 from __future__ import annotations
 
 from sqlalchemy import select
 
 from deepfake_service.audit.log import Action
-from deepfake_service.platform.db import AuditEntry, Job, Match, Review, new_id
+from deepfake_service.platform.db import AuditEntry, Job, Review, new_id
 from deepfake_service.platform.db.enums import Finding, JobState, Role
 from tests.support import exhibits
 from tests.support.answers import browse, csrf_of
@@ -119,29 +119,6 @@ async def test_the_queue_offers_ended_items_to_reviewers(service: Service) -> No
     page = (await service.client.get("/?tab=all")).text
     assert f'form="bulk" name="job" value="{jobs[0]}"' in page
     assert f'form="bulk" name="job" value="{jobs[1]}"' not in page
-
-
-async def test_the_copy_of_a_confirmed_case_names_it_and_is_confirmed_with_its_own_reason(
-    service: Service,
-) -> None:
-    known = await examined(service, exhibits.video(), case_reference="K-1")
-    copy = await examined(service, exhibits.video(), case_reference="K-2")
-    with service.database.write() as session:
-        session.get_one(Job, known["id"]).finding = Finding.CONFIRMED
-        match = {"job_id": copy["id"], "case_id": known["case_id"], "percent": 100,
-                 "known_percent": 100}  # fmt: skip
-        session.add(Match(id=new_id(), created_at=service.clock(), **match))
-    await service.sign_in(Role.ANALYST)
-    del service.client.headers["Authorization"]
-    service.client.headers["Accept-Language"] = "en"
-    page = (await service.client.get(f"/items/{copy['id']}")).text
-    assert f'<a href="/cases/{known["case_id"]}"><bdi>K-1</bdi></a>' in page
-    reason = "Copy of the media confirmed in case K-1"
-    assert f">{reason}</textarea>" in page
-    form = {"csrf": csrf_of(page), "decision": "confirmed", "reason": reason}
-    await service.client.post(f"/items/{copy['id']}/review", data=form)
-    with service.database.read() as session:
-        assert session.get_one(Job, copy["id"]).finding == Finding.CONFIRMED
 
 
 async def test_korean_pages_name_fields_and_details_in_korean(service: Service) -> None:
