@@ -21,6 +21,7 @@ from tests.support import exhibits
 from tests.support.answers import browse
 from tests.support.documents import leaves, report_texts
 from tests.support.jobs import document, evidence, examined, headers
+from tests.support.notices import GOOD
 from tests.unit.service.conftest import Service
 
 EDGE = {"code": "edge", "time_s": 0.5, "rect": [10.0, 20.5, 110.0, 200.0]}
@@ -150,3 +151,29 @@ async def test_the_form_takes_ticks_without_a_reason(service: Service) -> None:
     reviews = await service.client.get(f"/v1/jobs/{job['id']}/reviews")
     (opinion,) = reviews.json()["reviews"]
     assert (opinion["signs"], opinion["note"]) == ([TEETH, EDGE], NOTE)
+
+
+@pytest.mark.parametrize("ticked", [[EDGE], []])
+async def test_a_notice_names_the_signs_that_were_ticked_and_no_others(
+    service: Service, ticked: list[dict[str, Any]]
+) -> None:
+    job = await examined(service, exhibits.video(), source_url="https://example.org/1")
+    form = await browse(service, Role.ANALYST)
+    said = {"decision": "confirmed", "reason": "a seam", "note": NOTE}
+    signs = {"signs": [json.dumps(sign) for sign in ticked]}
+    await service.client.post(f"/items/{job['id']}/review", data={**form, **said, **signs})
+    as_analyst, path = headers(service, Role.ANALYST), f"/v1/cases/{job['case_id']}"
+    case = (await service.client.get(path, headers=as_analyst)).json()
+    about = {"kind": "kr-d4u", "occurrence_ids": [case["occurrences"][0]["id"]]}
+    for language, line in (
+        ("en", "0.50 s, pixels 10, 20 to 110, 200: edge of the face breaks"),
+        ("ko", "0.50초, 10, 20–110, 200픽셀: 얼굴 윤곽이 끊기거나 어긋남"),
+    ):
+        content = {**about, "language": language, "fields": GOOD["kr-d4u"]}
+        made = await service.client.post(f"{path}/notices", json=content, headers=as_analyst)
+        assert made.status_code == 201, made.text
+        text, w = made.json()["text"], words(language)
+        named = {code for code in SignCode if w.of("signs", code) in text}
+        assert named == {sign["code"] for sign in ticked}
+        assert (line in text) is bool(ticked)
+        assert not any(private in text for private in (NOTE, "a seam"))
