@@ -14,7 +14,7 @@ from deepfake_service.http.answers import (
     screenshot_answer,
 )
 from deepfake_service.http.auth import Call, Reader, Submitter
-from deepfake_service.http.list_filters import Period
+from deepfake_service.http.list_filters import Grouped
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import CaseId, LookId, OccurrenceId
 from deepfake_service.http.submission_form import LookForm, upload_body
@@ -113,14 +113,14 @@ def get_look_screenshot(
 
 
 @router.get("/statistics/removals", summary="Count removals")
-def get_removals(call: Reader, period: Period) -> RemovalSummary:
+def get_removals(call: Reader, period: Grouped) -> RemovalSummary:
     """Count what became of the posts of notices, of cases that the account may see. Withdrawn
     notices are left out, and so are cases that were deleted."""
     return period.removals(call.services, call.caller)
 
 
 @file_route(router, "/statistics/removals.csv", "Count removals as CSV", "text/csv")
-def get_removals_csv(call: Reader, period: Period) -> Response:
+def get_removals_csv(call: Reader, period: Grouped) -> Response:
     """Return the groups of `GET /v1/statistics/removals` as CSV (RFC 4180), which spreadsheets
     open."""
     found = period.removals(call.services, call.caller)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from fastapi import Response
 from pydantic import Field
 from starlette.responses import StreamingResponse
 
 from deepfake_service.hashes.hash_bank import SimilarCase
-from deepfake_service.http.answers import binary
+from deepfake_service.http.answers import binary, file_answer, file_route
 from deepfake_service.http.auth import Call, Reader, Reviewer, while_authenticated
+from deepfake_service.http.list_filters import Period
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import Body, CaseId, JobId
 from deepfake_service.platform.answers import Published
 from deepfake_service.platform.db.enums import Finding
+from deepfake_service.platform.texts.spreadsheets import BYTE_ORDER_MARK, csv_line
 from deepfake_service.review.reviews import Judgement, OnHold, Opinion
+from deepfake_service.review.shapes import FoundItems, SignSummary
 
 router = api_router("evidence", prefix="")
 
@@ -68,6 +72,24 @@ def list_matches(job_id: JobId, call: Reader) -> MatchesOut:
     matches = call.services.hash_bank.matches(call.caller, job_id)
     call.services.queries.audit(call.caller)
     return MatchesOut(matches=matches)
+
+
+@router.get("/v1/statistics/signs", summary="Count signs")
+def get_signs(call: Reader, period: Period) -> SignSummary:
+    """Count the signs that reviewers stated, by the findings of their items, in cases that the
+    account may see. Audited."""
+    return call.services.queries.signs(call.caller, *period.days(call.services))
+
+
+@file_route(router, "/v1/statistics/signs.csv", "Count signs as CSV", "text/csv")
+def get_signs_csv(call: Reader, period: Period) -> Response:
+    """Return `GET /v1/statistics/signs` as CSV (RFC 4180), all items first."""
+    found = get_signs(call, period)
+    counts = [("all", found.items), *((count.code, count.items) for count in found.signs)]
+    lines = [["code", *FoundItems.model_fields], *([c, *dict(n).values()] for c, n in counts)]
+    content = BYTE_ORDER_MARK + "".join(map(csv_line, lines))
+    name = f"signs-{found.start}-{found.end}.csv"
+    return file_answer(content, "text/csv; charset=utf-8", name)
 
 
 @router.get(

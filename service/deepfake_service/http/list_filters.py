@@ -96,27 +96,36 @@ class _Cases(_List):
 
 
 class _Period(_Parameters):
-    """Which notices are counted, and by what they are grouped."""
+    """A period that is counted."""
 
     start: Day | None = Field(None, examples=["2026-01-01"])
-    """The first day of sending, in Korea; the first of this year if unset."""
+    """The first day of sending or deciding, in Korea; the first of this year if unset."""
     end: Day | None = Field(None, examples=["2026-12-31"])
-    """The last day of sending, in Korea; today if unset."""
-    by: GroupBy = GroupBy.PLATFORM
-    """What posts are grouped by."""
+    """The last day of sending or deciding, in Korea; today if unset."""
 
-    def removals(self, services: Services, caller: Caller) -> RemovalSummary:
-        """Count what became of the posts of the notices that the caller may see;
-        ``InvalidRequest`` if the last day comes before the first."""
+    def days(self, services: Services) -> tuple[date, date]:
+        """Return its first and last day; ``InvalidRequest`` if the last comes before the first."""
         today = services.database.clock().astimezone(KST).date()
         end = self.end or max(today, self.start or today)
         start = self.start or date(end.year, 1, 1)
         if start > end:
             raise invalid_field("end", "must not come before start")
-        return services.removal_statistics.summary(caller, start, end, self.by)
+        return start, end
+
+
+class _Grouped(_Period):
+    """Which notices are counted, and by what they are grouped."""
+
+    by: GroupBy = GroupBy.PLATFORM
+    """What posts are grouped by."""
+
+    def removals(self, services: Services, caller: Caller) -> RemovalSummary:
+        """Count what became of the posts of the notices that the caller may see."""
+        return services.removal_statistics.summary(caller, *self.days(services), self.by)
 
 
 Page = Annotated[_Page, Query()]
 JobQuery = Annotated[_Jobs, Query()]
 CaseQuery = Annotated[_Cases, Query()]
 Period = Annotated[_Period, Query()]
+Grouped = Annotated[_Grouped, Query()]

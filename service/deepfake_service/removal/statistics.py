@@ -26,7 +26,7 @@ from deepfake_service.platform.db.enums import NoticeState, WatchState
 from deepfake_service.platform.networks import host_of, site_of
 from deepfake_service.platform.storage import Vault
 from deepfake_service.platform.storage.sealed_columns import opened_rows
-from deepfake_service.platform.texts.formatting import KST
+from deepfake_service.platform.texts.formatting import KST, days_in_korea
 
 FEWEST = 5
 """Posts of a group: fewer could tell of whom they are."""
@@ -125,8 +125,7 @@ class RemovalStatistics:
         return RemovalSummary(start=start, end=end, by=by, groups=groups, total=_group("", posts))
 
     def _followed(self, caller: Caller, start: date, end: date) -> list[FollowedPost]:
-        begins = datetime(start.year, start.month, start.day, tzinfo=KST)
-        ends = datetime(end.year, end.month, end.day, tzinfo=KST) + timedelta(days=1)
+        begins, ends = days_in_korea(start, end)
         last = (
             select(func.max(Look.at))
             .where(Look.occurrence_id == Watch.occurrence_id, Look.at >= Notice.sent_at)

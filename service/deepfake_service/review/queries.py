@@ -7,8 +7,9 @@ results is audited once in ten minutes for each key.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime
 from typing import BinaryIO, TypeVar
 
 from sqlalchemy import Row, Select, func, select
@@ -21,9 +22,10 @@ from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.cases.cases import media_key, open_post
 from deepfake_service.cases.filters import Filters, case_conditions, conditions, disagreed
 from deepfake_service.cases.posts import Post
+from deepfake_service.evidence.bundle.signs import SignCode
 from deepfake_service.evidence.chain_of_custody import altered_jobs
 from deepfake_service.evidence.listings import open_listing, open_reasons
-from deepfake_service.platform.db import Case, Database, Job, Listing, Media, Occurrence
+from deepfake_service.platform.db import Case, Database, Job, Listing, Media, Occurrence, Review
 from deepfake_service.platform.db.enums import UNFINISHED, JobStage, JobState, Role
 from deepfake_service.platform.errors import ImageryWithheld, NotFound
 from deepfake_service.platform.pagination import MAX_PAGE, ListPage, Order, page_of
@@ -31,12 +33,16 @@ from deepfake_service.platform.storage import Vault, context_of, open_json
 from deepfake_service.platform.storage.blobs import missing_as
 from deepfake_service.platform.storage.envelope import unseal
 from deepfake_service.platform.storage.sealed_columns import opened_rows
+from deepfake_service.platform.texts.formatting import days_in_korea
 from deepfake_service.review.shapes import (
+    FoundItems,
     Item,
     PlainCase,
     PlainJob,
     Progress,
     ScoredJob,
+    SignCount,
+    SignSummary,
     WholeCase,
 )
 
@@ -334,6 +340,45 @@ class Queries:
             reasons=open_reasons(key, job),
             thumbnail=bool(pictured) and case.minor_at is None,
         )
+
+    def signs(self, caller: Caller, start: date, end: date) -> SignSummary:
+        """Count the signs in the decisions of a period in Korea on items that the caller may see.
+        Audited as a list."""
+        begins, ends = days_in_korea(start, end)
+        made = (
+            select(Review, Job, Case)
+            .join(Job, Review.job_id == Job.id)
+            .join(Case, Job.case_id == Case.id)
+            .where(
+                Review.created_at >= begins,
+                Review.created_at < ends,
+                Job.state == JobState.SUCCEEDED,
+                Job.finding.in_(FoundItems.model_fields),
+                Case.wrapped_key.is_not(None),
+                visible_to(caller),
+            )
+            .order_by(Review.created_at, Review.id)
+        )
+        stated: dict[tuple[str, str], set[str]] = {}
+        findings: dict[str, str] = {}
+        with self._database.read() as session:
+            opened = opened_rows(
+                session.execute(made.execution_options(yield_per=MAX_PAGE)),
+                lambda row: open_json(self._vault.case_key(row[2]), row[0]),
+            )
+            for (review, job, _), content in opened:
+                codes = {sign["code"] for sign in content.get("signs", ())}
+                stated[job.id, review.account_id] = codes
+                findings[job.id] = str(job.finding)
+        self.audit(caller)
+
+        def found(jobs: Iterable[str]) -> FoundItems:
+            count = Counter(findings[job_id] for job_id in jobs)
+            return FoundItems(**{name: count[name] for name in FoundItems.model_fields})
+
+        by_code = {c: {job for (job, _), codes in stated.items() if c in codes} for c in SignCode}
+        counts = [SignCount(code=code, items=found(jobs)) for code, jobs in by_code.items()]
+        return SignSummary(start=start, end=end, items=found(findings), signs=counts)
 
     def audit_case(self, caller: Caller, case_id: str) -> None:
         """Append an entry to the audit log that something of a case was read."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter
@@ -64,7 +64,7 @@ from deepfake_service.platform.errors import (
 )
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.storage import Vault, open_json, seal_json
-from deepfake_service.platform.texts.formatting import KST
+from deepfake_service.platform.texts.formatting import days_in_korea
 
 CATCH_UP_BATCH = 100
 MAX_REVIEWS = 100
@@ -97,7 +97,7 @@ class OnHold:
     @property
     def end(self) -> datetime:
         """The end of that day."""
-        return datetime.combine(self.awaited_until + timedelta(days=1), time(), KST)
+        return days_in_korea(self.awaited_until, self.awaited_until)[1]
 
 
 _ON_HOLD = TypeAdapter(OnHold)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from datetime import date
 from typing import Literal
 
 from pydantic import ConfigDict, Field
 
 from deepfake_models.bundle.results import ReasonCode, VerdictCode, input_at_fault
 from deepfake_service.cases.posts import Post
+from deepfake_service.evidence.bundle.signs import SignCode
 from deepfake_service.evidence.listings import ListEntry
 from deepfake_service.platform.answers import (
     ItemId,
@@ -126,6 +128,31 @@ class PlainCase(Published):
     minor: bool = Field(description="Whether a person shown may be a minor.")
     reviewed_at: Time | None
     """When its last item was reviewed; null if an item has not been."""
+
+
+class FoundItems(Published):
+    """Items by their finding. Those that await a second person are not counted."""
+
+    confirmed: int = Field(description="Confirmed as manipulated.")
+    body_generated: int = Field(description="Confirmed that body or surroundings are generated.")
+    rejected: int = Field(description="Found not to be manipulated.")
+    undecided: int = Field(description="Left undecided, or the reviewers disagree.")
+
+
+class SignCount(Published):
+    """How often a sign was stated."""
+
+    code: SignCode = Field(description="The sign.")
+    items: FoundItems = Field(description="The items of which a reviewer stated it.")
+
+
+class SignSummary(Published):
+    """How often signs were stated, by the last decision of each reviewer in a period."""
+
+    start: date = Field(description="The first day.")
+    end: date = Field(description="The last day, which is in it.")
+    items: FoundItems = Field(description="All items with a decision in it.")
+    signs: list[SignCount] = Field(description="The signs, in the order of the form.")
 
 
 class WholeCase(PlainCase):

@@ -13,7 +13,7 @@ from starlette.responses import StreamingResponse
 
 from deepfake_service.http.answers import attachment
 from deepfake_service.http.auth import while_authenticated
-from deepfake_service.http.list_filters import Period
+from deepfake_service.http.list_filters import Grouped
 from deepfake_service.notices.kinds import KINDS, kind_of
 from deepfake_service.notices.package import package_of
 from deepfake_service.notices.states import NoticePart, NoticeUpdate
@@ -23,6 +23,7 @@ from deepfake_service.platform.errors import FieldError, InvalidRequest
 from deepfake_service.platform.texts.i18n import words
 from deepfake_service.removal.statistics import GroupBy
 from deepfake_service.removal.statistics_pages import plot_of, table_of
+from deepfake_service.review.shapes import FoundItems
 from deepfake_service.web.notice_form import followers_of
 from deepfake_service.web.pages import (
     HEADERS,
@@ -160,9 +161,10 @@ def get_package(notice_id: Id, visit: Downloader) -> Response:
 
 
 @router.get("/statistics")
-def get_statistics(visit: Reader, period: Period) -> Response:
+def get_statistics(visit: Reader, period: Grouped) -> Response:
     """Show what became of the posts of notices, by platform, kind or month."""
     found = period.removals(visit.services, visit.caller)
+    signs = visit.services.queries.signs(visit.caller, found.start, found.end)
     texts = words(visit.language, polite=True)
 
     def kind_name(kind: str) -> str:
@@ -178,4 +180,11 @@ def get_statistics(visit: Reader, period: Period) -> Response:
         rows=rows,
         plot=plot and safe(plot),
         notes=texts.list("removals_notes"),
+        findings=list(FoundItems.model_fields),
+        reviewed=signs.items,
+        counts=[
+            (texts.of("signs", count.code), count.items)
+            for count in signs.signs
+            if any(count.items.model_dump().values())
+        ],
     )

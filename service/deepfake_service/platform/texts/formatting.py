@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 
 from deepfake_models.bundle.results import Verdict, VerdictCode
 from deepfake_models.bundle.spec import LeaningEdges
@@ -56,6 +56,11 @@ def to_the_second(at: str | None, language: str) -> str:
     local = utc.astimezone(KST)
     exact = f"{utc:%H:%M:%S}" if utc.date() == local.date() else f"{utc:%Y-%m-%d %H:%M:%S}"
     return f"{local:%Y-%m-%d %H:%M:%S} KST ({exact} UTC)"
+
+
+def days_in_korea(start: date, end: date) -> tuple[datetime, datetime]:
+    """Return when the first of some days begins in Korea, and when the last one ends."""
+    return datetime.combine(start, time(), KST), datetime.combine(end, time(), KST) + timedelta(1)
 
 
 def day(at: datetime, language: str) -> str:

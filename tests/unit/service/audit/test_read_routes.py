@@ -64,7 +64,6 @@ ABOUT_THE_REQUEST = {
 PAGES_WITHOUT_CONTENT = {
     "GET /items/{job_id}/progress": "as the events of the job",
     "GET /items/{job_id}/next": "the address of another page",
-    "GET /statistics": "as the statistics of the API",
     "GET /submit": "a form",
     "GET /account": "the account that asks",
     "GET /admin": "accounts and keys",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from typing import Any
 
 import httpx
@@ -22,7 +24,7 @@ from tests.support.answers import browse
 from tests.support.documents import leaves, report_texts
 from tests.support.jobs import document, evidence, examined, headers
 from tests.support.notices import GOOD
-from tests.unit.service.conftest import Service
+from tests.unit.service.conftest import Service, Starter
 
 EDGE = {"code": "edge", "time_s": 0.5, "rect": [10.0, 20.5, 110.0, 200.0]}
 TEETH = {"code": "teeth", "time_s": None, "rect": None}
@@ -177,3 +179,39 @@ async def test_a_notice_names_the_signs_that_were_ticked_and_no_others(
         assert named == {sign["code"] for sign in ticked}
         assert (line in text) is bool(ticked)
         assert not any(private in text for private in (NOTE, "a seam"))
+
+
+async def test_signs_are_counted_by_the_findings_of_their_items(start: Starter) -> None:
+    async with start(two_person_review=True) as service:
+        jobs = [await examined(service, exhibits.video(), case_reference=str(n)) for n in range(3)]
+        edge, teeth = {"code": "edge"}, {"code": "teeth"}
+        await review(service, jobs[0], decision="confirmed", signs=[edge, teeth])
+        await review(service, jobs[0], Role.ADMIN, decision="confirmed", signs=[edge])
+        await review(service, jobs[1], decision="rejected", signs=[teeth])
+        await review(service, jobs[1], decision="rejected", signs=[edge])  # instead
+        await review(service, jobs[2], decision="confirmed", signs=[{"code": "hands"}])  # alone
+        path, as_analyst = "/v1/statistics/signs", headers(service, Role.ANALYST)
+        found = (await service.client.get(path, headers=as_analyst)).json()
+        counted = {
+            sign["code"]: sign["items"] for sign in found["signs"] if any(sign["items"].values())
+        }
+        none = {"confirmed": 0, "body_generated": 0, "rejected": 0, "undecided": 0}
+        both = {**none, "confirmed": 1, "rejected": 1}
+        assert counted == {"edge": both, "teeth": {**none, "confirmed": 1}}
+        assert (found["items"], len(found["signs"])) == (both, len(SignCode))
+        table = (await service.client.get(f"{path}.csv", headers=as_analyst)).text
+        assert table.splitlines()[:3] == [
+            "\ufeffcode,confirmed,body_generated,rejected,undecided", "all,1,0,1,0", "edge,1,0,1,0",
+        ]  # fmt: skip
+        past = await service.client.get(f"{path}?end=2020-12-31", headers=as_analyst)
+        assert (past.json()["start"], past.json()["items"]) == ("2020-01-01", none)
+        other = headers(service, Role.AUDITOR)
+        assert (await service.client.get(path, headers=other)).status_code == 403
+        await browse(service, Role.ANALYST)
+        page = (await service.client.get("/statistics")).text
+        assert re.findall(r'<tr><th scope="row">([^<]*)</th>\s*<td[^>]*>(\d)</td>', page) == [
+            ("edge of the face breaks", "1"), ("teeth smeared or changing", "1"),
+            ("All reviewed items", "1"),
+        ]  # fmt: skip
+        (address,) = re.findall(r'href="(/v1/statistics/signs\.csv[^"]*)"', page)
+        assert (await service.client.get(html.unescape(address))).status_code == 200
