@@ -186,7 +186,7 @@ class LevelCalibrations(Spec):
     item: Calibration
 
 
-class _Rates(Spec):
+class StatedRates(Spec):
     """Rates that were measured on held-out material at an upper and a lower edge."""
 
     false_positive_rate: Probability
@@ -199,7 +199,7 @@ class _Rates(Spec):
     """Share of manipulated material below the lower edge."""
 
 
-class LeaningEdges(_Rates):
+class LeaningEdges(StatedRates):
     """Edges on log10 likelihood ratios between which a value leans neither way. They rank what is
     inconclusive, at error rates that are too high to decide by."""
 
@@ -211,7 +211,7 @@ class LeaningEdges(_Rates):
     """Share of real material below ``towards_untouched``."""
 
 
-class LevelThresholds(_Rates):
+class LevelThresholds(StatedRates):
     """Decision thresholds of one level, on log10 likelihood ratios."""
 
     likely_manipulated: float

@@ -25,7 +25,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from deepfake_service.audit.journal import protect
-from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
+from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.evidence.bundle.dsse import Signers, key_id, public_pem
 from deepfake_service.platform.answers import Published, Sha256
 from deepfake_service.platform.db import Database, Secret, SigningKey, current_time
@@ -89,12 +89,12 @@ class SigningKeys:
         certificates = own_signer(*self.own)[1] if self.own is not None else ()
         return min((c.not_valid_after_utc for c in certificates), default=None)
 
-    def rotate(self, actor: Actor = SERVICE) -> str:
+    def rotate(self) -> str:
         """Create a new key, retire the current one, and return the id of the new one."""
         with self._database.write() as session:
             self._database.one_at_a_time(session, _LOCK)
             self._retire_all(session)
-            return self._create(session, actor).id
+            return self._create(session).id
 
     @staticmethod
     def _retire_all(session: Session) -> None:
@@ -162,7 +162,7 @@ class SigningKeys:
             )
         )
 
-    def _create(self, session: Session, actor: Actor = SERVICE) -> SigningKey:
+    def _create(self, session: Session) -> SigningKey:
         private = Ed25519PrivateKey.generate()
         key = SigningKey(
             id=key_id(private.public_key()),
@@ -178,7 +178,7 @@ class SigningKeys:
         made["created_at"] = key.created_at.isoformat()
         protect(session, "signing_key", key.id, json.dumps(made))
         session.flush()
-        append_entry(session, actor, Action.SIGNING_KEYS_MADE, detail=key.id)
+        append_entry(session, SERVICE, Action.SIGNING_KEYS_MADE, detail=key.id)
         return key
 
     def _private(self, key: SigningKey) -> bytes:

@@ -247,9 +247,9 @@ class EvidenceStore:
                 append_entry(session, caller.actor, *entry)
         return content
 
-    def member(self, caller: Caller, job_id: str, name: str, number: int | None = None) -> bytes:
-        """Return one file of an edition."""
-        return zip_format.member(self.read(caller, job_id, number)[1], name)
+    def member(self, caller: Caller, job_id: str, name: str) -> bytes:
+        """Return one file of the newest edition."""
+        return zip_format.member(self.read(caller, job_id)[1], name)
 
     def report(
         self, caller: Caller, job_id: str, language: str, copy: ReportCopy, number: int | None

@@ -23,6 +23,7 @@ from deepfake_models.bundle.spec import (
     InputSpec,
     LevelCalibrations,
     SamplingSpec,
+    StatedRates,
     Thresholds,
     TrackSpec,
     is_none,
@@ -267,15 +268,6 @@ class PersonRates(Document):
     bin: Condition | None = None
 
 
-class ThresholdRates(Document):
-    """The rates that are stated with the thresholds of the decision."""
-
-    false_positive_rate: float
-    false_positive_rate_upper: float
-    true_positive_rate: float
-    miss_rate: float
-
-
 class DecisionRates(Document):
     """The rates of the decision."""
 
@@ -283,7 +275,7 @@ class DecisionRates(Document):
     unseen: str
     false_positive_rate: Rate | None
     true_positive_rate: Rate | None
-    stated_with_thresholds: ThresholdRates
+    stated_with_thresholds: StatedRates
 
 
 class SampleSize(Document):

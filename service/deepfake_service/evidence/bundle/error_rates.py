@@ -8,6 +8,7 @@ from statistics import median
 
 from deepfake_models.bundle.bundle import BundleSpec
 from deepfake_models.bundle.results import Face, Verdict
+from deepfake_models.bundle.spec import StatedRates
 from deepfake_service.evidence.bundle.documents import (
     Condition,
     DecisionRates,
@@ -17,7 +18,6 @@ from deepfake_service.evidence.bundle.documents import (
     Rate,
     Reliability,
     SampleSize,
-    ThresholdRates,
 )
 
 
@@ -60,11 +60,8 @@ def error_rates(
             unseen=spec.unseen,
             false_positive_rate=measured.false_positive_rate,
             true_positive_rate=measured.true_positive_rate,
-            stated_with_thresholds=ThresholdRates(
-                false_positive_rate=thresholds.false_positive_rate,
-                false_positive_rate_upper=thresholds.false_positive_rate_upper,
-                true_positive_rate=thresholds.true_positive_rate,
-                miss_rate=thresholds.miss_rate,
+            stated_with_thresholds=StatedRates(
+                **thresholds.model_dump(include=set(StatedRates.model_fields))
             ),
         ),
         people=tuple(_rates_of_person(i, scored[i], spec, reliability) for i in people),

@@ -38,15 +38,6 @@ class ExitCode(IntEnum):
     SUPERSEDED = 4
 
 
-Result = Literal["verified", "superseded", "signer_unknown", "failed"]
-_RESULTS: dict[ExitCode, Result] = {
-    ExitCode.VERIFIED: "verified",
-    ExitCode.SUPERSEDED: "superseded",
-    ExitCode.SIGNER_UNKNOWN: "signer_unknown",
-    ExitCode.FAILED: "failed",
-}
-
-
 class Step(Published):
     """One step: its number, title, outcome and an explanation."""
 
@@ -59,7 +50,7 @@ class Step(Published):
 class VerificationResult(Published):
     """The result of a verification."""
 
-    result: Result
+    result: Literal["verified", "superseded", "signer_unknown", "failed"]
     """`verified`; `superseded` if everything agrees, but this service replaced the edition by a
     newer one; `signer_unknown` if everything agrees, but no trusted key signed it; or `failed`."""
     sha256: Sha256 = Field(description="SHA-256 of the bundle that was sent.")
@@ -99,12 +90,14 @@ class Verification:
         signed = any(s.number == 4 and s.outcome is not Outcome.FAIL for s in self.steps)
         stated = self.statement.predicate if self.statement and signed else None
         about = ("case", "capture", "job", "edition", "verdict", "finding")
-        return VerificationResult(
-            result=_RESULTS[self.exit_code],
-            sha256=self.sha256,
-            signer=self.signer,
-            steps=self.steps,
-            **{name: getattr(stated, name, None) for name in about},
+        return VerificationResult.model_validate(
+            {
+                "result": self.exit_code.name.lower(),
+                "sha256": self.sha256,
+                "signer": self.signer,
+                "steps": self.steps,
+                **{name: getattr(stated, name, None) for name in about},
+            }
         )
 
 
