@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TypeVar
 
-from sqlalchemy import Select, delete, select, update
+from sqlalchemy import Select, delete, exists, select, update
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Caller
@@ -22,6 +22,7 @@ from deepfake_service.cases.case_lock import (
     lock_case,
     lock_deletable,
     lock_unheld,
+    lock_with_case,
 )
 from deepfake_service.cases.cases import folder_of, material_of, screenshot_of, screenshot_of_look
 from deepfake_service.examination.queue import JobQueue
@@ -46,6 +47,7 @@ from deepfake_service.platform.storage import Vault, open_json, seal_json
 from deepfake_service.review.shapes import HoldRequest
 
 OfAccount = TypeVar("OfAccount", Case, Job)
+OfCase = TypeVar("OfCase", Capture, Job)
 
 
 NOBODY = HoldRequest()
@@ -65,19 +67,12 @@ class Retention:
         ``with_case``, unless it has other jobs. ``NotFound`` if the caller may not see such a job,
         ``Forbidden`` if they may not delete it, ``Conflict`` under a legal hold."""
         with self._database.write() as session:
-            found = _find_deletable(session, caller, Job, job_id)
-            self._database.one_at_a_time(session, found.account_id)
-            case = lock_deletable(session, found.case_id)
-            # It may have ended, or another request may have deleted it meanwhile.
-            job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
-            if job is None:
-                raise NotFound
+            job, case = self._locked(session, _find_deletable(session, caller, Job, job_id))
             before = job.state
-            if before not in ENDED:
-                job.finished_at = self._database.clock()
             # If the process stops after this transaction, the sweep deletes the job.
             job.state = JobState.CANCELLED
             if before not in ENDED:
+                job.finished_at = self._database.clock()
                 append_entry(session, caller.actor, Action.JOB_CANCELLED, job_id)
             if before != JobState.CANCELLED:
                 append_entry(session, caller.actor, Action.JOB_DELETED, job_id)
@@ -119,8 +114,7 @@ class Retention:
         with self._database.read() as session:
             jobs = session.scalars(select(Job.id).where(Job.case_id == case_id)).all()
             blobs = session.scalars(select(Media.blob).where(Media.case_id == case_id)).all()
-        for blob in filter(None, blobs):
-            self._vault.blobs.delete(blob)
+        self._vault.blobs.delete(*filter(None, blobs))
         self._delete_below(folder_of(case_id))
         for job_id in jobs:
             self._queue.cancel(job_id)
@@ -149,19 +143,16 @@ class Retention:
             session.execute(delete(KnownHashes).where(KnownHashes.job_id == job_id))
             session.execute(delete(Job).where(Job.id == job_id))
             blobs = self._delete_medium(session, medium)
-            if case is not None and case.wrapped_key is not None:
-                self._clear_if_empty(session, case)
+            self._clear_if_empty(session, case)
         self._database.purge_deleted()
         # If the process stops here, no one can decrypt them, and the sweep of orphans deletes them.
-        for blob in blobs:
-            self._vault.blobs.delete(blob)
+        self._vault.blobs.delete(*blobs)
 
     @staticmethod
     def _delete_medium(session: Session, medium: Media) -> list[str]:
         """Delete a medium that no job needs any longer, with its key and its occurrences; return
         the blobs to delete: the medium and the screenshots of its posts and of looks at them."""
-        jobs = select(Job.id).where(Job.media_id == medium.id).limit(1)
-        if session.scalars(jobs).first() is not None:
+        if session.scalar(exists().where(Job.media_id == medium.id).select()):
             return []
         of_medium = Occurrence.media_id == medium.id
         seen = session.scalars(select(Occurrence.id).where(of_medium)).all()
@@ -173,13 +164,16 @@ class Retention:
         ]
         return [medium.blob, *screenshots] if medium.blob else screenshots
 
-    def _clear_if_empty(self, session: Session, case: Case) -> None:
-        """Leave of a case without jobs its reference, its notices and its captures only.
+    def _clear_if_empty(self, session: Session, case: Case | None) -> None:
+        """Leave of a case without jobs its reference, its notices and its captures only. One that
+        is being shredded stays as it is.
 
         It gets another key, so that what its items left cannot be decrypted: evidence and
         screenshots are encrypted with the key of the case itself. Notices and captures keep the
         old one in use: they, and what the store has of them, are encrypted with it as well.
         """
+        if case is None or case.wrapped_key is None:
+            return
         if session.scalars(select(Job.id).where(Job.case_id == case.id).limit(1)).first():
             return
         session.execute(delete(Match).where(Match.case_id == case.id))
@@ -201,23 +195,27 @@ class Retention:
                 raise NotFound
             if not may_delete(caller, found.account_id):
                 _find_deletable(session, caller, Case, found.case_id)
-            self._database.one_at_a_time(session, found.account_id)
-            case = lock_deletable(session, found.case_id)
-            # Another request may have deleted it meanwhile, or a worker read it.
-            capture = session.get(Capture, capture_id, with_for_update=True, populate_existing=True)
-            if capture is None:
-                raise NotFound
+            capture, case = self._locked(session, found)
             files = session.scalars(select(Media.blob).where(Media.capture_id == capture_id)).all()
             blobs = [blob for blob in (capture.blob, *files) if blob]
             delete_capture_rows(session, caller.actor, capture_id)
-            if case.wrapped_key is not None:
-                self._clear_if_empty(session, case)
+            self._clear_if_empty(session, case)
         self._database.purge_deleted()
         # If the process stops here, no one can decrypt the files, and the sweep of orphans deletes
         # them and the bundle. A worker that reads the capture, or takes something out of it, finds
         # that it is gone.
-        for blob in blobs:
-            self._vault.blobs.delete(blob)
+        self._vault.blobs.delete(*blobs)
+
+    def _locked(self, session: Session, found: OfCase) -> tuple[OfCase, Case]:
+        """Lock the case of a row from which something is about to be deleted, then the row, and
+        return both as they are now; ``NotFound`` if another request has deleted the row meanwhile,
+        ``Conflict`` under a legal hold."""
+        self._database.one_at_a_time(session, found.account_id)
+        case = lock_deletable(session, found.case_id)
+        row = lock_with_case(session, type(found), found.id)
+        if row is None:
+            raise NotFound
+        return row, case
 
     def delete_evidence(self, job_id: str, due: Select[str] | None = None) -> None:
         """Delete the blobs of a job's evidence, at the end of its retention if the job is still
@@ -230,22 +228,18 @@ class Retention:
             job = lock_unheld(session, Job, job_id, due)
             if job is None:
                 return
-            editions = session.scalars(select(Edition).where(Edition.job_id == job_id)).all()
-            blobs = [e.blob for e in editions if e.blob]
-            for edition in editions:
-                edition.blob = None
+            of_job = Edition.job_id == job_id
+            blobs = session.scalars(select(Edition.blob).where(of_job)).all()
+            session.execute(update(Edition).where(of_job).values(blob=None))
             job.evidence_expired_at = self._database.clock()
             session.execute(update(Listing).where(Listing.id == job_id).values(thumbnail=None))
             if due is not None:
                 append_entry(session, SERVICE, Action.EVIDENCE_EXPIRED, job_id)
-        for name in (material_of(job), *blobs):
-            self._vault.blobs.delete(name)
+        self._vault.blobs.delete(material_of(job), *filter(None, blobs))
 
     def _delete_below(self, prefix: str) -> None:
-        for name in list(
-            self._vault.blobs.older_than(prefix, self._database.clock() + timedelta(days=1))
-        ):
-            self._vault.blobs.delete(name)
+        tomorrow = self._database.clock() + timedelta(days=1)
+        self._vault.blobs.delete(*self._vault.blobs.older_than(prefix, tomorrow))
 
     def hold(
         self, caller: Caller, case_id: str, *, enabled: bool, asked: HoldRequest = NOBODY

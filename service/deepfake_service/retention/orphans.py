@@ -51,8 +51,7 @@ def delete_orphans(database: Database, vault: Vault) -> None:
         while old := list(itertools.islice(listed, BLOBS_PER_QUERY)):
             with database.read() as session:
                 orphans = find_orphans(session, old)
-            for name in orphans:
-                vault.blobs.delete(name)
+            vault.blobs.delete(*orphans)
     vault.blobs.delete_unfinished(before)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -91,13 +91,13 @@ class Blobs:
         with _translating():
             return Blob(self._store, name, int(obstore.head(self._store, name)["size"]))
 
-    def delete(self, name: str) -> None:
-        """Delete the blob ``name`` if it exists."""
+    def delete(self, *names: str) -> None:
+        """Delete those of the blobs ``names`` that exist."""
         with _translating():
-            try:
-                obstore.delete(self._store, name)
-            except (NotFoundError, FileNotFoundError):
-                return  # folders raise this for a missing file, object stores do not
+            for name in names:
+                # Folders raise this for a missing file, object stores do not.
+                with suppress(NotFoundError, FileNotFoundError):
+                    obstore.delete(self._store, name)
 
     def older_than(self, prefix: str, moment: datetime) -> Iterator[str]:
         """Yield the names below ``prefix`` that were last written before ``moment``."""

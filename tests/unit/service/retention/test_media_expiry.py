@@ -165,10 +165,10 @@ async def test_orphans_are_looked_for_some_at_a_time(
             at_a_time, read = max(at_a_time, read + 1), read + 1
             yield name
 
-    def forgotten(name: str) -> None:
+    def forgotten(*names: str) -> None:
         nonlocal read
         read = 0
-        delete(name)
+        delete(*names)
 
     delete = store.delete
     monkeypatch.setattr(store, "older_than", counted)
