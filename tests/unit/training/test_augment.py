@@ -17,7 +17,7 @@ from skimage import data
 from deepfake_training.data import augment
 from deepfake_training.data import degradations as degrade
 from deepfake_training.data.augment import STEPS as DRAWN
-from deepfake_training.data.augment import Augmenter, Chain, Geometry
+from deepfake_training.data.augment import Chain, Geometry, apply_chain, check_encoder, draw_chain
 from deepfake_training.errors import TrainingError
 
 Image = NDArray[np.uint8]
@@ -50,22 +50,23 @@ def crop() -> Image:
     )  # fmt: skip
 
 
+def view_of(chain: Chain, crop: Image, out_size: int = 224) -> Image:
+    return apply_chain(chain, crop, FIVE, out_size, 1.3 / 1.6)
+
+
 def error(one: Image, two: Image) -> float:
     return float(np.abs(one.astype(int) - two).mean())
 
 
 @pytest.mark.parametrize("out_size", [112, 224, 299])
 def test_shape_type_and_determinism(out_size: int, crop: Image) -> None:
-    augmenter = Augmenter()
     before = crop.copy()
     outs = []
     for seed in range(25):
         cv2.setRNGSeed(seed)
-        out = augmenter(crop, FIVE, np.random.default_rng(seed), out_size)
+        out = view_of(draw_chain(np.random.default_rng(seed)), crop, out_size)
         cv2.setRNGSeed(seed + 1)
-        again = pickle.loads(pickle.dumps(augmenter))(
-            crop, FIVE, np.random.default_rng(seed), out_size
-        )
+        again = view_of(draw_chain(np.random.default_rng(seed)), crop, out_size)
         assert out.shape == (out_size, out_size, 3)
         assert out.dtype == np.uint8
         np.testing.assert_array_equal(out, again)
@@ -76,15 +77,12 @@ def test_shape_type_and_determinism(out_size: int, crop: Image) -> None:
 
 def test_chains_are_drawn_blind(crop: Image) -> None:
     """A chain cannot depend on the picture, because drawing takes only the generator."""
-    assert list(inspect.signature(Augmenter.draw).parameters) == ["self", "rng"]
-    augmenter = Augmenter()
+    assert list(inspect.signature(draw_chain).parameters) == ["rng"]
     for seed in range(30):
-        one, two = np.random.default_rng(seed), np.random.default_rng(seed)
-        chain = augmenter.draw(one)
-        out = augmenter(crop, FIVE, two)
-        # Applying used no more randomness than drawing, so the next sample is unaffected too.
-        assert one.bit_generator.state == two.bit_generator.state
-        np.testing.assert_array_equal(out, augmenter.apply(chain, crop, FIVE))
+        chain = draw_chain(np.random.default_rng(seed))
+        # Applying has no randomness of its own, in whichever process.
+        same = pickle.loads(pickle.dumps(chain))
+        np.testing.assert_array_equal(view_of(chain, crop), view_of(same, crop))
 
 
 def chances(patch: pytest.MonkeyPatch, **of: float) -> None:
@@ -95,10 +93,10 @@ def chances(patch: pytest.MonkeyPatch, **of: float) -> None:
 def test_every_step_occurs_as_often_as_stated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(augment, "MAX_STEPS", 20)
     monkeypatch.setattr(augment, "FINAL_ENCODING", 0.0)
-    augmenter, rng, n = Augmenter(), np.random.default_rng(0), 4000
+    rng, n = np.random.default_rng(0), 4000
     counts: dict[str, int] = {}
     for _ in range(n):
-        for step in augmenter.draw(rng).steps:
+        for step in draw_chain(rng).steps:
             name = step.args[0] if step.func is degrade.encode else step.func.__name__
             counts[name] = counts.get(name, 0) + 1
     stated = {name: chance for name, (chance, _) in DRAWN.items()}
@@ -119,10 +117,10 @@ def test_final_encoding_comes_last_and_is_not_cut_off(monkeypatch: pytest.Monkey
     chances(monkeypatch, **dict.fromkeys(DRAWN, 1.0))
     monkeypatch.setattr(augment, "MAX_STEPS", 2)
     monkeypatch.setattr(augment, "FINAL_ENCODING", 1.0)
-    augmenter, rng = Augmenter(), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     last = set()
     for _ in range(200):
-        steps = augmenter.draw(rng).steps
+        steps = draw_chain(rng).steps
         assert len(steps) == 3
         last.add(steps[-1].args[0] if steps[-1].func is degrade.encode else steps[-1].func.__name__)
     assert last == {".jpg", ".webp", "h264"}
@@ -130,8 +128,8 @@ def test_final_encoding_comes_last_and_is_not_cut_off(monkeypatch: pytest.Monkey
 
 def test_the_order_of_steps_varies(monkeypatch: pytest.MonkeyPatch) -> None:
     chances(monkeypatch, blur=1.0, jpeg=1.0)
-    augmenter, rng = Augmenter(), np.random.default_rng(0)
-    first = [augmenter.draw(rng).steps[0].func for _ in range(200)]
+    rng = np.random.default_rng(0)
+    first = [draw_chain(rng).steps[0].func for _ in range(200)]
     assert 60 < first.count(degrade.blur) < 140
 
 
@@ -142,11 +140,11 @@ def test_without_variation_the_view_is_the_centred_one(
     none = {"FLIP": 0.0, "ROTATION_DEG": 0.0, "SCALE_JITTER": (1.0, 1.0), "SHIFT": 0.0}
     for name, value in {**none, "FINAL_ENCODING": 0.0}.items():
         monkeypatch.setattr(augment, name, value)
-    augmenter = Augmenter()
-    outs = {augmenter(crop, FIVE, np.random.default_rng(s)).tobytes() for s in range(20)}
+    chains = [draw_chain(np.random.default_rng(seed)) for seed in range(20)]
+    outs = {view_of(chain, crop).tobytes() for chain in chains}
     # Two interpolations are drawn from, of which the plain geometry has one.
     assert len(outs) == 2
-    assert augmenter.apply(Chain(Geometry()), crop, FIVE).tobytes() in outs
+    assert view_of(Chain(Geometry()), crop).tobytes() in outs
 
 
 @pytest.mark.parametrize(
@@ -160,8 +158,7 @@ def test_the_box_has_the_promised_size(
     start = (size - box) // 2
     crop = np.zeros((size, size, 3), np.uint8)
     crop[start : start + box, start : start + box] = 255
-    augmenter = Augmenter(store_scale)
-    view = augmenter.apply(Chain(Geometry()), crop, FIVE, out_size, scale)
+    view = apply_chain(Chain(Geometry()), crop, FIVE, out_size, scale / store_scale)
     inside = (view[..., 0] > 127).sum(axis=1).max()
     assert inside == pytest.approx(out_size / scale, abs=1.5)
     # Centred to the pixel.
@@ -169,16 +166,14 @@ def test_the_box_has_the_promised_size(
 
 
 def test_flip_is_a_mirror(crop: Image) -> None:
-    augmenter = Augmenter()
-    plain = augmenter.apply(Chain(Geometry()), crop, FIVE)
-    flipped = augmenter.apply(Chain(Geometry(flip=True)), crop, FIVE)
+    plain, flipped = (view_of(Chain(Geometry(flip=flip)), crop) for flip in (False, True))
     assert error(flipped[:, ::-1], plain) < 0.5
 
 
 def test_points_follow_the_view() -> None:
     rng = np.random.default_rng(5)
     for _ in range(30):
-        geometry = augment._geometry(rng)
+        geometry = draw_chain(rng).geometry
         crop = np.zeros((320, 320, 3), np.uint8)
         x, y = (int(v) for v in rng.integers(120, 200, 2))
         cv2.circle(crop, (x, y), 4, (255, 255, 255), -1)
@@ -195,7 +190,7 @@ def test_views_stay_near_the_stored_crop() -> None:
     inside = np.full((320, 320, 3), 255, np.uint8)
     padded = cv2.copyMakeBorder(inside, 160, 160, 160, 160, cv2.BORDER_CONSTANT)
     for _ in range(200):
-        geometry = augment._geometry(rng)
+        geometry = draw_chain(rng).geometry
         view, _ = augment._view(padded, FIVE, geometry, 224, 0.5 * 1.3 / 1.6)
         beyond.append((view < 128).mean())
     assert np.mean(beyond) < 0.02
@@ -298,4 +293,4 @@ def test_missing_encoder_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
     without = frozenset(av.codec.codecs_available) - {"libx264"}
     monkeypatch.setattr(av.codec, "codecs_available", without)
     with pytest.raises(TrainingError, match="libx264"):
-        Augmenter()
+        check_encoder()

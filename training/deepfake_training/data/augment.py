@@ -1,9 +1,9 @@
 """Random augmentation by what pictures and videos undergo before they reach a detector.
 
-A complete chain of steps is drawn first and then applied. ``Augmenter.draw`` sees neither the
-picture nor its label, so real and manipulated faces undergo the same distribution of steps,
-encodings included, and a real face and its blend undergo the same chain if drawn from the same
-generator state. The five points only keep stickers off the eyes and the mouth.
+A complete chain of steps is drawn first and then applied. ``draw_chain`` sees neither the picture
+nor its label, so real and manipulated faces undergo the same distribution of steps, encodings
+included, and both halves of a pair undergo the same chain. The five points only keep stickers off
+the eyes and the mouth.
 
 Stored crops are larger than the network's view. Rotation, flip, scale and shift are a single
 resampling of the stored crop. The other steps are applied in random order: rescaling, JPEG, WebP
@@ -67,59 +67,51 @@ class Chain:
     steps: tuple[Step, ...] = ()
 
 
-class Augmenter:
-    """Draws chains and applies them to crops whose side is ``store_scale`` times the longer side of
-    the face box. It has no state, so it may be shared and pickled. ``TrainingError`` if this build
-    of PyAV has no x264."""
+def check_encoder() -> None:
+    """Check that this build of PyAV has x264; ``TrainingError`` if it has not."""
+    if "libx264" not in av.codec.codecs_available:
+        raise TrainingError("Augmentation by H.264 needs a PyAV with libx264. Install one.")
 
-    def __init__(self, store_scale: float = 1.6) -> None:
-        self.store_scale = store_scale
-        if "libx264" not in av.codec.codecs_available:
-            raise TrainingError("Augmentation by H.264 needs a PyAV with libx264. Install one.")
 
-    def __call__(
-        self,
-        crop: Image,
-        points5: Points,
-        rng: np.random.Generator,
-        out_size: int = 224,
-        scale: float = 1.3,
-    ) -> Image:
-        """Return the randomly augmented view of a stored crop.
+def draw_chain(rng: np.random.Generator) -> Chain:
+    """Draw a chain. The number of draws from ``rng`` depends only on ``rng``."""
+    steps: list[Step] = []
+    for chance, draw in STEPS.values():
+        if rng.random() < chance:
+            steps.append(draw(rng))
+    steps = [steps[i] for i in rng.permutation(len(steps))][:MAX_STEPS]
+    if rng.random() < FINAL_ENCODING:
+        name = str(rng.choice(("jpeg", "h264", "webp"), p=(0.6, 0.3, 0.1)))
+        steps.append(STEPS[name][1](rng))
+    x, y = rng.uniform(-SHIFT, SHIFT, 2)
+    geometry = Geometry(
+        flip=bool(rng.random() < FLIP),
+        angle=float(np.deg2rad(rng.uniform(-ROTATION_DEG, ROTATION_DEG))),
+        scale=float(rng.uniform(*SCALE_JITTER)),
+        shift=(float(x), float(y)),
+        interpolation=_one_of(SMOOTH, rng),
+    )
+    return Chain(geometry, tuple(steps))
 
-        Args:
-            crop: uint8 (S, S, 3) RGB, centred on the face box and ``store_scale`` boxes wide.
-            points5: float32 (5, 2) in crop pixels.
-            rng: the source of all randomness.
-            out_size: side of the result in pixels.
-            scale: side of the view, before jitter, as a multiple of the box.
 
-        Returns:
-            uint8 (out_size, out_size, 3).
-        """
-        return self.apply(self.draw(rng), crop, points5, out_size, scale)
+def apply_chain(chain: Chain, crop: Image, points5: Points, out_size: int, share: float) -> Image:
+    """Return the augmented view of a stored crop. The same chain and crop give the same bytes.
 
-    def draw(self, rng: np.random.Generator) -> Chain:
-        """Draw a chain. The number of draws from ``rng`` depends only on ``rng``."""
-        steps: list[Step] = []
-        for chance, draw in STEPS.values():
-            if rng.random() < chance:
-                steps.append(draw(rng))
-        steps = [steps[i] for i in rng.permutation(len(steps))][:MAX_STEPS]
-        if rng.random() < FINAL_ENCODING:
-            name = str(rng.choice(("jpeg", "h264", "webp"), p=(0.6, 0.3, 0.1)))
-            steps.append(STEPS[name][1](rng))
-        return Chain(_geometry(rng), tuple(steps))
+    Args:
+        chain: a result of ``draw_chain``.
+        crop: uint8 (S, S, 3) RGB, centred on the face box.
+        points5: float32 (5, 2) in crop pixels.
+        out_size: side of the result in pixels.
+        share: side of the view, before jitter, as a share of the crop's.
 
-    def apply(
-        self, chain: Chain, crop: Image, points5: Points, out_size: int = 224, scale: float = 1.3
-    ) -> Image:
-        """Apply a chain; see ``__call__``. The same chain and crop give the same bytes."""
-        image, points = _view(crop, points5, chain.geometry, out_size, scale / self.store_scale)
-        for step in chain.steps:
-            further = (points,) if step.func is degrade.sticker else ()
-            image = step(image, *further)
-        return image
+    Returns:
+        uint8 (out_size, out_size, 3).
+    """
+    image, points = _view(crop, points5, chain.geometry, out_size, share)
+    for step in chain.steps:
+        further = (points,) if step.func is degrade.sticker else ()
+        image = step(image, *further)
+    return image
 
 
 def _view(
@@ -144,17 +136,6 @@ def _view(
     )
     return view.astype(np.uint8, copy=False), transform(
         points, cv2.invertAffineTransform(matrix).astype(np.float64)
-    )
-
-
-def _geometry(rng: np.random.Generator) -> Geometry:
-    x, y = rng.uniform(-SHIFT, SHIFT, 2)
-    return Geometry(
-        flip=bool(rng.random() < FLIP),
-        angle=float(np.deg2rad(rng.uniform(-ROTATION_DEG, ROTATION_DEG))),
-        scale=float(rng.uniform(*SCALE_JITTER)),
-        shift=(float(x), float(y)),
-        interpolation=_one_of(SMOOTH, rng),
     )
 
 

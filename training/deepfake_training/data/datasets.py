@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from deepfake_models.bundle.spec import CropSpec
 from deepfake_models.faces.crops import cut_views
 from deepfake_training.config import Config, MixConfig
-from deepfake_training.data.augment import Augmenter
+from deepfake_training.data.augment import Chain, apply_chain, check_encoder, draw_chain
 from deepfake_training.data.blend import (
     P_REDRAWN,
     Redraw,
@@ -241,9 +241,10 @@ class PairDataset:
             from deepfake_training.data.autoencoder import Autoencoder
 
             self._redraw = Autoencoder()
-        self._augment = Augmenter(config.prepare.store_scale)
+        check_encoder()
         self._out_size = config.bundle.input.height
-        self._scales = (config.bundle.crop.scale, *config.bundle.crop.further_scales)
+        scales = (config.bundle.crop.scale, *config.bundle.crop.further_scales)
+        self._shares = [scale / config.prepare.store_scale for scale in scales]
 
     def _weights_by_kind(self, real: pd.DataFrame) -> dict[bool, NDArray[np.float64]]:
         """Return the weights of the real sources that a still (True) and a video (False) may be
@@ -277,7 +278,7 @@ class PairDataset:
         else:
             origin, face, untouched, manipulated = self._synthesise(kind, rng)
             halves = ((untouched, face.points), (manipulated, face.points))
-        chain = int(rng.integers(2**63))
+        chain = draw_chain(np.random.default_rng(int(rng.integers(2**63))))
         return origin, self._augmented(*halves[0], chain), self._augmented(*halves[1], chain)
 
     def _real_half(self, row: int, fake: Crop, rng: np.random.Generator) -> tuple[int, Crop]:
@@ -333,15 +334,12 @@ class PairDataset:
         return Origin(row, row, donor), face, face.pixels, swap
 
     def _augmented(
-        self, pixels: NDArray[np.uint8], points: NDArray[np.float32], chain: int
+        self, pixels: NDArray[np.uint8], points: NDArray[np.float32], chain: Chain
     ) -> NDArray[np.uint8]:
-        # The same chain for every square of a face: the number of draws does not depend on them.
         squares = [
-            self._augment(pixels, points, np.random.default_rng(chain), self._out_size, scale)
-            for scale in self._scales
+            apply_chain(chain, pixels, points, self._out_size, share) for share in self._shares
         ]
-        crop = np.stack(squares) if len(squares) > 1 else squares[0]
-        return np.ascontiguousarray(crop)
+        return np.stack(squares) if len(squares) > 1 else np.ascontiguousarray(squares[0])
 
 
 def pair_rng(seed: int, item: int) -> np.random.Generator:
