@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +81,8 @@ def pictures() -> Iterator[NDArray[np.uint8]]:
         yield from scaled_to_each(np.asarray(upright), [SPEC.long_side])
     for path in files_of_every_source(".mp4", VIDEOS):
         with av.open(str(path)) as container:
-            for frame in islice(container.decode(video=0), 0, 31, 30):
-                yield from scaled_to_each(frame.to_ndarray(format="rgb24"), [SPEC.long_side])
+            frame = next(container.decode(video=0))
+        yield from scaled_to_each(frame.to_ndarray(format="rgb24"), [SPEC.long_side])
 
 
 def faces_of_reference(reference: Any, picture: NDArray[np.uint8]) -> list[Detection]:
