@@ -64,8 +64,8 @@ def learning() -> Config:
             "probe": config.probe.model_copy(update={"heads": ("linear",), "kinds": ()}),
             "fit": config.fit.model_copy(
                 update={
-                    "steps": 100, "pairs": 2, "first_pairs": 24, "learning_rate": 1e-2,
-                    "checkpoint_every": 50, "validate_every": 100,
+                    "steps": 20, "pairs": 2, "first_pairs": 24, "learning_rate": 1e-2,
+                    "checkpoint_every": 10, "validate_every": 20,
                 }
             ),
         }
@@ -83,18 +83,18 @@ def test_norms_learn_and_go_on_where_a_file_stopped_them(
 
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     fit(head_crops, whole, learning, progress=note)
-    assert set(figures) == {0, 100}, "the heads are measured before anything is learnt"
+    assert set(figures) == {0, 20}, "the heads are measured before anything is learnt"
 
     def ask(report: StepReport) -> None:
-        if report.step == 50 and not report.doing:
+        if report.step == 10 and not report.doing:
             (parts / STOP).touch()
 
-    with pytest.raises(TrainingError, match="after step 50"):
+    with pytest.raises(TrainingError, match="after step 10"):
         fit(head_crops, parts, learning, progress=ask)
     (parts / STOP).unlink()
     fit(head_crops, parts, learning)
     one, two = (read_checkpoint(run / CHECKPOINT) for run in (whole, parts))
-    assert one["step"] == two["step"] == 100
+    assert one["step"] == two["step"] == 20
     for part in ("model", "ema"):
         assert all("norm" in name or "heads" in name for name in one[part]), (
             "what stays is not kept"
