@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.documents import DOCS, ROOT, code_blocks, text_of
-from tests.support.footage import astronaut, clip, picture, resized
+from tests.support.footage import astronaut, picture, resized, short_clip
 from tests.support.servers import Site
 
 pytestmark = pytest.mark.server
@@ -72,7 +72,7 @@ def test_the_documented_example_runs(
     blocks = [b for b in code_blocks(text_of(DOCS / "jobs.md")) if b.startswith("```python")]
     (block,) = [block for block in blocks if "httpx.Client(" in block]
     code = block.removeprefix("```python").removesuffix("```")
-    (tmp_path / "clip.mp4").write_bytes(clip(3))
+    (tmp_path / "clip.mp4").write_bytes(short_clip(3))
     monkeypatch.chdir(tmp_path)
     names = {"KEY": site.create_key("example", "analyst")}
     exec(code.replace("http://127.0.0.1:8000", site.url), names)
@@ -120,7 +120,7 @@ def test_the_ten_calls_get_the_documented_answers(site: Site, tmp_path: Path) ->
     commands = [b.removeprefix("```sh").removesuffix("```") for b in blocks if b[3:5] == "sh"]
     documented = [json.loads(b[7:-3]) for b in blocks if b.startswith("```json")]
     assert len(documented) == 10
-    (tmp_path / "clip.mp4").write_bytes(clip(3))
+    (tmp_path / "clip.mp4").write_bytes(short_clip(3))
     (tmp_path / "page.png").write_bytes(picture(resized(astronaut(), 320, 640), "PNG"))
     ended = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", "\necho +++\n".join(commands)],
