@@ -203,8 +203,10 @@ def at_leisure(task: Callable[[], object]) -> Callable[[], None]:
         nonlocal rests_until
         started = time.monotonic()
         if started >= rests_until:
-            task()
-            rests_until = started + (1 + REST) * (time.monotonic() - started)
+            try:
+                task()
+            finally:
+                rests_until = started + (1 + REST) * (time.monotonic() - started)
 
     return when_rested
 

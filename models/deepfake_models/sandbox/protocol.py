@@ -273,7 +273,7 @@ def send(
 
 
 def send_data(connection: AnyConnection, data: bytes | bytearray | memoryview) -> None:
-    """Send plain data, after a message that announces them: to prepend a byte would copy them."""
+    """Send plain data, after a message that announces them."""
     connection.send_bytes(DATA)
     connection.send_bytes(data)
 

@@ -67,9 +67,9 @@ class MatchesOut(Published):
 
 @router.get("/v1/jobs/{job_id}/matches", summary="List similar cases")
 def list_matches(job_id: JobId, call: Reader) -> MatchesOut:
-    """List the similar cases that are visible to this account. A match never changes a verdict.
-    Audited."""
-    matches = call.services.hash_bank.matches(call.caller, job_id)
+    """List the similar cases that are visible to this account, for a second reviewer none: she
+    decides on her own. A match never changes a verdict. Audited."""
+    matches = call.services.reviews.similar(call.caller, job_id)
     call.services.queries.audit(call.caller)
     return MatchesOut(matches=matches)
 

@@ -333,5 +333,5 @@ def _require_moment(job: Job, case_key: bytes, around_s: float | None) -> None:
     """Raise ``InvalidRequest`` unless a video that was examined has such a moment."""
     if around_s is not None:
         media = open_json(case_key, job)["media"] if job.result else None
-        if media is None or around_s > (media["duration_s"] or -1.0):
+        if media is None or around_s > round(media["duration_s"] or -1.0, 3):
             raise invalid_field("around_s", "choose a moment of a video that was examined")

@@ -9,7 +9,7 @@ and a person decides what a finding means for a copy.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from pydantic import Field
@@ -17,7 +17,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session, aliased
 
 from deepfake_service.accounts.accounts import Caller
-from deepfake_service.accounts.visibility import find_visible, visible_to
+from deepfake_service.accounts.visibility import visible_to
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.cases.case_lock import lock_case
 from deepfake_service.evidence.bundle.perceptual_hashes import (
@@ -41,7 +41,6 @@ from deepfake_service.platform.db import (
 )
 from deepfake_service.platform.db.enums import MANIPULATED, Finding, JobState
 from deepfake_service.platform.logs import describe, logger
-from deepfake_service.platform.pagination import MAX_PAGE
 from deepfake_service.platform.storage import Vault, installation_secret, open_json
 from deepfake_service.platform.storage.envelope import KeyWrapper
 from deepfake_service.platform.storage.sealed_columns import opened_rows
@@ -71,6 +70,8 @@ class SimilarCase(Published):
     )
 
 
+LAST_ID = "~"
+"""Comes after every id."""
 KEPT_FOR = timedelta(days=365)
 """From the last decision on an item until its hashes are deleted."""
 AWAITS_DECISION = (
@@ -89,6 +90,8 @@ class HashBank:
     _database: Database
     _vault: Vault
     _keys: KeyWrapper
+    _before: str = field(default=LAST_ID, init=False)
+    """Where ``catch_up`` goes on."""
 
     def __post_init__(self) -> None:
         key = installation_secret(self._database, self._keys, "matching")
@@ -107,25 +110,26 @@ class HashBank:
         decided = select(func.max(Review.created_at)).where(Review.job_id == job.id)
         with self._database.write() as session:
             case, again = lock_case(session, job.case_id), session.get(Job, job.id)
-            self.forget(session, job.id)
             if case is None or again is None or again.finding not in MANIPULATED:
-                return  # the finding has changed in the meantime
-            known = KnownHashes(
-                id=new_id(),
-                case_id=case.id,
-                job_id=job.id,
-                sealed=b"",
-                created_at=self._database.clock(),
-                expires_at=session.scalars(decided).one() + KEPT_FOR,
-            )
-            if hashes.pdq:  # else nobody looks for them again
+                self.forget(session, job.id)  # the finding has changed in the meantime
+                return
+            stored = select(KnownHashes).where(KnownHashes.job_id == job.id)
+            known = session.scalars(stored).first()
+            if known is None:
+                if not hashes.pdq:
+                    return
+                known = KnownHashes(id=new_id(), case_id=case.id, job_id=job.id)
+                known.created_at = self._database.clock()
+            if hashes.pdq:  # else those that were stored stay: evidence may have been deleted
                 self.hashes.seal(known, {"pdq": hashes.pdq, "vpdq": hashes.vpdq})
+            known.expires_at = session.scalars(decided).one() + KEPT_FOR
             session.add(known)
 
     def catch_up(self) -> None:
-        """Store the hashes of confirmed jobs that have none, some at a time: those of an earlier
-        version, or whose storing an error or a crash prevented, which does not hold up the others.
-        Link earlier jobs that await a decision to those that resemble them."""
+        """Store the hashes of confirmed jobs that have none, some at a time and the newest first:
+        those of an earlier version, or whose storing an error or a crash prevented. The next call
+        goes on with older ones. At their end, link earlier jobs that await a decision to those that
+        resemble them."""
         since = self._database.clock() - KEPT_FOR
         with self._database.read() as session:
             missing = session.scalars(
@@ -135,13 +139,16 @@ class HashBank:
                     Job.id.in_(select(Review.job_id).where(Review.created_at > since)),
                     Job.id.not_in(select(KnownHashes.job_id)),
                     Job.evidence_expired_at.is_(None),
+                    Job.id < self._before,
                 )
                 .order_by(Job.id.desc())
                 .limit(CATCH_UP_BATCH)
             ).all()
         for job_id in missing:
             self.remember(job_id)
-        self.hashes.compare_new(self.link_similar, *AWAITS_DECISION)
+        self._before = missing[-1] if len(missing) == CATCH_UP_BATCH else LAST_ID
+        if self._before == LAST_ID:
+            self.hashes.compare_new(self.link_similar, *AWAITS_DECISION)
 
     @staticmethod
     def forget(session: Session, job_id: str) -> None:
@@ -195,13 +202,6 @@ class HashBank:
             match.created_at = self._database.clock()
             session.add(match)
             append_entry(session, SERVICE, Action.MATCH_FOUND, job.id)
-
-    def matches(self, caller: Caller, job_id: str) -> list[SimilarCase]:
-        """List the cases that a job's medium resembles most, if the caller may see them."""
-        with self._database.read() as session:
-            find_visible(session, caller, Job, job_id)
-            found = similar_cases(session, self._vault, caller, [job_id])
-        return found.get(job_id, [])[:MAX_PAGE]
 
     def export(self, caller: Caller) -> Iterator[str]:
         """Return the lines of all hashes in the exchange format, oldest first. Audited. They have

@@ -48,6 +48,7 @@ def basis_of(
         reasons=list(dict.fromkeys(r.reason for r in found if r.reason)),
         signs=tuple(dict.fromkeys(sign for r in found for sign in r.signs)),
         verdict=str(job.verdict),
+        is_part=job.around_s is not None,
         job=job.id,
         edition=edition.number if edition else 1,
         examined_at=_examined_at(vault, job, key),

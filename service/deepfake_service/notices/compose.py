@@ -51,6 +51,8 @@ class Basis:
     """Whether its report is enclosed."""
     without_pictures: int = 0
     """From how many of them the pictures were withheld, as a person shown may be a minor."""
+    is_part: bool = False
+    """Whether only a part of a video was examined, which somebody chose."""
     signs: Signs = ()
     """The signs of manipulation that they saw."""
 
@@ -202,6 +204,8 @@ def _grounds(subject: NoticeSubject, t: Words) -> list[str]:
         told += [t("sign", sign=line) for line in sign_lines(b.signs, w)]
         told += [t("reason", reason=_in_line(r)) for r in b.reasons]
         told.append(t("automatic", verdict=w.of("verdicts", b.verdict)))
+        if b.is_part:
+            told.append(t("automatic_part"))
         alike.setdefault(tuple(told), []).append(str(number))
     lines = []
     for told_alike, numbers in alike.items():

@@ -192,8 +192,9 @@ class ItemPages:
     def _original(
         self, session: Session, similar: Sequence[SimilarCase], job: Job
     ) -> Original | None:
-        """Return the first of similar items that was confirmed, and is as the audit log has it."""
-        for copy in similar:
+        """Return the first of similar items that was confirmed, and is as the audit log has it;
+        ``None`` for an item that was confirmed itself."""
+        for copy in similar if job.finding not in MANIPULATED else ():
             known = session.get(Job, copy.job_id) if copy.job_id else None
             if known is None or known.finding not in MANIPULATED or altered_jobs(session, [known]):
                 continue

@@ -26,7 +26,7 @@ from deepfake_service.evidence.bundle.signs import Signs, require_within
 from deepfake_service.evidence.chain_of_custody import require_recorded, reviews_and_notes_of
 from deepfake_service.evidence.editions import outdated_jobs
 from deepfake_service.evidence.store import EvidenceStore
-from deepfake_service.hashes.hash_bank import HashBank
+from deepfake_service.hashes.hash_bank import HashBank, SimilarCase, similar_cases
 from deepfake_service.hashes.minor_flags import MinorFlags
 from deepfake_service.platform.answers import Published, Time
 from deepfake_service.platform.clock import Day
@@ -63,6 +63,7 @@ from deepfake_service.platform.errors import (
     invalid_field,
 )
 from deepfake_service.platform.logs import describe, logger
+from deepfake_service.platform.pagination import MAX_PAGE
 from deepfake_service.platform.storage import Vault, open_json, seal_json
 from deepfake_service.platform.texts.formatting import days_in_korea
 
@@ -391,6 +392,14 @@ class Reviews:
             job, case = find_visible(session, caller, Job, job_id)
             withheld = self.standing(session, caller, job).decides_next
             return opinions_of(session, job, self._vault.case_key(case), withheld=withheld)[0]
+
+    def similar(self, caller: Caller, job_id: str) -> list[SimilarCase]:
+        """List the cases that a job's medium resembles most, for a second reviewer none."""
+        with self._database.read() as session:
+            job, _ = find_visible(session, caller, Job, job_id)
+            if self.standing(session, caller, job).decides_next:
+                return []
+            return similar_cases(session, self._vault, caller, [job_id]).get(job_id, [])[:MAX_PAGE]
 
     def on_hold(self, caller: Caller, job_id: str) -> OnHold | None:
         """Return what a job waits for."""

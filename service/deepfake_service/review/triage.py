@@ -28,7 +28,7 @@ from sqlalchemy import (
     or_,
     select,
 )
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from deepfake_models.bundle.results import Leaning, VerdictCode
 from deepfake_service.accounts.accounts import Caller
@@ -278,8 +278,10 @@ def _standing(caller: Caller, now: datetime) -> ColumnElement[int]:
     originals = Job.case_id.in_(seen), Job.finding.in_(MANIPULATED), Job.state != JobState.CANCELLED
     alike = select(Job.id).where(*originals).correlate(None)
     copies = select(Match.job_id).where(Match.known_job_id.in_(alike))
-    files = select(Media.sha256).join(Job, Job.media_id == Media.id).where(*originals)
-    same = select(Media.id).where(Media.sha256.in_(files.correlate(None)))
+    file, is_copy = aliased(Media), aliased(Media)
+    is_same = (is_copy.sha256 == file.sha256) & (is_copy.case_id != file.case_id)
+    same = select(is_copy.id).join(file, is_same).join(Job, Job.media_id == file.id)
+    same = same.where(*originals)
     known = or_(
         Job.finding == Finding.AWAITING_SECOND,
         Job.id.in_(copies.correlate(None)),

@@ -308,7 +308,6 @@ class KnownHashes(Base):
     case_id: Mapped[OfCase]
     job_id: Mapped[AnyId] = mapped_column(unique=True)
     sealed: Mapped[bytes]
-    """Empty if the medium could not be hashed."""
     compared_at: Mapped[datetime | None]
     """When all earlier media had been compared with it."""
     created_at: Mapped[datetime]

@@ -23,10 +23,7 @@ addEventListener("keydown", (event) => {
 
 // The original's finding; `signs.js` ticks its signs.
 const original = document.getElementById("take-over");
-original?.addEventListener("click", () => {
-  reason.value ||= original.title;
-  decide(original.value);
-});
+original?.addEventListener("click", () => decide(original.value));
 
 if (reason) {
   addEventListener("keydown", (event) => {

@@ -8,6 +8,7 @@ let marked, last; // a place that waits for its sign, and the sign that a place 
 
 const place = (tick) => tick.parentElement.querySelector(".place");
 function state(tick, { time_s = null, rect = null }) {
+  time_s &&= Math.round(time_s * 1000) / 1000;
   tick.value = JSON.stringify({ code: tick.dataset.code, time_s, rect });
   const said = time_s === null ? [] : [part.dataset.seconds.replace("{s}", time_s.toFixed(2))];
   if (rect) said.push(`${Math.round(rect[2] - rect[0])} × ${Math.round(rect[3] - rect[1])}`);
@@ -26,7 +27,7 @@ if (part) {
     tick.addEventListener("change", () => {
       if (tick.checked) {
         const now = viewer.kind === "video" && viewer.element ? viewer.time() : null;
-        state(tick, marked || { time_s: now && Math.round(now * 1000) / 1000 });
+        state(tick, marked || { time_s: now });
         [marked, last] = [null, tick];
       } else {
         place(tick).textContent = "";

@@ -12,8 +12,9 @@ from typing import Any
 from sqlalchemy import delete, select
 
 from deepfake_service.audit.log import Action
+from deepfake_service.cases.cases import material_of
 from deepfake_service.hashes.hash_bank import KEPT_FOR
-from deepfake_service.platform.db import AuditEntry, KnownHashes, Match
+from deepfake_service.platform.db import AuditEntry, Job, KnownHashes, Match
 from deepfake_service.platform.db.enums import Role
 from tests.support import exhibits, footage
 from tests.support.answers import browse
@@ -84,8 +85,6 @@ async def test_the_same_file_is_found_whichever_came_first(service: Service) -> 
         assert f'<a href="/items/{original["id"]}">' in part
         assert taken_over(part) == ("body_generated", [EDGE, TEETH])
         assert not any(told in part for told in ("her words", "behind a fake"))
-        (reason,) = re.findall('title="([^"]*)" hidden', part)
-        assert "KNOWN" not in reason  # it becomes part of the evidence of another case
         assert "<kbd>y</kbd>" in part
     assert await matches(service, original) == []
     with service.database.read() as session:
@@ -96,6 +95,9 @@ async def test_the_same_file_is_found_whichever_came_first(service: Service) -> 
     assert (answer.json()["finding"], answer.json()["reviews"]) == (None, [])
     await decide(service, after, decision="rejected", reason="another person")
     assert 'id="take-over"' not in await desk(service, after)
+    await decide(service, before)
+    assert [m["job_id"] for m in await matches(service, original)] == [before["id"]]
+    assert COPIED not in await desk(service, original)  # it was confirmed by itself
     await decide(service, original, decision="rejected", reason="a mistake")
     assert await matches(service, before) == []
     assert COPIED not in await desk(service, before)
@@ -155,6 +157,20 @@ async def test_what_was_confirmed_before_copies_were_looked_for_is_known(service
     assert [m["job_id"] for m in await matches(service, copy)] == [original["id"]]
 
 
+async def test_a_further_confirmation_keeps_the_hashes(service: Service) -> None:
+    original = await examined(service, exhibits.video())
+    await decide(service, original)
+    with service.database.read() as session:
+        (known,) = session.scalars(select(KnownHashes))
+        material = material_of(session.get_one(Job, original["id"]))
+    service.app.state.shared.services.vault.blobs.delete(material)
+    service.clock.advance(timedelta(days=90))
+    await decide(service, original, Role.ADMIN)
+    with service.database.read() as session:
+        (kept,) = session.scalars(select(KnownHashes))
+    assert (kept.sealed, kept.expires_at > known.expires_at) == (known.sealed, True)
+
+
 async def test_who_may_not_see_the_original_is_not_told_of_it(service: Service) -> None:
     original = await examined(service, exhibits.video(), role=Role.ANALYST)
     await decide(service, original, Role.ADMIN)
@@ -177,6 +193,7 @@ async def test_a_second_reviewer_is_not_told_of_the_original(start: Starter) -> 
         assert taken_over(await desk(service, copy)) == ("confirmed", [EDGE, TEETH])
         assert await decide(service, copy) == "awaiting_second"
         part = await desk(service, copy, Role.ADMIN)
+        assert await matches(service, copy, Role.ADMIN) == []
         assert not any(told in part for told in (COPIED, original["id"], "data-original", "KNOWN"))
         assert "copy of a confirmed" not in (await service.client.get("/")).text
         await decide(service, copy, Role.ADMIN, decision="rejected", reason="another person")
