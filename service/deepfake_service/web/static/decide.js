@@ -16,9 +16,7 @@ function decide(decision) {
 }
 addEventListener("keydown", (event) => {
   const decision = DECISIONS[keyOf(event)];
-  if (!decision) return;
-  event.preventDefault();
-  decide(decision);
+  if (decision) { event.preventDefault(); decide(decision); }
 });
 
 // The original's finding; `signs.js` ticks its signs.
@@ -30,14 +28,11 @@ if (reason) {
     if (sure?.open || event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
     event.preventDefault();
     if (!reason.form.reportValidity()) return;
-    if (!sure) { // the form has a box instead, to which the browser goes unless it is ticked
-      reason.form.requestSubmit();
-      return;
-    }
+    if (!sure) return reason.form.requestSubmit(); // it has a box instead, to which the browser goes unless ticked
     const chosen = reason.form.querySelector("input[name=decision]:checked");
     document.getElementById("sure-what").textContent = chosen.parentElement.textContent.trim();
     document.getElementById("sure-why").textContent = [...ticked(), reason.value].filter(Boolean).join("; ");
     sure.showModal();
   });
 }
-if (sure) sure.addEventListener("close", () => { if (sure.returnValue === "yes") reason.form.requestSubmit(); });
+sure?.addEventListener("close", () => { if (sure.returnValue === "yes") reason.form.requestSubmit(); });

@@ -19,7 +19,7 @@ const partOf = (tab) => document.getElementById(tab.getAttribute("aria-controls"
 const show = (tab) => { open(tab); partOf(tab).scrollIntoView({ block: "nearest" }); };
 function open(tab) {
   for (const each of tabs) {
-    each.setAttribute("aria-selected", String(each === tab));
+    each.setAttribute("aria-selected", each === tab);
     each.tabIndex = each === tab ? 0 : -1;
     partOf(each).hidden = each !== tab;
   }
@@ -47,8 +47,8 @@ if (tabs.length) {
   addEventListener("hashchange", follow);
 }
 
-// Saves the reason of a review in this tab while it is being written, in case the session expires, for
-// the same account alone, and removes it once the page shows it among the reviews.
+// Keeps a reason in this tab while it is written, for the same account alone, until the page shows it among the
+// reviews: the session may expire.
 const reason = document.getElementById("reason");
 if (reason) {
   const storageKey = `reason ${document.body.dataset.account} ${location.pathname}`;
@@ -58,15 +58,14 @@ if (reason) {
   reason.addEventListener("input", () => sessionStorage.setItem(storageKey, reason.value));
 }
 
-// Examines the file again with more frames, of all of it or around the moment in the player, and goes there.
+// Examines the file again, all of it or around the moment in the player, and goes there.
 for (const again of document.querySelectorAll(".again")) {
-  again.hidden = false;
   again.addEventListener("click", async () => {
     const { ask, refusal } = await import("./api.js");
     again.disabled = true;
     const body = JSON.stringify("around" in again.dataset ? { frames: 2000, around_s: viewer.time() } : { frames: 600 });
     const answer = await ask("POST", `/v1/jobs/${again.dataset.job}/examinations`, body, { "Content-Type": "application/json" });
-    if (answer?.ok) { location.assign(`/items/${(await answer.json()).id}`); return; }
+    if (answer?.ok) return location.assign(`/items/${(await answer.json()).id}`);
     again.disabled = false;
     again.after(` ${await refusal(answer)}`);
   });
@@ -94,7 +93,7 @@ const ACTS = {
 };
 const MOVED = "input[type=radio], [role=tab], [tabindex='0']";
 addEventListener("keydown", (event) => {
-  if (event.key === "Escape") { document.activeElement.blur(); return; } // from a field back to the keys
+  if (event.key === "Escape") return document.activeElement.blur(); // from a field back to the keys
   const key = keyOf(event);
   // Buttons have the space bar for themselves; choices, tabs and what scrolls have the arrow keys.
   const own = { " ": "input, button, summary, [role=tab]", ArrowLeft: MOVED, ArrowRight: MOVED }[key];

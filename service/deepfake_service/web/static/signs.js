@@ -26,8 +26,7 @@ if (part) {
   for (const tick of ticks) {
     tick.addEventListener("change", () => {
       if (tick.checked) {
-        const now = viewer.kind === "video" && viewer.element ? viewer.time() : null;
-        state(tick, marked || { time_s: now });
+        state(tick, marked || { time_s: viewer.kind === "video" && viewer.element ? viewer.time() : null });
         [marked, last] = [null, tick];
       } else {
         place(tick).textContent = "";
