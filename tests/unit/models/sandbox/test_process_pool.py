@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import threading
 import time
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import pytest
 
@@ -91,3 +93,19 @@ def test_a_process_ends_while_its_server_hangs(pool: ProcessPool) -> None:
         hanging.close()
         ending.join()
     assert run(pool, attacks.READ) == b"source"
+
+
+def test_an_item_for_which_no_descriptor_is_left_gives_its_turn_back(pool: ProcessPool) -> None:
+    assert run(pool, attacks.READ) == b"source"
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as opened:
+        opened.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        last = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+        resource.setrlimit(resource.RLIMIT_NOFILE, (last + 2, limits[1]))
+        with suppress(OSError):
+            while True:
+                opened.callback(os.close, os.dup(0))
+        with pytest.raises(OSError, match="Too many open files"):
+            run(pool, attacks.READ)
+    bounds = TaskBounds(60.0, 6 << 30, wait_s=30.0)
+    assert run(pool, attacks.READ, bounds=bounds) == b"source"
