@@ -35,7 +35,7 @@ from deepfake_service.examination import steps as steps_module
 from deepfake_service.examination.steps import Examination
 from deepfake_service.examination.submissions import Sealed, Submission
 from deepfake_service.examination.webhook_deliveries import release_callbacks
-from deepfake_service.hashes.hash_bank import HashBank
+from deepfake_service.hashes.hash_list import HashList
 from deepfake_service.notices.states import NoticeUpdate
 from deepfake_service.platform.claims import Claims
 from deepfake_service.platform.db import (
@@ -159,14 +159,13 @@ async def test_a_finding_is_reversed_while_hashes_are_stored(
         await asyncio.to_thread(decides(service, job, Decision.CONFIRMED))
         bank.remember(job["id"])
         meanwhile = Meanwhile(service, decides(service, job, Decision.REJECTED))
-        real = HashBank.forget
 
-        def forget(session: Session, job_id: str) -> None:
+        def seal(hashes: HashList[KnownHashes], entry: KnownHashes, found: Any) -> None:
             monkeypatch.undo()
-            real(session, job_id)
+            hashes.seal(entry, found)
             meanwhile.begin()
 
-        monkeypatch.setattr(bank, "forget", forget)
+        monkeypatch.setattr(HashList, "seal", seal)
         bank.remember(job["id"])
         meanwhile.end()
         with service.database.read() as session:
