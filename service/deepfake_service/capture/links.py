@@ -201,8 +201,9 @@ class Links:
             # Captures are listed by their ids, of which those of one millisecond are in no order.
             ids = iter(sorted(new_id() for _ in links))
             for link in links:
-                is_new = link.url not in known
-                if is_new:
+                capture = known.get(link.url)
+                is_new = capture is None
+                if capture is None:
                     known[link.url] = capture = Capture(
                         id=next(ids),
                         case_id=case.id,
@@ -214,11 +215,10 @@ class Links:
                     handed_in = CollectorNotes(post, examine_all=examine)
                     Content(handed_in=handed_in, files=[]).seal(key, capture)
                     session.add(capture)
-                capture_id = known[link.url].id
                 if callback is not None:
                     session.flush()  # before it is referred to
-                    add_callback(session, key, known[link.url], callback)
-                queued.append(QueuedLink(id=capture_id, url=link.url, created=is_new))
+                    add_callback(session, key, capture, callback)
+                queued.append(QueuedLink(id=capture.id, url=link.url, created=is_new))
             new = [(one.id, "link") for one in queued if one.created]
             append_entries(session, caller.actor, Action.CAPTURE_SUBMITTED, new)
         return QueuedLinks(case_id=case.id, links=queued)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from pydantic import Field
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session, aliased
 
 from deepfake_service.accounts.accounts import Caller
@@ -241,6 +241,11 @@ def similar_cases(
     return found
 
 
+def is_same_file(copy: type[Media], original: type[Media]) -> ColumnElement[bool]:
+    """Return the condition that media of two cases have the same bytes."""
+    return (copy.sha256 == original.sha256) & (copy.case_id != original.case_id)
+
+
 Copied = tuple[Case, str, str | None, tuple[int, int] | None, bool, datetime]
 """A case with a copy of a job's medium, the ids of the job and of the item there, the percentages
 of a match, whether a finding was confirmed, and when the copy was found."""
@@ -251,12 +256,11 @@ def _same_files(session: Session, caller: Caller, job_ids: Sequence[str]) -> Ite
     earliest = (
         select(Job.id, Job.created_at, func.min(original.id).label("original"))
         .join(Media, Job.media_id == Media.id)
-        .join(file, file.sha256 == Media.sha256)
+        .join(file, is_same_file(Media, file))
         .join(original, original.media_id == file.id)
         .join(Case, original.case_id == Case.id)
         .where(
             Job.id.in_(job_ids),
-            original.case_id != Job.case_id,
             # With ``==``, SQLite looks through all jobs that have succeeded.
             original.state != JobState.CANCELLED,
             original.finding.in_(MANIPULATED),

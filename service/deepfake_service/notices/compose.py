@@ -52,7 +52,7 @@ class Basis:
     without_pictures: int = 0
     """From how many of them the pictures were withheld, as a person shown may be a minor."""
     is_part: bool = False
-    """Whether only a part of a video was examined, which somebody chose."""
+    """Whether only a part of a video, chosen by a person, was examined."""
     signs: Signs = ()
     """The signs of manipulation that they saw."""
 

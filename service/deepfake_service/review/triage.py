@@ -42,7 +42,7 @@ from deepfake_service.cases.filters import (
     on_hold,
 )
 from deepfake_service.cases.notices_under_way import RUNNING, TO_WITHDRAW
-from deepfake_service.hashes.hash_bank import SimilarCase, similar_cases
+from deepfake_service.hashes.hash_bank import SimilarCase, is_same_file, similar_cases
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Job, Match, Media, Notice, Review
 from deepfake_service.platform.db.enums import MANIPULATED, UNFINISHED, Finding, JobState, Priority
@@ -278,9 +278,8 @@ def _standing(caller: Caller, now: datetime) -> ColumnElement[int]:
     originals = Job.case_id.in_(seen), Job.finding.in_(MANIPULATED), Job.state != JobState.CANCELLED
     alike = select(Job.id).where(*originals).correlate(None)
     copies = select(Match.job_id).where(Match.known_job_id.in_(alike))
-    file, is_copy = aliased(Media), aliased(Media)
-    is_same = (is_copy.sha256 == file.sha256) & (is_copy.case_id != file.case_id)
-    same = select(is_copy.id).join(file, is_same).join(Job, Job.media_id == file.id)
+    file, copy = aliased(Media), aliased(Media)
+    same = select(copy.id).join(file, is_same_file(copy, file)).join(Job, Job.media_id == file.id)
     same = same.where(*originals)
     known = or_(
         Job.finding == Finding.AWAITING_SECOND,

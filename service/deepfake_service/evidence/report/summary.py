@@ -246,8 +246,8 @@ def interval(rate: Rate) -> str:
 
 
 def _part(r: Reading) -> list[str]:
-    """Return which part of a video alone was examined, if somebody chose one, and that error rates
-    are not those of a part."""
+    """Return which part of a video was examined, if a person chose one, and that error rates do not
+    apply to it."""
     w, job, media = r.words, r.document.job, r.media
     if job.within_s is None or media is None:
         return []
