@@ -22,7 +22,8 @@ def main() -> None:
         database = Database(f"sqlite:///{folder}/records.sqlite")
         with database.engine.connect() as connection:
             config.attributes["connection"] = connection
-            number = len(list((folder_of_migrations / "versions").glob("[0-9]*.py"))) + 1
+            newest = max((folder_of_migrations / "versions").glob("[0-9]*.py"))
+            number = int(newest.name[:4]) + 1
             alembic.command.revision(
                 config, message=sys.argv[1], autogenerate=True, rev_id=f"{number:04d}"
             )
