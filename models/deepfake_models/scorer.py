@@ -49,7 +49,7 @@ def conclude(
             raise UndecodableMedia
         return judge_picture(timeline.facts, examined[0].faces, criteria)
     seen = {f.time_s for f in examined}
-    shown = [again for f in examined for again in _while_shown(f, timeline, criteria.sampling)]
+    shown = [again for f in examined for again in _while_shown(f, timeline, criteria.spec.sampling)]
     counts = FrameCounts(
         sampled=len(sampled),
         with_face=sum(bool(f.faces) for f in examined),

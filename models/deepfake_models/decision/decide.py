@@ -83,7 +83,7 @@ def judge_face(face: Face, level: Level, criteria: Criteria, track: int = 0) -> 
             leaning=None,
         )
     ratio = level.ratio(face.logit)
-    judgement = level.judge(ratio, either=unmeasured_face(face.quality, criteria.conditions))
+    judgement = level.judge(ratio, either=unmeasured_face(face.quality, criteria.spec.conditions))
     return replace(
         face,
         track=track,
@@ -121,7 +121,7 @@ def judge_video(
     facts: MediaFacts, frames: Sequence[ExaminedFrame], counts: FrameCounts, criteria: Criteria
 ) -> Verdict:
     """Judge a video from its examined frames, which are in time order."""
-    return _judge_faces(facts, tracked_faces(frames, criteria.tracks), counts, criteria)
+    return _judge_faces(facts, tracked_faces(frames, criteria.spec.tracks), counts, criteria)
 
 
 def tracked_faces(frames: Sequence[ExaminedFrame], spec: TrackSpec) -> list[Face]:
@@ -177,7 +177,7 @@ def _judge_track(number: int, faces: list[Face], counts: FrameCounts, criteria: 
     # The values of one or two faces scatter more than those that the error rates were measured on,
     # however long a clip of one or two frames shows them.
     distinct = min(len(judged), counts.with_face)
-    if distinct < (needed := criteria.aggregation.min_track_faces):
+    if distinct < (needed := criteria.spec.aggregation.min_track_faces):
         return replace(track, reasons=_unjudged_reasons(faces, distinct, needed))
     seen = SeenTrack(faces, judged, _moments(judged), criteria)
     judgement = criteria.track.judge(
@@ -307,17 +307,17 @@ def _kinds(
         and judgement.leaning is not Leaning.TOWARDS_MANIPULATED
     ):
         return None
-    rows = [f.kind_logits or () for f in judged]
-    if not criteria.kinds or not rows or any(len(row) != len(criteria.kinds) for row in rows):
+    rows, kinds = [f.kind_logits or () for f in judged], criteria.spec.kinds
+    if not kinds or not rows or any(len(row) != len(kinds) for row in rows):
         return None
     times = [f.time_s for f in judged]
-    cap_s = criteria.sampling.interval_s
+    cap_s = criteria.spec.sampling.interval_s
     means = np.array(
         [time_weighted_mean(times, column, cap_s) for column in zip(*rows, strict=True)]
     )
     shares = np.exp(means - means.max())
     shares /= shares.sum()
-    return dict(zip(criteria.kinds, shares.tolist(), strict=True))
+    return dict(zip(kinds, shares.tolist(), strict=True))
 
 
 def uncapped_item_ratio(verdict: Verdict, criteria: Criteria) -> float | None:

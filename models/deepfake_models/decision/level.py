@@ -14,14 +14,7 @@ import numpy as np
 
 from deepfake_models.bundle.bundle import BundleSpec
 from deepfake_models.bundle.results import Face, Leaning, Reason, ReasonCode, VerdictCode
-from deepfake_models.bundle.spec import (
-    AggregationSpec,
-    Calibration,
-    ConditionsSpec,
-    LevelThresholds,
-    SamplingSpec,
-    TrackSpec,
-)
+from deepfake_models.bundle.spec import Calibration, LevelThresholds
 
 LN10 = math.log(10.0)
 
@@ -119,11 +112,8 @@ class Criteria:
     track: Level
     item: Level
     """For whole videos."""
-    conditions: ConditionsSpec
-    aggregation: AggregationSpec
-    sampling: SamplingSpec
-    tracks: TrackSpec
-    kinds: tuple[str, ...]
+    spec: BundleSpec
+    """How values are combined, and where they decide, as the bundle states it."""
 
     @classmethod
     def of(cls, spec: BundleSpec) -> Self:
@@ -133,11 +123,7 @@ class Criteria:
             still=Level(calibration.face, thresholds.still, spec.prior),
             track=Level(calibration.track, thresholds.track, spec.prior),
             item=Level(calibration.item, thresholds.item, spec.prior),
-            conditions=spec.conditions,
-            aggregation=spec.aggregation,
-            sampling=spec.sampling,
-            tracks=spec.tracks,
-            kinds=spec.kinds,
+            spec=spec,
         )
 
     def uncapped(self) -> Self:
@@ -151,7 +137,7 @@ class Criteria:
         """Return the log10 likelihood ratio of a track from its judged faces, in time order."""
         logits = [f.logit for f in judged if f.logit is not None]
         times = [f.time_s for f in judged]
-        return self.track.ratio(time_weighted_mean(times, logits, self.sampling.interval_s))
+        return self.track.ratio(time_weighted_mean(times, logits, self.spec.sampling.interval_s))
 
     def item_ratio(self, track_ratios: Sequence[float], people: int, *, still: bool) -> float:
         """Return the log10 likelihood ratio of an item of ``people`` judged people. People without

@@ -69,7 +69,7 @@ class SeenItem:
     @cached_property
     def weighty(self) -> Sequence[Track]:
         """The tracks with reasons of their own that count against ``no_manipulation_found``."""
-        rules = self.criteria.aggregation
+        rules = self.criteria.spec.aggregation
         barred = [t for t in self.tracks if is_unmeasured(t) or _numbered(t)]
         if self.still:
             return self.wide(barred)
@@ -87,7 +87,7 @@ class SeenItem:
 
     def wide(self, tracks: Sequence[Track]) -> Sequence[Track]:
         """Return the tracks of a still whose face is wide beside the widest judged one."""
-        share = self.criteria.aggregation.max_unjudged_width
+        share = self.criteria.spec.aggregation.max_unjudged_width
         if share == 0.0:
             return tracks
         width = {f.track: f.quality.face_px for f in self.faces}
@@ -157,7 +157,7 @@ def unmeasured_people(item: SeenItem, tracks: Sequence[Track]) -> Iterator[Reaso
 def few_judged_faces(track: SeenTrack) -> Iterator[Reason]:
     """Report that too few of the track's faces were fit to judge."""
     judged, seen = len(track.judged), len(track.faces)
-    if judged < track.criteria.aggregation.min_judged_share * seen:
+    if judged < track.criteria.spec.aggregation.min_judged_share * seen:
         yield Reason(
             ReasonCode.UNJUDGED_FACES,
             f"only {judged} of this person's {seen} faces were fit to judge",
@@ -170,7 +170,7 @@ def suspect_faces(track: SeenTrack) -> Iterator[Reason]:
     telling = next((m for m in track.moments if _is_telling(m, track)), None)
     if telling:
         what = f"from {telling.start_s:.1f} s to {telling.end_s:.1f} s the face looks"
-    elif suspect > track.criteria.aggregation.max_suspect_share * len(track.judged):
+    elif suspect > track.criteria.spec.aggregation.max_suspect_share * len(track.judged):
         what = f"{suspect} of {len(track.judged)} judged faces look"
     else:
         return
@@ -182,7 +182,7 @@ def _is_telling(moment: Moment, track: SeenTrack) -> bool:
     """Return whether a moment is long enough to judge and, alone, ``likely_manipulated``."""
     criteria = track.criteria
     inside = [f for f in track.judged if moment.start_s <= f.time_s <= moment.end_s]
-    if len(inside) < criteria.aggregation.min_track_faces:
+    if len(inside) < criteria.spec.aggregation.min_track_faces:
         return False
     ratio = criteria.track_ratio(inside)
     return criteria.track.verdict(ratio) is VerdictCode.LIKELY_MANIPULATED
@@ -193,7 +193,7 @@ TRACK_RULES: tuple[Callable[[SeenTrack], Iterator[Reason]], ...] = (few_judged_f
 
 def long_gap(item: SeenItem) -> Iterator[Reason]:
     """Report that a long part of the video was not examined."""
-    gap_s, limit_s = item.frames.longest_gap_s, item.criteria.sampling.max_gap_s
+    gap_s, limit_s = item.frames.longest_gap_s, item.criteria.spec.sampling.max_gap_s
     if gap_s > limit_s:
         yield Reason(
             ReasonCode.COVERAGE,
@@ -210,7 +210,7 @@ def more_in_file(facts: MediaFacts) -> Iterator[Reason]:
 
 def many_failed_frames(item: SeenItem) -> Iterator[Reason]:
     """Report that many frames could not be decoded."""
-    if item.frames.failed > item.criteria.sampling.max_failed_share * item.frames.sampled:
+    if item.frames.failed > item.criteria.spec.sampling.max_failed_share * item.frames.sampled:
         yield _failed_frames(item)
 
 
@@ -221,7 +221,7 @@ def unscored_people(item: SeenItem) -> Iterator[Reason]:
         hidden = item.wide(hidden)
     # Hard cuts split one person into many short tracks, so presence is summed over tracks.
     faces = item.faces_of(hidden)
-    limit = item.criteria.aggregation.max_unjudged_presence
+    limit = item.criteria.spec.aggregation.max_unjudged_presence
     if hidden and (item.still or item.exceeds(faces, limit)):
         yield Reason(
             ReasonCode.UNJUDGED_FACES,
@@ -233,7 +233,7 @@ def unscored_people(item: SeenItem) -> Iterator[Reason]:
 
 def suspect_unscored_people(item: SeenItem) -> Iterator[Reason]:
     """Report that faces of people who were seen too briefly to score look manipulated."""
-    rules = item.criteria.aggregation
+    rules = item.criteria.spec.aggregation
     hidden = (t for t in item.tracks if t.log_likelihood_ratio is None)
     suspect = [f for f in item.faces_of(hidden) if f.suspect]
     enough = len(suspect) >= rules.min_track_faces
