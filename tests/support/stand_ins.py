@@ -38,7 +38,6 @@ from deepfake_models.decision.level import Criteria
 from deepfake_models.errors import NotAPicture, UndecodableMedia
 from deepfake_models.media.credentials import not_read
 from deepfake_models.media.interface import FailedFrame, Frame, OpenMedia
-from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.app import create_app
 from deepfake_service.audit.records import open_database
@@ -128,7 +127,7 @@ class SmallMedia:
                 yield Frame(index, 0.0, self._pixels)
 
 
-class SmallDecoder(Decoder):
+class SmallDecoder:
     """Reads inputs made of words; ``gate`` holds back inputs that say ``slow`` until it is set."""
 
     def __init__(self) -> None:

@@ -45,7 +45,7 @@ class InProcessDecoder:
         return result
 
     def confinement(self) -> None:
-        """See ``Decoder.confinement``."""
+        """Return nothing: no layer confines this decoder."""
 
     def close(self) -> None:
         """Release nothing: this decoder holds no process."""

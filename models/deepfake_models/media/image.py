@@ -125,6 +125,8 @@ class PictureMedia:
     is exceeded; for content that it cannot decode, whatever Pillow raises.
     """
 
+    times: NDArray[np.float64]
+
     def __init__(
         self,
         source: GuardedSource,

@@ -61,35 +61,26 @@ class FailedFrame:
     detail: str
 
 
-class Timeline(Protocol):
-    """The result of scanning a medium once: its facts, and when each of its frames is shown."""
-
-    @property
-    def facts(self) -> MediaFacts:
-        """Kind, displayed size, duration, number of frames and the rotation that was applied."""
-        ...
-
-    @property
-    def times(self) -> NDArray[np.float64]:
-        """Presentation time of every frame in seconds, shape (n,): ``times[0] == 0``, and each is
-        later than the one before. A still picture has ``[0.0]``."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class SavedTimeline:
-    """A timeline that outlives the opened media; implements ``Timeline``."""
+    """The facts and times of media, which outlive the opened media."""
 
     facts: MediaFacts
     times: NDArray[np.float64]
 
     @classmethod
-    def of(cls, media: Timeline) -> SavedTimeline:
+    def of(cls, media: OpenMedia) -> SavedTimeline:
         return cls(media.facts, np.array(media.times, np.float64))
 
 
-class OpenMedia(Timeline, Protocol):
+class OpenMedia(Protocol):
     """Media being read. Not safe for use by several threads at once."""
+
+    facts: MediaFacts
+    """Kind, displayed size, duration, number of frames and the rotation that was applied."""
+    times: NDArray[np.float64]
+    """Presentation time of every frame in seconds, shape (n,): ``times[0] == 0``, and each is later
+    than the one before. A still picture has ``[0.0]``."""
 
     def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
         """Decode the frames ``indices``, which ascend; yield one result each, in that order.
@@ -103,6 +94,10 @@ class OpenMedia(Timeline, Protocol):
             DecoderFailed: the decoder process ended.
         """
         ...
+
+
+Timeline = SavedTimeline | OpenMedia
+"""The result of scanning a medium once: its facts, and when each of its frames is shown."""
 
 
 class LatestIterator:

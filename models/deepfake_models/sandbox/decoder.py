@@ -1,4 +1,4 @@
-"""The ``Decoder`` protocol, and the decoder that decodes in a pool of confined processes.
+"""The decoder that decodes in a pool of confined processes.
 
 Each time that media are opened or their credentials are read, a process starts anew. A file that
 crashes, hangs or takes over FFmpeg costs that process and nothing else.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
-from typing import Any, BinaryIO, Protocol
+from contextlib import closing, contextmanager
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from deepfake_models.errors import DecoderFailed
 from deepfake_models.media import credentials
+from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.media.interface import (
     DecodeLimits,
     FailedFrame,
@@ -31,48 +32,8 @@ from deepfake_models.sandbox.confinement import Confinement
 from deepfake_models.sandbox.pool import ConfinedProcess, ProcessPool, TaskBounds
 
 
-class Decoder(Protocol):
-    """Opens media. Implementations are safe to call from several threads at once."""
-
-    def open(
-        self, source: BinaryIO, *, stills_only: bool = False
-    ) -> AbstractContextManager[OpenMedia]:
-        """Open the media in ``source``, a seekable binary file that the caller closes.
-
-        The content decides the format, never a name. Other exceptions of ``source`` than
-        ``OSError`` and ``ValueError`` are passed on.
-
-        Raises:
-            NotAPicture: with ``stills_only``, the media are not a still picture. This is raised
-                before a pixel is decoded.
-            UnreadableMedia: ``source`` raised ``OSError`` or ``ValueError``.
-            UndecodableMedia: the content cannot be decoded.
-            NoVisualStream: there is no picture and no video stream.
-            MediaTooLarge: a limit is exceeded.
-            DecoderFailed: the decoder process crashed or stalled.
-        """
-        ...
-
-    def read_credentials(
-        self, source: BinaryIO, mime: str | None, anchors: str | None = None
-    ) -> dict[str, Any]:
-        """Return what the Content Credentials of ``source`` claim: see ``credentials``.
-        ``UnreadableMedia`` if ``source`` raised ``OSError`` or ``ValueError``; ``DecoderFailed`` if
-        the process that reads them crashed, or exceeded its memory or time."""
-        ...
-
-    def confinement(self) -> Confinement | None:
-        """Return the layers that the processes that decode lack. ``None`` means that the calling
-        process decodes."""
-        ...
-
-    def close(self) -> None:
-        """Free resources. Media that are still open may fail; ``open`` must not be called again."""
-        ...
-
-
 class ProcessDecoder:
-    """Decodes in confined processes; implements ``Decoder``.
+    """Decodes in confined processes. Safe to call from several threads at once.
 
     At most ``workers`` items are open at once: ``open`` waits for a free process, so one thread
     must not hold more items open than there are workers. ``limits.timeout_s`` bounds the time spent
@@ -93,6 +54,20 @@ class ProcessDecoder:
 
     @contextmanager
     def open(self, source: BinaryIO, *, stills_only: bool = False) -> Iterator[OpenMedia]:
+        """Open the media in ``source``, a seekable binary file that the caller closes.
+
+        The content decides the format, never a name. Other exceptions of ``source`` than
+        ``OSError`` and ``ValueError`` are passed on.
+
+        Raises:
+            NotAPicture: with ``stills_only``, the media are not a still picture. This is raised
+                before a pixel is decoded.
+            UnreadableMedia: ``source`` raised ``OSError`` or ``ValueError``.
+            UndecodableMedia: the content cannot be decoded.
+            NoVisualStream: there is no picture and no video stream.
+            MediaTooLarge: a limit is exceeded.
+            DecoderFailed: the decoder process crashed or stalled.
+        """
         guard = GuardedSource(source)
         with (
             self._pool.process() as process,
@@ -103,6 +78,9 @@ class ProcessDecoder:
     def read_credentials(
         self, source: BinaryIO, mime: str | None, anchors: str | None = None
     ) -> dict[str, Any]:
+        """Return what the Content Credentials of ``source`` claim: see ``credentials``.
+        ``UnreadableMedia`` if ``source`` raised ``OSError`` or ``ValueError``; ``DecoderFailed`` if
+        the process that reads them crashed, or exceeded its memory or time."""
         reason = credentials.reason_not_to_read(source, mime)
         if reason is not None:
             return credentials.not_read(reason)
@@ -117,6 +95,10 @@ class ProcessDecoder:
     def close(self) -> None:
         """End all processes. Media that are still open fail with ``DecoderFailed``."""
         self._pool.close()
+
+
+Decoder = InProcessDecoder | ProcessDecoder
+"""Opens media and reads their credentials, with what processes lack (``None``: there are none)."""
 
 
 class _RemoteMedia(LatestIterator):
