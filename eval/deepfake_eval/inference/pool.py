@@ -40,9 +40,9 @@ def run_tasks(
         return
     # Forking a process that holds onnxruntime's threads can deadlock.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(start,)) as pool:
+    with ProcessPoolExecutor(workers, context) as pool:
         try:
-            for future in as_completed([pool.submit(_perform, function, t) for t in tasks]):
+            for future in as_completed([pool.submit(_perform, start, function, t) for t in tasks]):
                 yield future.result()
         except BrokenProcessPool as broken:
             raise error(
@@ -54,19 +54,13 @@ def run_tasks(
 
 
 _worker: Any = None
-_failure: Exception | None = None
-"""What ``start`` raised in this process: an executor would only report that the process ended."""
+"""That of this process."""
 
 
-def _begin(start: Callable[[], object]) -> None:
-    global _worker, _failure
-    try:
+def _perform(
+    start: Callable[[], Any], function: Callable[[Any, Task], Result], task: Task
+) -> Result:
+    global _worker
+    if _worker is None:  # not by an initializer, whose errors an executor does not pass on
         _worker = start()
-    except Exception as error:  # raised by the first task, so that it reaches the caller
-        _failure = error
-
-
-def _perform(function: Callable[[Any, Task], Result], task: Task) -> Result:
-    if _failure is not None:
-        raise _failure
     return function(_worker, task)
