@@ -271,7 +271,7 @@ def test_how_a_pair_is_made_is_known_without_making_it(crops: Path, smoke: Confi
     store = CropStore(crops)
     mix = MixConfig(real_fakes=0.5, self_blended=0.5, swapped=0.0, regenerated=0.0)
     data = PairDataset(store, smoke.model_copy(update={"mix": mix}), 16)
-    made_from = [store.index["label"].iat[data.pair(item)[0].fake] for item in range(16)]
+    made_from = [store.index["label"].iat[data.pair(item)[0][1]] for item in range(16)]
     kinds = [drawn_kind(mix, pair_rng(smoke.fit.seed, item)) for item in range(16)]
     assert set(kinds) == {REAL_FAKE, SELF_BLENDED}
     assert kinds == [REAL_FAKE if label == "fake" else SELF_BLENDED for label in made_from]

@@ -89,7 +89,7 @@ def draw_chain(rng: np.random.Generator) -> Chain:
         angle=float(np.deg2rad(rng.uniform(-ROTATION_DEG, ROTATION_DEG))),
         scale=float(rng.uniform(*SCALE_JITTER)),
         shift=(float(x), float(y)),
-        interpolation=_one_of(SMOOTH, rng),
+        interpolation=int(rng.choice(SMOOTH)),
     )
     return Chain(geometry, tuple(steps))
 
@@ -141,7 +141,7 @@ def _view(
 
 def _draw_rescale(rng: np.random.Generator) -> Step:
     factor = float(np.exp(rng.uniform(*np.log((0.25, 1.0)))))
-    return partial(degrade.rescale, factor, _one_of(REDUCERS, rng), _one_of(ENLARGERS, rng))
+    return partial(degrade.rescale, factor, int(rng.choice(REDUCERS)), int(rng.choice(ENLARGERS)))
 
 
 def _draw_screen(rng: np.random.Generator) -> Step:
@@ -149,24 +149,24 @@ def _draw_screen(rng: np.random.Generator) -> Step:
     return partial(
         degrade.rescale,
         float(rng.uniform(1.1, 1.9)),
-        _one_of(ENLARGERS, rng),
-        _one_of(REDUCERS, rng),
+        int(rng.choice(ENLARGERS)),
+        int(rng.choice(REDUCERS)),
     )
 
 
 def _draw_jpeg(rng: np.random.Generator) -> Step:
-    quality = _between((20, 100), rng)
+    quality = int(rng.integers(20, 101))
     return partial(degrade.encode, ".jpg", quality, bool(rng.random() < 0.3), _offset(8, rng))
 
 
 def _draw_webp(rng: np.random.Generator) -> Step:
-    return partial(degrade.encode, ".webp", _between((20, 95), rng), False, _offset(16, rng))
+    return partial(degrade.encode, ".webp", int(rng.integers(20, 96)), False, _offset(16, rng))
 
 
 def _draw_h264(rng: np.random.Generator) -> Step:
     y, x = (int(v) for v in rng.integers(-2, 3, 2))
     return partial(
-        degrade.h264, _between((18, 40), rng), _between((2, 3), rng), (y, x), _offset(16, rng)
+        degrade.h264, int(rng.integers(18, 41)), int(rng.integers(2, 4)), (y, x), _offset(16, rng)
     )
 
 
@@ -176,7 +176,7 @@ def _draw_blur(rng: np.random.Generator) -> Step:
 
 
 def _draw_motion_blur(rng: np.random.Generator) -> Step:
-    return partial(degrade.motion_blur, _between((3, 11), rng), float(rng.uniform(0.0, np.pi)))
+    return partial(degrade.motion_blur, int(rng.integers(3, 12)), float(rng.uniform(0.0, np.pi)))
 
 
 def _draw_noise(rng: np.random.Generator) -> Step:
@@ -230,14 +230,6 @@ STEPS: Final[dict[str, tuple[float, Callable[[np.random.Generator], Step]]]] = {
     "grayscale": (0.04, _draw_grayscale),
 }
 """Every step with its probability, independent of the others, and what draws it."""
-
-
-def _one_of(choices: tuple[int, ...], rng: np.random.Generator) -> int:
-    return choices[int(rng.integers(len(choices)))]
-
-
-def _between(ends: tuple[int, int], rng: np.random.Generator) -> int:
-    return int(rng.integers(ends[0], ends[1] + 1))
 
 
 def _offset(block: int, rng: np.random.Generator) -> tuple[int, int]:

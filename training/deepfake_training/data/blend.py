@@ -130,7 +130,7 @@ def swapped(
 
     generated, scale = _as_generated(donor, donor_landmarks, rng)
     warp = _warp_between(shape, scale * (donor_landmarks + 0.5) - 0.5, crop.shape[:2])
-    face = _remapped(generated, warp, _pick(rng, cv2.INTER_LINEAR, cv2.INTER_CUBIC))
+    face = _remapped(generated, warp, int(rng.choice((cv2.INTER_LINEAR, cv2.INTER_CUBIC))))
 
     region = _draw(rng, SWAP_REGIONS)
     hull = _region(landmarks, region, crop.shape[:2])
@@ -206,8 +206,8 @@ def _coarser(image: Image, rng: np.random.Generator) -> Image:
     height, width = image.shape[:2]
     ratio = float(np.exp(rng.uniform(np.log(1.5), np.log(4.0))))
     small = (max(int(width / ratio), 1), max(int(height / ratio), 1))
-    down = _pick(rng, cv2.INTER_NEAREST, cv2.INTER_AREA, cv2.INTER_LINEAR)
-    up = _pick(rng, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
+    down = int(rng.choice((cv2.INTER_NEAREST, cv2.INTER_AREA, cv2.INTER_LINEAR)))
+    up = int(rng.choice((cv2.INTER_LINEAR, cv2.INTER_CUBIC)))
     return cv2.resize(
         cv2.resize(image, small, interpolation=down), (width, height), interpolation=up
     ).astype(np.uint8, copy=False)
@@ -278,15 +278,8 @@ def _composite(source: Image, target: Image, mask: Mask) -> tuple[Image, Mask]:
     return blended.astype(np.uint8, copy=False), mask
 
 
-def _pick(rng: np.random.Generator, *choices: int) -> int:
-    return choices[int(rng.integers(len(choices)))]
-
-
 def _draw(rng: np.random.Generator, shares: dict[str, float]) -> str:
-    names = list(shares)
-    bounds = np.cumsum(list(shares.values()))
-    place = int(np.searchsorted(bounds, rng.random() * bounds[-1], side="right"))
-    return names[min(place, len(names) - 1)]
+    return str(rng.choice(list(shares), p=list(shares.values())))
 
 
 def _blurred(mask: NDArray[Any], sigma: float) -> Mask:

@@ -198,14 +198,10 @@ def fit_thresholds(level: Level, calibration: Calibration, limits: ErrorLimits) 
     real, fake = _Media.of(level, values, 0), _Media.of(level, values, 1)
     upper = _likely_manipulated(real, limits)
     lower = min(fake.highest_below(limits.max_miss_rate), upper)
-    false_positives = real.above(upper)
     thresholds = LevelThresholds(
         likely_manipulated=upper,
         no_manipulation_found=lower,
-        false_positive_rate=round(false_positives.value, 4),
-        false_positive_rate_upper=round(false_positives.high, 4),
-        true_positive_rate=round(fake.above(upper).value, 4),
-        miss_rate=round(fake.below(lower).value, 4),
+        **_rates_between(real, fake, upper, lower),
     )
     return thresholds.model_copy(update={"leaning": _leaning(real, fake, thresholds, limits)})
 
@@ -236,16 +232,23 @@ def _leaning(
     upper = min(max(upper, low), high)
     lower = min(fake.highest_below(limits.max_leaning_miss_rate), 0.0)
     lower = min(max(lower, low), upper)
-    false_positives = real.above(upper)
     return LeaningEdges(
         towards_manipulated=upper,
         towards_untouched=lower,
-        false_positive_rate=round(false_positives.value, 4),
-        false_positive_rate_upper=round(false_positives.high, 4),
-        true_positive_rate=round(fake.above(upper).value, 4),
-        miss_rate=round(fake.below(lower).value, 4),
+        **_rates_between(real, fake, upper, lower),
         true_negative_rate=round(real.below(lower).value, 4),
     )
+
+
+def _rates_between(real: _Media, fake: _Media, upper: float, lower: float) -> dict[str, float]:
+    """Return the error rates of two thresholds, as ``LevelThresholds`` has them."""
+    false_positives = real.above(upper)
+    return {
+        "false_positive_rate": round(false_positives.value, 4),
+        "false_positive_rate_upper": round(false_positives.high, 4),
+        "true_positive_rate": round(fake.above(upper).value, 4),
+        "miss_rate": round(fake.below(lower).value, 4),
+    }
 
 
 def item_table(tracks: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:

@@ -36,17 +36,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Load a checkpoint; ``TrainingError`` if this package did not write the file."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises pickle, zip and runtime errors alike
-        raise _not_ours(path) from error
+    except Exception:  # torch.load raises pickle, zip and runtime errors alike
+        state = None
     if not isinstance(state, dict) or state.get("format") != CHECKPOINT_FORMAT:
-        raise _not_ours(path)
+        raise TrainingError(
+            f"{path}: This is not a checkpoint of deepfake-train. Choose the folder of a run."
+        )
     return state
-
-
-def _not_ours(path: Path) -> TrainingError:
-    return TrainingError(
-        f"{path}: This is not a checkpoint of deepfake-train. Choose the folder of a run."
-    )
 
 
 def own_checkpoint(out: Path, config: Config, data: str) -> dict[str, Any] | None:

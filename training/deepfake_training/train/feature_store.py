@@ -87,15 +87,7 @@ class FeatureStore:
         self._neutral = config.model_copy(update=everything)
         self._root = store.root / FOLDER
         self._network = self._root / _digest(_network_parts(store, config))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, FeatureStore) and self._folders() == other._folders()
-
-    def __hash__(self) -> int:
-        return hash(self._folders())
-
-    def _folders(self) -> tuple[Path, Path]:
-        return self._network, self._examined_folder()
+        self.examined_folder = self._network / f"examined-{_digest(_examination_parts(config))}"
 
     def graph(self) -> Path:
         """Return the file of the features' graph, which is written on first use."""
@@ -135,7 +127,7 @@ class FeatureStore:
     def examine(self, listing: pd.DataFrame, report: Report | None = None) -> None:
         """Examine the media of ``listing``, which has the columns media and path, that are not
         stored yet. ``report`` receives numbers of media."""
-        folder = self._examined_folder()
+        folder = self.examined_folder
         done = set(self._stored_media(folder))
         rows = cast("list[dict[str, str]]", listing[["media", "path"]].to_dict("records"))
         todo = [row for row in rows if row["media"] not in done]
@@ -152,26 +144,7 @@ class FeatureStore:
     def examined(self, media: Sequence[str]) -> Iterator[ExaminedMedium]:
         """Yield the stored examination of each of ``media`` that could be decoded;
         ``TrainingError`` if one of them has not been examined."""
-        wanted = set(media)
-        seen: set[str] = set()
-        for path in sorted(self._examined_folder().glob("*.npz")):
-            part = _load(path)
-            start = 0
-            for text in part["media"]:
-                record = json.loads(str(text))
-                end = start + record["faces"]
-                if record["media"] in wanted and record["media"] not in seen:
-                    seen.add(record["media"])
-                    if "error" not in record:
-                        yield _examined(record, part["features"][start:end])
-                start = end
-        if missing := wanted - seen:
-            raise TrainingError(
-                f"{min(missing)}: It is not examined yet. Run deepfake-train fit first."
-            )
-
-    def _examined_folder(self) -> Path:
-        return self._network / f"examined-{_digest(_examination_parts(self._config))}"
+        return examined_in(self.examined_folder, media)
 
     @staticmethod
     def _stored_media(folder: Path) -> Iterator[str]:
@@ -194,14 +167,31 @@ class FeatureStore:
             report(len(jobs) - done)
 
 
-def _examined(record: dict[str, Any], features: Array) -> ExaminedMedium:
-    return ExaminedMedium(
-        record["media"],
-        load_timeline(bytes.fromhex(record["timeline"])),
-        tuple(record["sampled"]),
-        load_part(record["part"].encode()),
-        features,
-    )
+def examined_in(folder: Path, media: Sequence[str]) -> Iterator[ExaminedMedium]:
+    """Yield what ``FeatureStore.examined`` does, from the files in its folder."""
+    wanted = set(media)
+    seen: set[str] = set()
+    for path in sorted(folder.glob("*.npz")):
+        part = _load(path)
+        start = 0
+        for text in part["media"]:
+            record = json.loads(str(text))
+            end = start + record["faces"]
+            if record["media"] in wanted and record["media"] not in seen:
+                seen.add(record["media"])
+                if "error" not in record:
+                    yield ExaminedMedium(
+                        record["media"],
+                        load_timeline(bytes.fromhex(record["timeline"])),
+                        tuple(record["sampled"]),
+                        load_part(record["part"].encode()),
+                        part["features"][start:end],
+                    )
+            start = end
+    if missing := wanted - seen:
+        raise TrainingError(
+            f"{min(missing)}: It is not examined yet. Run deepfake-train fit first."
+        )
 
 
 def _samples(store: CropStore, config: Config) -> NDArray[np.uint8]:

@@ -88,7 +88,7 @@ def _write_pairs(worker: Worker, path: Path, numbers: Sequence[int]) -> None:
         origin, first, second = dataset.pair(number)
         real.append(first)
         fake.append(second)
-        rows.append([origin.real, origin.fake, origin.donor])
+        rows.append(origin)
     features = worker.features([*real, *fake])
     _save(
         path,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,12 @@ from deepfake_training.data.manifests import COLUMNS, is_still
 from deepfake_training.data.splits import source_names, taught, thinned, trained_on
 from deepfake_training.errors import TrainingError
 from deepfake_training.heads.head import Examples, Material
-from deepfake_training.train.feature_store import ExaminedMedium, FeatureStore, PairFeatures
+from deepfake_training.train.feature_store import (
+    ExaminedMedium,
+    FeatureStore,
+    PairFeatures,
+    examined_in,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,7 @@ def main_faces(
     media = thin_media(index, config)
     features.examine(index.loc[media, ["media", "path"]], report)
     per_medium = config.cross_validation.crops_per_medium
-    values, names = _read(features, tuple(media), config.bundle.tracks, per_medium)
+    values, names = _read(features.examined_folder, tuple(media), config.bundle.tracks, per_medium)
     if not len(names):
         raise TrainingError(
             f"{store.root}: No face of the prepared media may be scored. Prepare other media."
@@ -65,13 +71,13 @@ def main_faces(
 
 @lru_cache(maxsize=1)
 def _read(
-    features: FeatureStore, media: tuple[str, ...], tracks: TrackSpec, per_medium: int
+    folder: Path, media: tuple[str, ...], tracks: TrackSpec, per_medium: int
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Return the features of the faces, and the medium of each. All runs of a cross-validation read
     the same."""
     parts: list[NDArray[Any]] = []
     names: list[str] = []
-    for medium in features.examined(media):
+    for medium in examined_in(folder, media):
         rows = main_rows(medium, tracks)
         count = min(len(rows), per_medium)
         if count:
