@@ -32,6 +32,7 @@ from deepfake_models.media.interface import (
     Frame,
     OpenMedia,
     check_indices,
+    frame_at,
 )
 
 Pixels = NDArray[np.uint8]
@@ -150,9 +151,7 @@ def h264(frames: Sequence[Pixels], crf: int, place: int) -> Pixels:
     file = BytesIO(encode_h264(frames, crf))
     height, width = frames[0].shape[:2]
     with InProcessDecoder().open(file) as media:
-        decoded = next(iter(media.frames([place])))
-    if isinstance(decoded, FailedFrame):
-        raise MediaError(decoded.detail)
+        decoded = frame_at(media, place)
     return np.ascontiguousarray(decoded.pixels[:height, :width])
 
 

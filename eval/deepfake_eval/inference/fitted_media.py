@@ -23,7 +23,7 @@ from deepfake_eval.inference.frame_folders import open_medium
 from deepfake_models.bundle.bundle import Bundle
 from deepfake_models.errors import MediaError
 from deepfake_models.machine import atomic_write_text
-from deepfake_models.media.interface import Frame
+from deepfake_models.media.interface import frame_at
 from deepfake_models.sandbox.decoder import Decoder
 
 FITTED = "fitted.json"
@@ -110,10 +110,8 @@ def _signs(path: Path, decoder: Decoder, doubtful: int = 0) -> list[bytes]:
     """
     try:
         with open_medium(path, decoder) as media:
-            frame = next(iter(media.frames([0])))
+            frame = frame_at(media)
     except MediaError:
-        return []
-    if not isinstance(frame, Frame):
         return []
     grey = Image.fromarray(frame.pixels).convert("L")
     small = grey.resize((_SIDE + 1, _SIDE), Image.Resampling.BOX)

@@ -21,6 +21,7 @@ from deepfake_models.media.interface import (
     Frame,
     OpenMedia,
     check_indices,
+    frame_at,
 )
 from deepfake_models.sandbox.decoder import Decoder
 
@@ -78,15 +79,13 @@ class FolderMedia:
             time_s = float(self.times[index])
             try:
                 with self._files[index].open("rb") as file, self._decoder.open(file) as media:
-                    decoded = next(iter(media.frames([0])))
+                    pixels = frame_at(media).pixels
             except OSError:
-                decoded = FailedFrame(0, 0.0, "the file cannot be read")
+                yield FailedFrame(index, time_s, "the file cannot be read")
             except MediaError as error:
-                decoded = FailedFrame(0, 0.0, error.message)
-            if isinstance(decoded, Frame):
-                yield Frame(index, time_s, decoded.pixels)
+                yield FailedFrame(index, time_s, error.message)
             else:
-                yield FailedFrame(index, time_s, decoded.detail)
+                yield Frame(index, time_s, pixels)
 
 
 def _number(path: Path) -> int | None:

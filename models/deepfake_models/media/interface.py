@@ -18,7 +18,13 @@ from pydantic import PositiveInt
 
 from deepfake_models.bundle.results import MediaFacts
 from deepfake_models.bundle.spec import Positive, Spec
-from deepfake_models.errors import DeepfakeError, MediaTooLarge, UndecodableMedia, UnreadableMedia
+from deepfake_models.errors import (
+    DeepfakeError,
+    MediaError,
+    MediaTooLarge,
+    UndecodableMedia,
+    UnreadableMedia,
+)
 
 
 class DecodeLimits(Spec):
@@ -189,6 +195,14 @@ def check_pixels(width: int, height: int, limits: DecodeLimits) -> None:
             f"a frame has {width} x {height} = {width * height} pixels; "
             f"the limit is {limits.max_pixels}"
         )
+
+
+def frame_at(media: OpenMedia, index: int = 0) -> Frame:
+    """Return one frame of opened media; ``MediaError`` if it cannot be decoded."""
+    frame = next(iter(media.frames([index])))
+    if isinstance(frame, FailedFrame):
+        raise MediaError(frame.detail)
+    return frame
 
 
 def check_indices(indices: Sequence[int], frames: int) -> list[int]:

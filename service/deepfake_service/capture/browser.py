@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deepfake_models.errors import DecoderFailed, DeepfakeError
-from deepfake_models.media.interface import FailedFrame
+from deepfake_models.media.interface import frame_at
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_service.capture.captures import UNPICTURED
 from deepfake_service.capture.programs import OpenGate, Programs
@@ -143,11 +143,10 @@ class PageBrowser:
         """Return the width and height of a picture, or nothing if it cannot be decoded."""
         try:
             with self._decoder.open(BytesIO(picture), stills_only=True) as media:
-                if any(isinstance(frame, FailedFrame) for frame in media.frames([0])):
-                    return None
-                return media.facts.width, media.facts.height
+                height, width, _ = frame_at(media).pixels.shape
         except DeepfakeError:
             return None
+        return width, height
 
 
 def _trusting(authorities: str) -> list[str]:

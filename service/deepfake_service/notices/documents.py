@@ -16,7 +16,7 @@ from PIL import Image, ImageFilter
 from sqlalchemy.orm import Session
 
 from deepfake_models.errors import MediaError
-from deepfake_models.media.interface import Frame
+from deepfake_models.media.interface import frame_at
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_service.accounts.organisation import Sender
 from deepfake_service.audit.log import Action, Actor, append_entry
@@ -127,18 +127,12 @@ class NoticeDocuments:
             append_entry(session, actor, Action.SCREENSHOT_READ, occurrence.id)
         capture = replace(capture, sha256=hashlib.sha256(file).hexdigest())
         try:
-            pixels = self._decoded(file)
+            with self._decoder.open(io.BytesIO(file), stills_only=True) as media:
+                pixels = frame_at(media).pixels
         except MediaError:
             return capture
         jpeg, size = _jpeg(pixels, blurred=blurred)
         return replace(capture, jpeg=jpeg, size=size, blurred=blurred)
-
-    def _decoded(self, file: bytes) -> NDArray[np.uint8]:
-        with self._decoder.open(io.BytesIO(file), stills_only=True) as media:
-            for frame in media.frames([0]):
-                if isinstance(frame, Frame):
-                    return frame.pixels
-        raise MediaError
 
     def _stored(self, notice: Notice, signed: NoticeEvent, key: bytes) -> bytes:
         with missing_as(NotFound, case_id=notice.case_id, notice_id=notice.id):
