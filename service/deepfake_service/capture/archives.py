@@ -122,25 +122,6 @@ def _read_warc(source: BinaryIO, reader: RecordReader) -> Iterator[Item]:
         yield fault("cut_short", f"{reader.member or 'the file'}: {error.message}")
 
 
-class _Hashing:
-    """A file that is read once, from its beginning, and digested on the way."""
-
-    def __init__(self, file: BinaryIO, budget: Budget) -> None:
-        self._file, self._budget, self.digest = file, budget, hashlib.sha256()
-
-    def read(self, size: int) -> bytes:
-        piece = self._file.read(size)
-        self._budget.charge(len(piece))
-        self.digest.update(piece)
-        return piece
-
-    def finish(self) -> str:
-        """Read what is left, and return the SHA-256 of all."""
-        while self.read(PIECE):
-            pass
-        return self.digest.hexdigest()
-
-
 def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     """Return the files of a ZIP by name; ``Refused`` if a name could mean two files or one outside,
     or they are packed in odd ways."""
@@ -226,12 +207,13 @@ class _Wacz:
             pages = [page_at(url, package.get("title"), at)]
         yield from pages
         for name, entry in self.entries.items():
+            self.budget.charge(entry.file_size)
             with self.archive.open(entry) as member:
-                hashing = _Hashing(cast("BinaryIO", member), self.budget)
-                if name in content and _WARC_NAME.fullmatch(name):
+                digests[name] = hashlib.file_digest(member, "sha256").hexdigest()  # type: ignore[arg-type]
+            if name in content and _WARC_NAME.fullmatch(name):
+                with self.archive.open(entry) as member:
                     reader = RecordReader(self.budget, number, name)
-                    yield from _read_warc(cast("BinaryIO", hashing), reader)
-                digests[name] = hashing.finish()
+                    yield from _read_warc(cast("BinaryIO", member), reader)
         yield from self._check(resources, digests)
 
     def _listed(self, name: str) -> bytes:

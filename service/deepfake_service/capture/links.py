@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from pydantic import Field
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.audit.log import Action, append_entries
@@ -190,12 +191,9 @@ class Links:
             case, key = self._cases.lock_chosen(session, caller, *where)
             if case.minor_at is not None:
                 raise invalid_field("case_id", ENDS["minor"])
-            waiting = select(Capture).where(
-                Capture.case_id == case.id, Capture.state == CaptureState.QUEUED
-            )
             known = {
                 Content.opened(key, row).handed_in.post.source_url: row
-                for row in session.scalars(waiting)
+                for row in _waiting(session, case.id)
             }
             queued: list[QueuedLink] = []
             # Captures are listed by their ids, of which those of one millisecond are in no order.
@@ -226,12 +224,9 @@ class Links:
     def cancel(self, caller: Caller, case_id: str) -> CancelledLinks:
         """Keep the links of an open case that wait from being opened. Of those that are being
         opened, nothing is kept."""
-        waiting = select(Capture).where(
-            Capture.case_id == case_id, Capture.state == CaptureState.QUEUED
-        )
         with self._database.write() as session:
             _, key = self._cases.lock_chosen(session, caller, case_id, None)
-            cancelled = session.scalars(waiting).all()
+            cancelled = _waiting(session, case_id)
             for capture in cancelled:
                 content = Content.opened(key, capture)
                 capture.state = CaptureState.REFUSED
@@ -240,3 +235,8 @@ class Links:
             entries = [(capture.id, "cancelled") for capture in cancelled]
             append_entries(session, caller.actor, Action.CAPTURE_ENDED, entries)
         return CancelledLinks(cancelled=len(cancelled))
+
+
+def _waiting(session: Session, case_id: str) -> Sequence[Capture]:
+    of_case = Capture.case_id == case_id, Capture.state == CaptureState.QUEUED
+    return session.scalars(select(Capture).where(*of_case)).all()

@@ -72,9 +72,7 @@ class Exchange:
     request: bytes
     raw: bytearray = field(default_factory=bytearray)
     status: int = 0
-    headers: dict[str, str] = field(default_factory=dict)
-    """By lower-case name. Of one that comes twice, the first."""
-    cookies: list[str] = field(default_factory=list)
+    headers: Message = field(default_factory=Message)
     is_whole: bool = False
     _body: bytearray = field(default_factory=bytearray)
     """Without its transfer coding, as far as a page is read."""
@@ -115,9 +113,7 @@ class Exchange:
                         if name == b"location"
                         else value.decode("latin-1")
                     )
-                    self.headers.setdefault(name.decode("ascii"), text)
-                    if name == b"set-cookie":
-                        self.cookies.append(text)
+                    self.headers[name.decode("ascii")] = text
             elif isinstance(event, h11.Data):
                 self._sha256.update(event.data)
                 if len(self._body) < MAX_PAGE_BYTES:
@@ -250,10 +246,7 @@ class PageClient:
                 exchange.read(client, connection)
         if not exchange.status:
             raise NoAnswer("unreachable")
-        message = Message()
-        for value in exchange.cookies:
-            message["Set-Cookie"] = value
-        self._jar.extract_cookies(addinfourl(io.BytesIO(), message, url), asked)  # type: ignore[arg-type]
+        self._jar.extract_cookies(addinfourl(io.BytesIO(), exchange.headers, url), asked)  # type: ignore[arg-type]
         return exchange
 
     def _dialled(self, parts: SplitResult) -> tuple[socket.socket, str]:

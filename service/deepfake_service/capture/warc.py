@@ -355,5 +355,4 @@ def record(kind: str, fields: Mapping[str, str], block: bytes) -> Iterator[bytes
 
 def written(kind: str, fields: Mapping[str, str], block: bytes) -> bytes:
     """Return a record as a gzip member without a time."""
-    packer = zlib.compressobj(6, zlib.DEFLATED, 31)
-    return packer.compress(b"".join(record(kind, fields, block))) + packer.flush()
+    return zlib.compress(b"".join(record(kind, fields, block)), 6, wbits=31)
