@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session, aliased
@@ -84,14 +84,7 @@ def reviews_and_notes_of(
     unseen = _unseen(session, job) if reviews else ()
     opened = [(review, open_json(key, review)) for review in reviews]
     return [
-        (
-            _decision(session, review, content).model_copy(
-                update={
-                    "pictures_withheld": (review.account_id, iso_time(review.created_at)) in unseen
-                }
-            ),
-            content.get("note", ""),
-        )
+        (_decision(session, review, content, unseen), content.get("note", ""))
         for review, content in opened
     ]
 
@@ -120,19 +113,21 @@ def _reviews_of_jobs(ids: Sequence[str]) -> Select[Review]:
 
 
 def _decision(
-    session: Session, review: Review, content: Mapping[str, object] | None = None
+    session: Session,
+    review: Review,
+    content: Mapping[str, object],
+    unseen: Collection[tuple[str | None, str | None]] = (),
 ) -> StatedDecision:
-    content = content or {}
-    account = session.get_one(Account, review.account_id)
+    account, at = session.get_one(Account, review.account_id), iso_time(review.created_at)
     return StatedDecision(
-        at=iso_time(review.created_at),
+        at=at,
         account=account.id,
         name=account.name,
         role=str(account.role),
         decision=str(review.decision),
         reason=str(content.get("reason", "")),
         signs=SIGNS.validate_python(content.get("signs", ())),
-        pictures_withheld=False,
+        pictures_withheld=(account.id, at) in unseen,
     )
 
 
@@ -183,7 +178,7 @@ def _compare_records(
     session: Session, job: Job, case: Case, reviews: Sequence[Review], chain: Custody
 ) -> None:
     """Compare a job, its case and its reviews with a chain."""
-    decisions = [_decision(session, review) for review in reviews]
+    decisions = [_decision(session, review, {}) for review in reviews]
     requester, flagged = requester_of(session, job), case.minor_at is not None
     stated = Stated(job.id, requester, case.id, flagged, decisions, job.finding)
     holds = [e.action for e in chain.entries if e.action in HOLDS]

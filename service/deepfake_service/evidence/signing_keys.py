@@ -78,7 +78,11 @@ class SigningKeys:
             with self._database.write() as session:
                 self._database.one_at_a_time(session, _LOCK)
                 key = self._active(session) or self._create(session)
-        statement = Ed25519PrivateKey.from_private_bytes(self._private(key))
+        name = _secret_name(key)
+        with self._database.read() as session:
+            secret = session.get_one(Secret, name)
+        private = self._keys.unwrap(secret.wrapped, context_of("secret", name))
+        statement = Ed25519PrivateKey.from_private_bytes(private)
         if self.own is None:
             return Signers(statement, authority=self.authority)
         return Signers(statement, *own_signer(*self.own), self.authority)
@@ -180,12 +184,6 @@ class SigningKeys:
         session.flush()
         append_entry(session, SERVICE, Action.SIGNING_KEYS_MADE, detail=key.id)
         return key
-
-    def _private(self, key: SigningKey) -> bytes:
-        name = _secret_name(key)
-        with self._database.read() as session:
-            secret = session.get_one(Secret, name)
-        return self._keys.unwrap(secret.wrapped, context_of("secret", name))
 
 
 def open_signing_keys(settings: Settings, database: Database, keys: KeyWrapper) -> SigningKeys:

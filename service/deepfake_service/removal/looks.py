@@ -46,6 +46,7 @@ BY_PEOPLE = (
 )
 """What a person can state."""
 
+_OF_ANSWERS = ("url", "status", "address", "body_bytes", "body_sha256")
 _log = logger("deepfake_service.looks")
 
 
@@ -243,12 +244,8 @@ def _exchanges_of(page: Page | None) -> list[dict[str, object]]:
     """Return what a record has of each answer."""
     return [
         {
-            "url": answer.url,
-            "status": answer.status,
-            "address": answer.address,
+            **{name: getattr(answer, name) for name in _OF_ANSWERS},
             "headers": dict(answer.headers),
-            "body_bytes": answer.body_bytes,
-            "body_sha256": answer.body_sha256,
             "cut": answer.is_cut,
         }
         for answer in (page.answers if page else ())

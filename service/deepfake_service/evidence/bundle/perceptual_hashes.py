@@ -234,11 +234,9 @@ class MediaHashes:
             return True
         if not self.centres or not centres:
             return False
-        ours, theirs = packed(self.centres), packed(centres)
-        return any(
-            bool((distances(ours, turned) <= MAX_DISTANCE).any())
-            for turned in (theirs, mirrored(theirs))
-        )
+        as_is, mirrored, *_ = orientations(packed(centres))
+        near = (distances(packed(self.centres), turned) for turned in (as_is, mirrored))
+        return any(bool((each <= MAX_DISTANCE).any()) for each in near)
 
 
 def orientations(hashes: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
@@ -255,12 +253,6 @@ def orientations(hashes: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
             for columns in (0, 1):
                 flipped = turned ^ (odd[:, None] * rows) ^ (odd[None, :] * columns)
                 yield np.packbits(flipped.reshape(len(bits), -1), axis=1)
-
-
-def mirrored(hashes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return PDQ hashes (N, 32) uint8 as those of the pictures mirrored from left to right."""
-    _, flipped, *_ = orientations(hashes)
-    return flipped
 
 
 def _hits(ours: NDArray[np.uint8], theirs: NDArray[np.uint8]) -> tuple[int, int]:

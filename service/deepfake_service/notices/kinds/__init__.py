@@ -18,6 +18,7 @@ from pydantic import (
     Field,
     JsonValue,
     ValidationError,
+    create_model,
 )
 
 from deepfake_service.cases.posts import Post
@@ -159,11 +160,9 @@ class Kind(_Part):
     def model(self) -> type[BaseModel]:
         """The Pydantic model of its fields."""
         declared = {name: field.declaration() for name, field in self.fields.items()}
-        content: dict[str, object] = {name: about for name, (_, about) in declared.items()}
-        content["__annotations__"] = {name: kind for name, (kind, _) in declared.items()}
-        content |= {"__doc__": self.law.en, "__module__": __name__}
-        model = type(self.id, (_Part,), content)
-        assert issubclass(model, BaseModel)
+        model: type[BaseModel] = create_model(  # type: ignore[call-overload]
+            self.id, __base__=_Part, __doc__=self.law.en, __module__=__name__, **declared
+        )
         return model
 
     def check(
