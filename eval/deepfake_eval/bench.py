@@ -162,7 +162,15 @@ def bench(
     rows: list[dict[str, Any]] = []
     results: dict[str, Any] = {
         "format_version": 1,
-        "machine": describe_machine(),
+        "machine": {
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "processor": _processor(),
+            "cores": usable_cores(),
+            "memory_mb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20,
+            "system": f"{platform.system()} {platform.release()}",
+            "python": platform.python_version(),
+            "packages": versions(),
+        },
         "model": bundle.model_json(),
         "quick": quick,
         "rounds": 1 if quick else 3,
@@ -302,19 +310,6 @@ def naive_loop(python: Path, spec: BundleSpec, video: Path, frames: int) -> floa
 def tables(results: dict[str, Any]) -> str:
     """Return the results as Markdown."""
     return filled("bench.md", **results)
-
-
-def describe_machine() -> dict[str, Any]:
-    """Return the processor, its usable cores, the memory, and the versions of what is measured."""
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "processor": _processor(),
-        "cores": usable_cores(),
-        "memory_mb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20,
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        "packages": versions(),
-    }
 
 
 def _load() -> float:

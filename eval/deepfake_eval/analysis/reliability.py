@@ -340,17 +340,12 @@ def _quantiles(judged: pd.DataFrame, measure: str, digits: int) -> tuple[float, 
     if not len(values):
         return (1.0,)
     order = np.argsort(values, kind="stable")
-    share = np.cumsum(_weights(judged)[order])
+    faces = judged.groupby(["label", "group"])["group"].transform("size").to_numpy(np.float64)
+    groups = judged.groupby("label")["group"].transform("nunique").to_numpy(np.float64)
+    share = np.cumsum((1.0 / (faces * groups))[order])
     places = np.searchsorted(share, np.array(_QUANTILES) * share[-1])
     edges = np.unique(np.round(values[order][np.minimum(places, len(values) - 1)], digits))
     return tuple(float(e) for e in edges if e > 0.0) or (1.0,)
-
-
-def _weights(judged: pd.DataFrame) -> NDArray[np.float64]:
-    faces = judged.groupby(["label", "group"])["group"].transform("size").to_numpy(np.float64)
-    groups = judged.groupby("label")["group"].transform("nunique").to_numpy(np.float64)
-    weights: NDArray[np.float64] = 1.0 / (faces * groups)
-    return weights
 
 
 def value_histogram(

@@ -16,6 +16,7 @@ from deepfake_eval.analysis.intervals import CONFIDENCE, NO_INTERVAL, rate
 from deepfake_eval.analysis.metrics import coverage, outcome, panel, worst_case_auc
 from deepfake_eval.datasets.base import PICTURE_SUFFIXES
 from deepfake_eval.inference.packages import versions
+from deepfake_eval.inference.pool import no_progress
 from deepfake_models.bundle.bundle import Bundle
 from deepfake_models.bundle.results import Leaning, VerdictCode
 
@@ -71,7 +72,7 @@ def summarise(
     subject: Subject,
     *,
     settings: dict[str, Any],
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] = no_progress,
 ) -> dict[str, Any]:
     """Return the content of ``metrics.json`` for a table from ``predictions.assemble``.
 
@@ -90,8 +91,7 @@ def summarise(
     levels: dict[str, list[dict[str, Any]]] = {level: [] for level in LEVELS}
     for number, (level, title, part) in enumerate(parts, start=1):
         levels[level].append({**title, **_panel(part, subject, settings["draws"])})
-        if progress:
-            progress(number, len(parts))
+        progress(number, len(parts))
     min_groups = subject.min_groups
     decides = bool(subject.thresholds)
     return {

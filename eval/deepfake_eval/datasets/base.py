@@ -12,9 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from scipy.cluster.hierarchy import DisjointSet
 
 from deepfake_eval.errors import DatasetError, EvalError
 from deepfake_models.errors import DeepfakeError
@@ -282,17 +280,13 @@ def group_by_people(people: Sequence[Sequence[str]], dataset: str) -> tuple[list
 
 
 def _components(people: Sequence[Sequence[str]]) -> list[str]:
-    names = sorted({p for shown in people for p in shown})
-    number = {n: i for i, n in enumerate(names)}
-    edges = [(number[shown[0]], number[p]) for shown in people for p in shown]
-    rows, columns = np.array(edges, dtype=np.intp).reshape(-1, 2).T
-    graph = coo_array((np.ones(len(edges)), (rows, columns)), shape=(len(names), len(names)))
-    _, labels = connected_components(graph, directed=False)
-    members: dict[int, list[str]] = {}
-    for name, label in zip(names, labels, strict=True):
-        members.setdefault(int(label), []).append(name)
-    titles = {
-        label: "_".join(m) if len(m) <= 2 else f"{m[0]}+{len(m) - 1}"
-        for label, m in members.items()
-    }
-    return [titles[int(labels[number[shown[0]]])] for shown in people]
+    linked = DisjointSet(person for shown in people for person in shown)
+    for shown in people:
+        for person in shown:
+            linked.merge(shown[0], person)
+    titles: dict[str, str] = {}
+    for component in linked.subsets():
+        first, *others = sorted(component)
+        title = f"{first}+{len(others)}" if len(others) > 1 else "_".join([first, *others])
+        titles |= dict.fromkeys(component, title)
+    return [titles[shown[0]] for shown in people]

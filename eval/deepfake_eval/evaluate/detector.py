@@ -8,16 +8,18 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from deepfake_eval.analysis.summary import summarise
+from deepfake_eval.datasets import Row, Rows
 from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate import score_table
-from deepfake_eval.evaluate.run import Labelled, load_media, record_key
+from deepfake_eval.evaluate.run import Labelled, LoadedDataset, load_media, record_key
 from deepfake_eval.inference import runner
+from deepfake_eval.inference.pool import no_progress
 from deepfake_eval.options import DetectorOptions
 from deepfake_eval.reporting.report import write_results
 from deepfake_eval.reporting.tables import SCORE_COLUMNS, SCORES
@@ -36,7 +38,7 @@ def measure_table(
     *,
     settings: dict[str, Any] | None = None,
     grouped: bool = False,
-    progress: runner.StageReporter = runner.no_progress,
+    progress: runner.StageReporter = no_progress,
 ) -> dict[str, Any]:
     """Measure the scores in the CSV table ``path``, write the results to ``out``, and return the
     content of ``metrics.json``. ``settings`` are further facts of the run; ``grouped`` is as in
@@ -55,17 +57,10 @@ def measure_table(
             "the people in the column group."
         )
     datasets = [
-        {
-            "adapter": "score-table",
-            "options": {},
-            "names": [name],
-            "real": int((part["label"] == "real").sum()),
-            "fake": int((part["label"] == "fake").sum()),
-            "groups": part["group"].nunique(),
-            "missing": 0,
-            "notes": [],
-        }
-        for name, part in items.groupby("dataset")
+        LoadedDataset(
+            "score-table", {}, Rows(Path(), cast("tuple[Row, ...]", tuple(part.itertuples())))
+        ).facts()
+        for _, part in items.groupby("dataset")
     ]
     metrics = summarise(
         predictions,
@@ -91,7 +86,7 @@ def run_detector(
     options: DetectorOptions,
     *,
     split: str = "test",
-    progress: runner.StageReporter = runner.no_progress,
+    progress: runner.StageReporter = no_progress,
 ) -> dict[str, Any]:
     """Measure the Python function ``detector`` (``MODULE:FUNCTION``) on ``datasets``.
 

@@ -25,7 +25,8 @@ from deepfake_eval.datasets import Row
 from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate import run
 from deepfake_eval.inference.corruptions import CLIP_FRAMES, DEGRADATIONS, ORIGINAL, Variant
-from deepfake_eval.inference.runner import StageReporter, no_progress
+from deepfake_eval.inference.pool import no_progress
+from deepfake_eval.inference.runner import StageReporter
 from deepfake_eval.options import SweepOptions
 from deepfake_eval.reporting.report import PLOTS, PREDICTIONS
 from deepfake_eval.reporting.tables import sweep_table

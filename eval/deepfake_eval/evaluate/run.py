@@ -22,6 +22,7 @@ from deepfake_eval.errors import RunError
 from deepfake_eval.inference import runner
 from deepfake_eval.inference.corruptions import ORIGINAL, Variant
 from deepfake_eval.inference.packages import versions
+from deepfake_eval.inference.pool import no_progress
 from deepfake_eval.inference.predictions import assemble
 from deepfake_eval.options import RunOptions
 from deepfake_eval.reporting.report import MISSING, write_results
@@ -63,7 +64,7 @@ def run(
     out: Path,
     options: RunOptions | None = None,
     *,
-    progress: runner.StageReporter = runner.no_progress,
+    progress: runner.StageReporter = no_progress,
 ) -> dict[str, Any]:
     """Score ``datasets`` (``NAME[,OPTION=VALUE]:ROOT``) and write the results to ``out``.
 

@@ -15,13 +15,20 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
+class ProcessEnded(DeepfakeError):
+    """A process ended unexpectedly, perhaps because memory ran out. Run the same command again to
+    resume, with fewer processes if needed."""
+
+
+def no_progress(*_: object) -> None:
+    """Ignore a progress report."""
+
+
 def run_tasks(
     function: Callable[[Worker, Task], Result],
     tasks: Sequence[Task],
     workers: int,
     start: Callable[[], Worker],
-    *,
-    error: type[DeepfakeError],
 ) -> Iterator[Result]:
     """Yield ``function(worker, task)`` of each task, in the order in which they finish.
 
@@ -29,7 +36,7 @@ def run_tasks(
     class or a ``partial`` of one can. With 0 workers, everything is done here.
 
     Raises:
-        error: a process ended unexpectedly.
+        ProcessEnded: a process ended unexpectedly.
         Exception: whatever ``start`` or ``function`` raises.
     """
     if not tasks:
@@ -45,10 +52,7 @@ def run_tasks(
             for future in as_completed([pool.submit(_perform, start, function, t) for t in tasks]):
                 yield future.result()
         except BrokenProcessPool as broken:
-            raise error(
-                "A process ended unexpectedly, perhaps because memory ran out. Run the same "
-                "command again to resume, with fewer processes if needed."
-            ) from broken
+            raise ProcessEnded from broken
         finally:
             pool.shutdown(cancel_futures=True)
 

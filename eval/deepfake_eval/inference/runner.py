@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from deepfake_eval.errors import RunError
 from deepfake_eval.inference.corruptions import ORIGINAL, Variant
 from deepfake_eval.inference.fitted_media import FittedMedia
-from deepfake_eval.inference.pool import run_tasks
+from deepfake_eval.inference.pool import no_progress, run_tasks
 from deepfake_eval.inference.predictions import examine, face_records, item_record
 from deepfake_eval.options import RunOptions
 from deepfake_models.bundle.results import ReasonCode
@@ -31,10 +31,6 @@ RETRIED = frozenset({ReasonCode.UNREADABLE, ReasonCode.DECODER_FAILED})
 
 StageReporter = Callable[[str, int, int], None]
 """Called with the name of the current stage, the number of finished parts, and their total."""
-
-
-def no_progress(_stage: str, _done: int, _total: int) -> None:
-    """Ignore a progress report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,26 +56,19 @@ def score_all(
     ``RunError`` if a line of the file is not a record, or a worker process ended unexpectedly.
     """
     records = read_records(records_path)
-    pending = [j for j in jobs if _is_pending(records.get(j.key))]
+    known = {key for key, record in records.items() if record["item"]["reason"] not in RETRIED}
+    pending = [job for job in jobs if job.key not in known]
     done = len(jobs) - len(pending)
     progress("scoring", done, len(jobs))
+    workers = options.workers if options.workers > 1 else 0
+    start = partial(_Worker, bundle_dir, options, threads=max(1, usable_cores() // options.workers))
     with records_path.open("a", encoding="utf-8") as file:
-        for record in _score(bundle_dir, pending, options):
+        for record in run_tasks(_Worker.score, pending, workers, start):
             records[record["key"]] = record
             append_record(file, record)
             done += 1
             progress("scoring", done, len(jobs))
     return records
-
-
-def _is_pending(record: dict[str, Any] | None) -> bool:
-    return record is None or record["item"]["reason"] in RETRIED
-
-
-def _score(bundle_dir: Path, jobs: Sequence[Job], options: RunOptions) -> Iterator[dict[str, Any]]:
-    workers = options.workers if options.workers > 1 else 0
-    start = partial(_Worker, bundle_dir, options, threads=max(1, usable_cores() // options.workers))
-    return run_tasks(_Worker.score, jobs, workers, start, error=RunError)
 
 
 class _Worker:

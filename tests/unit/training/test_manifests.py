@@ -140,7 +140,7 @@ def test_the_root_follows_a_colon(tmp_path: Path) -> None:
     listed = manifest(tmp_path / "a:b").path
     assert Manifest.parse(str(listed)) == Manifest(listed)
     assert Manifest.parse(f"{listed}:{tmp_path}") == Manifest(listed, tmp_path)
-    assert Manifest.parse(str(listed)).media_root == listed.parent
+    assert Manifest.parse(str(listed)).root is None
     for text, named in (
         (f"{listed}:{tmp_path / 'nowhere'}", "is not a folder"),
         (f"{listed}:", "is not a folder"),

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -64,9 +65,8 @@ class Cutter:
                         record["failed_frames"] += 1
                         continue
                     detected = self.detector.detect(frame.pixels)
-                    record["frames"].append(
-                        {"time_s": frame.time_s, "faces": [_detection_json(d) for d in detected]}
-                    )
+                    faces = [{**asdict(d), "landmarks": d.landmarks.tolist()} for d in detected]
+                    record["frames"].append({"time_s": frame.time_s, "faces": faces})
                     inside = usable(detected, frame.pixels, self.config.bundle.crop)
                     face = _main_face(inside, prep.min_face_px)
                     if face is None or face.turn is None:  # the service does not score it
@@ -118,15 +118,6 @@ class Cutter:
             "points": points.astype(float).round(2).ravel().tolist(),
             "dense": None if dense is None else dense.astype(float).round(2).ravel().tolist(),
         }
-
-
-def _detection_json(face: Detection) -> dict[str, Any]:
-    return {
-        "box": list(face.box),
-        "confidence": face.confidence,
-        "landmarks": face.landmarks.astype(float).tolist(),
-        "turn": face.turn,
-    }
 
 
 def _turned(points: NDArray[Any], turn: int, size: int) -> NDArray[Any]:

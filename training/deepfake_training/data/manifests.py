@@ -44,11 +44,6 @@ class Manifest:
     root: Path | None = None
     """None: the folder of the CSV file."""
 
-    @property
-    def media_root(self) -> Path:
-        """The folder to which the paths of the media are relative."""
-        return self.path.parent if self.root is None else self.root
-
     @classmethod
     def parse(cls, text: str) -> Manifest:
         """Read ``FILE`` or ``FILE:ROOT``; either may contain colons. ``TrainingError`` if there is
@@ -140,7 +135,7 @@ def _read(manifest: Manifest, name: str) -> pd.DataFrame:
             f"{odd['where'].iloc[0]}: The fold must be a whole number, not {odd['fold'].iloc[0]!r}."
         )
     frame["fold"] = folds.astype("int64")
-    root = manifest.media_root.resolve()
+    root = (manifest.root or manifest.path.parent).resolve()
     frame["path"] = [os.path.normpath(root / media) for media in frame["media"]]
     return frame[[*COLUMNS, TERMS, "path", "where"]]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from deepfake_eval.inference.pool import run_tasks
+from deepfake_eval.inference.pool import no_progress, run_tasks
 from deepfake_models.faces.detection import Detection
 from deepfake_models.machine import atomic_write, atomic_write_text
 from deepfake_training.config import Config, PrepareConfig
@@ -58,7 +58,7 @@ def prepare(
     config: Config,
     *,
     workers: int = 2,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] = no_progress,
 ) -> Summary:
     """Cut every medium of ``manifests`` into ``out/crops`` and write ``out/index.parquet``.
 
@@ -81,18 +81,19 @@ def prepare(
     stored = {path.name for path in (out / "crops").iterdir()}
     todo = [row for row in rows if not _is_done(out, row["media"], stored)]
     finished = len(rows) - len(todo)
-    if not finished:
-        _check_present(rows)
+    if not finished and not any(Path(row["path"]).exists() for row in rows):
+        raise TrainingError(
+            f"None of the {len(rows)} files of the manifests exists, for example "
+            f"{rows[0]['path']}. Pass the folder to which their paths are relative as "
+            "--manifest FILE:ROOT."
+        )
     missing = set()
     tasks = [(out, row) for row in todo]
-    for record in run_tasks(
-        Cutter.cut, tasks, workers, partial(Cutter, config), error=TrainingError
-    ):
+    for record in run_tasks(Cutter.cut, tasks, workers, partial(Cutter, config)):
         finished += 1
         if "absent" in record:
             missing.add(record["media"])
-        if progress:
-            progress(finished, len(rows))
+        progress(finished, len(rows))
     absent = [row["media"] for row in rows if row["media"] in missing]
     atomic_write_text(out / ABSENT, "".join(f"{name}\n" for name in absent))
     atomic_write_text(out / MANIFESTS, json.dumps(listing.sources, indent=2) + "\n")
@@ -113,17 +114,6 @@ def recorded(out: Path, media: str) -> dict[str, Any]:
     """Return what ``prepare`` recorded of ``media``; see ``cutting``."""
     record: dict[str, Any] = json.loads(record_path(out, media).read_text(encoding="utf-8"))
     return record
-
-
-def _check_present(rows: Sequence[dict[str, Any]]) -> None:
-    """Check that one of the files of ``rows`` exists; ``TrainingError`` if none does, as with
-    another root than that of the manifest."""
-    if not any(Path(row["path"]).exists() for row in rows):
-        raise TrainingError(
-            f"None of the {len(rows)} files of the manifests exists, for example "
-            f"{rows[0]['path']}. Pass the folder to which their paths are relative as "
-            "--manifest FILE:ROOT."
-        )
 
 
 def check_cut(out: Path, config: Config) -> None:
@@ -168,11 +158,10 @@ def recorded_detections(out: Path, media: str) -> dict[float, list[Detection]]:
         ) from error
     return {
         frame["time_s"]: [
-            Detection(
-                tuple(face["box"]),
-                np.array(face["landmarks"], np.float32),
-                face["confidence"],
-                face["turn"],
+            replace(
+                Detection(**face),
+                box=tuple(face["box"]),
+                landmarks=np.array(face["landmarks"], np.float32),
             )
             for face in frame["faces"]
         ]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from deepfake_eval.inference.pool import no_progress
 from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.splits import Split
 from deepfake_training.train import checkpoints
@@ -20,7 +21,7 @@ def run_splits(
     out: Path,
     splits: Sequence[Split],
     *,
-    progress: SplitReporter | None = None,
+    progress: SplitReporter = no_progress,
 ) -> None:
     """Fit each split into ``out/NAME``.
 
@@ -31,4 +32,4 @@ def run_splits(
     for split in splits:
         check_measurable(index, split.config)
     for split in splits:
-        fit(crops, out / split.name, split.config, progress=progress and partial(progress, split))
+        fit(crops, out / split.name, split.config, progress=partial(progress, split))

@@ -24,6 +24,7 @@ from deepfake_eval.analysis.summary import Subject, summarise
 from deepfake_eval.datasets import Row, Rows
 from deepfake_eval.evaluate.run import LoadedDataset
 from deepfake_eval.inference.fitted_media import write_fitted
+from deepfake_eval.inference.pool import no_progress
 from deepfake_eval.inference.predictions import (
     LABELS,
     assemble,
@@ -96,7 +97,7 @@ def export(
     out: Path,
     config: Config,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] = no_progress,
 ) -> Bundle:
     """Export the best weights of a run as the bundle in the folder ``out``.
 

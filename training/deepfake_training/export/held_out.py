@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from deepfake_eval.inference.pool import no_progress
 from deepfake_eval.inference.predictions import examine
 from deepfake_models.bundle.bundle import BundleSpec, load_bundle, seal
 from deepfake_models.bundle.results import FaceScore, Verdict, unable
@@ -68,7 +69,7 @@ def listed_once(manifests: Sequence[Manifest], crops: Path, config: Config) -> p
 
 
 def score_networks(
-    held_out: HeldOut, directory: Path, report: Report | None = None
+    held_out: HeldOut, directory: Path, report: Report = no_progress
 ) -> list[Judged]:
     """Score each run's media by its own network in a copy of the sealed bundle ``directory``."""
     judged: list[Judged] = []
@@ -87,13 +88,12 @@ def score_networks(
                     scorer, Path(row["path"]), decoder, frames=config.bundle.sampling.min_frames
                 )
                 judged.append((row, verdict))
-                if report:
-                    report(len(judged), total)
+                report(len(judged), total)
     return judged
 
 
 def score_heads(
-    held_out: HeldOut, store: CropStore, spec: BundleSpec, report: Report | None = None
+    held_out: HeldOut, store: CropStore, spec: BundleSpec, report: Report = no_progress
 ) -> list[Judged]:
     """Score each run's media by its own head on stored features; judge them by ``spec``.
 
@@ -115,8 +115,7 @@ def score_heads(
         for number, (rows, heads) in enumerate(runs)
         if medium.media in rows
     }
-    if report:
-        report(len(verdict_of), len(verdict_of))
+    report(len(verdict_of), len(verdict_of))
     unreadable = unable(MediaError("The medium cannot be decoded."))
     return [
         (row, verdict_of.get((number, media), unreadable))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -50,18 +49,9 @@ class Material:
     """The source of each plain face, (N,)."""
 
 
-@dataclass(frozen=True, slots=True)
-class HeadGraph:
-    """The nodes from ``INPUT`` to a head's output, their constants, and the output itself."""
-
-    nodes: Sequence[NodeProto]
-    tensors: Sequence[TensorProto]
-    shape: Sequence[str | int]
-    """Of the output; the first axis is "batch"."""
-
-    def value(self, output: str) -> ValueInfoProto:
-        """Return the description of the graph's ``output``."""
-        return helper.make_tensor_value_info(output, TensorProto.FLOAT, list(self.shape))
+HeadGraph = tuple[list[NodeProto], list[TensorProto], ValueInfoProto]
+"""The nodes from ``INPUT`` to a head's output, their constants, and the description of the output,
+whose first axis is "batch"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +86,9 @@ class Head(ABC):
             helper.make_node("MatMul", [INPUT, weight], [product]),
             helper.make_node("Add", [product, bias], [self.output]),
         ]
-        return HeadGraph(nodes, tensors, ["batch", len(self.bias)])
+        shape: list[str | int | None] = ["batch", len(self.bias)]
+        value = helper.make_tensor_value_info(self.output, TensorProto.FLOAT, shape)
+        return nodes, tensors, value
 
     def state(self) -> dict[str, Array]:
         """Return the arrays that a run saves, from which the constructor makes the head again."""

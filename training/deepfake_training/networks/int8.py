@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -84,14 +85,11 @@ def _largest(
     """Return for each of ``layers`` the largest absolute value of each channel that it reads."""
     largest = [torch.zeros(layer.in_features) for layer in layers]
 
-    def measure(place: int) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
-        def hook(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-            values = inputs[0].abs().flatten(0, -2).amax(dim=0)
-            largest[place] = torch.maximum(largest[place], values)
+    def measure(place: int, _: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        values = inputs[0].abs().flatten(0, -2).amax(dim=0)
+        largest[place] = torch.maximum(largest[place], values)
 
-        return hook
-
-    hooks = [layer.register_forward_pre_hook(measure(k)) for k, layer in enumerate(layers)]
+    hooks = [layer.register_forward_pre_hook(partial(measure, k)) for k, layer in enumerate(layers)]
     try:
         for start in range(0, len(crops), _BATCH):
             network(normalise(crops[start : start + _BATCH]))

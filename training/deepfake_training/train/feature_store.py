@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from deepfake_eval.inference.pool import run_tasks
+from deepfake_eval.inference.pool import no_progress, run_tasks
 from deepfake_models.decision.decide import Part
 from deepfake_models.decision.serialization import load_part, load_timeline
 from deepfake_models.machine import atomic_write
@@ -99,7 +99,7 @@ class FeatureStore:
                 file.write(model.SerializeToString())
         return path
 
-    def pairs(self, count: int, report: Report | None = None) -> PairFeatures:
+    def pairs(self, count: int, report: Report = no_progress) -> PairFeatures:
         """Return the first ``count`` pairs drawn from all crops, including those a run holds out.
         ``report`` receives numbers of pairs."""
         folder = self._network / f"pairs-{_digest(_pair_parts(self._store, self._config))}"
@@ -111,11 +111,7 @@ class FeatureStore:
         jobs: list[tuple[Path, Shard]] = [
             (path, shard) for path, shard in zip(paths, shards, strict=True) if not path.exists()
         ]
-        self._work(
-            folder,
-            jobs,
-            lambda left: report and report(max(count - left * _PAIRS_PER_SHARD, 0), count),
-        )
+        self._work(jobs, report, count, _PAIRS_PER_SHARD)
         parts = [_load(path) for path in paths]
         real, fake, rows = (
             np.concatenate([part[name] for part in parts]) for name in ("real", "fake", "rows")
@@ -124,7 +120,7 @@ class FeatureStore:
         kinds = [drawn_kind(mix, pair_rng(seed, number)) for number in range(count)]
         return PairFeatures(real, fake, rows, np.array(kinds))
 
-    def examine(self, listing: pd.DataFrame, report: Report | None = None) -> None:
+    def examine(self, listing: pd.DataFrame, report: Report = no_progress) -> None:
         """Examine the media of ``listing``, which has the columns media and path, that are not
         stored yet. ``report`` receives numbers of media."""
         folder = self.examined_folder
@@ -135,11 +131,7 @@ class FeatureStore:
         jobs: list[tuple[Path, Shard]] = [
             (folder / f"{_digest([r['media'] for r in shard])}.npz", shard) for shard in shards
         ]
-        self._work(
-            folder,
-            jobs,
-            lambda left: report and report(max(len(rows) - left * _MEDIA_PER_SHARD, 0), len(rows)),
-        )
+        self._work(jobs, report, len(rows), _MEDIA_PER_SHARD)
 
     def examined(self, media: Sequence[str]) -> Iterator[ExaminedMedium]:
         """Yield the stored examination of each of ``media`` that could be decoded;
@@ -154,17 +146,18 @@ class FeatureStore:
                     yield json.loads(str(text))["media"]
 
     def _work(
-        self, folder: Path, jobs: Sequence[tuple[Path, Shard]], report: Callable[[int], None]
+        self, jobs: Sequence[tuple[Path, Shard]], report: Report, total: int, in_shard: int
     ) -> None:
+        """Do what is left of a ``total``, of which each job has at most ``in_shard``."""
         if not jobs:
             return
-        folder.mkdir(parents=True, exist_ok=True)
+        jobs[0][0].parent.mkdir(parents=True, exist_ok=True)
         graph = self.graph()
         start = partial(Worker, self._store.root, self._neutral, graph)
         workers = self._config.fit.workers
-        finished = run_tasks(write_shard, jobs, workers, start, error=TrainingError)
+        finished = run_tasks(write_shard, jobs, workers, start)
         for done, _ in enumerate(finished, start=1):
-            report(len(jobs) - done)
+            report(max(total - (len(jobs) - done) * in_shard, 0), total)
 
 
 def examined_in(folder: Path, media: Sequence[str]) -> Iterator[ExaminedMedium]:

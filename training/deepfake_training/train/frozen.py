@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from deepfake_eval.inference.pool import no_progress
 from deepfake_models.classifier import LOGIT
 from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore
@@ -32,7 +33,7 @@ def fit_frozen(
     store: CropStore,
     out: Path,
     config: Config,
-    progress: Callable[[checkpoints.StepReport], None] | None = None,
+    progress: Callable[[checkpoints.StepReport], None] = no_progress,
 ) -> dict[str, float]:
     """Fit the heads, write the same files into ``out`` as any run, and return the figures;
     ``ConfigError`` if the config names a head that does not exist; ``TrainingError`` if no crop of
@@ -58,8 +59,7 @@ def fit_frozen(
     steps, features = config.fit.steps, FeatureStore(store, config)
 
     def report(doing: str, done: int, total: int) -> None:
-        if progress:
-            progress(checkpoints.StepReport(done, total, None, None, doing))
+        progress(checkpoints.StepReport(done, total, None, None, doing))
 
     pairs = features.pairs(steps * config.fit.pairs, partial(report, "computing pairs"))
     faces = main_faces(features, store, config, partial(report, "examining media"))
@@ -77,6 +77,5 @@ def fit_frozen(
     result = {**metrics, "step": float(steps)}
     checkpoints.save_result(out, weights, result)
     checkpoints.save_checkpoint(out, config, data, {"step": steps})
-    if progress:
-        progress(checkpoints.StepReport(steps, steps, None, metrics))
+    progress(checkpoints.StepReport(steps, steps, None, metrics))
     return result

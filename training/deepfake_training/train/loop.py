@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 
+from deepfake_eval.inference.pool import no_progress
 from deepfake_training.config import Config, FitConfig
 from deepfake_training.data.datasets import CropStore, PairDataset, ValidationDataset
 from deepfake_training.data.manifests import COLUMNS
@@ -94,7 +95,7 @@ def fit(
     out: Path,
     config: Config,
     *,
-    progress: Callable[[checkpoints.StepReport], None] | None = None,
+    progress: Callable[[checkpoints.StepReport], None] = no_progress,
 ) -> dict[str, float]:
     """Train on the prepared ``crops``, write checkpoints to ``out`` and return the best metrics.
 
@@ -162,7 +163,7 @@ class _Run:
         if not self._finished:
             self._optimiser.load_state_dict(state["optimiser"])
 
-    def train(self, progress: Callable[[checkpoints.StepReport], None] | None) -> None:
+    def train(self, progress: Callable[[checkpoints.StepReport], None]) -> None:
         """Run the remaining steps, or stop early when validation no longer improves;
         ``TrainingError`` if the file ``STOP`` stops it before."""
         if self._finished:
@@ -178,8 +179,7 @@ class _Run:
                 )
                 frozen = self._validate(log)
                 self._checkpoint()
-                if progress:
-                    progress(checkpoints.StepReport(0, fit.steps, None, frozen))
+                progress(checkpoints.StepReport(0, fit.steps, None, frozen))
             steps = range(self._step * fit.pairs, total)
             for real, fake in _loader(pairs, fit, batch_size=fit.pairs, sampler=steps):
                 loss, rate = self._one_step(real, fake)
@@ -192,8 +192,7 @@ class _Run:
                     metrics = self._validate(log)
                 if self._step % fit.checkpoint_every == 0 or last or metrics:
                     self._checkpoint()
-                if progress:
-                    progress(checkpoints.StepReport(self._step, fit.steps, loss, metrics))
+                progress(checkpoints.StepReport(self._step, fit.steps, loss, metrics))
                 if self._finished:
                     break
                 if (self._out / STOP).exists():
@@ -230,7 +229,7 @@ class _Run:
     def _begin_heads(
         self,
         loader: DataLoader[tuple[torch.Tensor, torch.Tensor]],
-        progress: Callable[[checkpoints.StepReport], None] | None,
+        progress: Callable[[checkpoints.StepReport], None],
     ) -> None:
         """Begin the heads of a transformer from its frozen class tokens of the pairs that follow
         those of the steps."""
@@ -245,8 +244,7 @@ class _Run:
         for number, (real, fake) in enumerate(loader, start=1):
             tokens = torch.cat(self._each_part(read, torch.cat([real, fake])))
             parts += tokens.reshape(2, -1, model.tokens.num_features)
-            if progress:
-                progress(checkpoints.StepReport(number, len(loader), None, None, "frozen tokens"))
+            progress(checkpoints.StepReport(number, len(loader), None, None, "frozen tokens"))
         truth = torch.cat([torch.full((len(t),), n % 2 == 1) for n, t in enumerate(parts)])
         model.heads.begin(torch.cat(parts), truth, self._config.probe.shrinkage)
         self._ema.set(model)  # type: ignore[no-untyped-call]

@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from deepfake_eval.analysis.intervals import limited_weights
+from deepfake_eval.inference.pool import no_progress
 from deepfake_eval.inference.predictions import main_track
 from deepfake_models.bundle.results import Face
 from deepfake_models.bundle.spec import TrackSpec
@@ -27,7 +28,6 @@ from deepfake_training.data.splits import source_names, taught, thinned, trained
 from deepfake_training.errors import TrainingError
 from deepfake_training.heads.head import Examples, Material
 from deepfake_training.train.feature_store import (
-    ExaminedMedium,
     FeatureStore,
     PairFeatures,
     examined_in,
@@ -51,13 +51,14 @@ def main_faces(
     features: FeatureStore,
     store: CropStore,
     config: Config,
-    report: Callable[[int, int], None] | None = None,
+    report: Callable[[int, int], None] = no_progress,
 ) -> MainFaces:
     """Examine all media with crops and return at most ``crops_per_medium`` faces of each, evenly
     spread over the time of its main person; ``TrainingError`` if no face may be scored."""
     index = store.index.drop_duplicates("media")
     index.index = pd.Index(index["media"].to_list())
-    media = thin_media(index, config)
+    rows = thinned(index[~taught(index, config)], config.cross_validation.media_per_group)
+    media = sorted(rows["media"].unique())
     features.examine(index.loc[media, ["media", "path"]], report)
     per_medium = config.cross_validation.crops_per_medium
     values, names = _read(features.examined_folder, tuple(media), config.bundle.tracks, per_medium)
@@ -78,26 +79,15 @@ def _read(
     parts: list[NDArray[Any]] = []
     names: list[str] = []
     for medium in examined_in(folder, media):
-        rows = main_rows(medium, tracks)
+        found = tracked_faces(medium.part.examined, tracks)
+        main = main_track(found)
+        rows = [row for row, face in enumerate(filter(has_features, found)) if face.track == main]
         count = min(len(rows), per_medium)
         if count:
             picks = np.unique(np.linspace(0, len(rows) - 1, count).round().astype(int))
             parts.append(medium.features[[rows[i] for i in picks]])
             names += [medium.media] * len(picks)
     return np.concatenate(parts) if parts else np.zeros((0, 1, 0), np.float16), tuple(names)
-
-
-def thin_media(index: pd.DataFrame, config: Config) -> list[str]:
-    """Return the media that any run of ``config`` learns from or is measured on."""
-    rows = thinned(index[~taught(index, config)], config.cross_validation.media_per_group)
-    return sorted(rows["media"].unique())
-
-
-def main_rows(medium: ExaminedMedium, tracks: TrackSpec) -> list[int]:
-    """Return the rows of ``medium.features`` that show its main person; see ``main_track``."""
-    faces = tracked_faces(medium.part.examined, tracks)
-    main = main_track(faces)
-    return [row for row, face in enumerate(filter(has_features, faces)) if face.track == main]
 
 
 def has_features(face: Face) -> bool:
