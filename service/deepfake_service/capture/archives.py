@@ -26,7 +26,6 @@ from deepfake_service.capture.contents import (
     Item,
     Listing,
     Medium,
-    RecordReader,
     Software,
     Text,
     check_label,
@@ -38,6 +37,7 @@ from deepfake_service.capture.contents import (
     text_of,
 )
 from deepfake_service.capture.findings import Findings, Kind, Location, Page
+from deepfake_service.capture.records import RecordReader
 from deepfake_service.capture.warc import (
     PIECE,
     Budget,
