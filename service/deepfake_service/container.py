@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
+from functools import partial
 
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_service.accounts.organisation import Sender
@@ -40,7 +41,7 @@ from deepfake_service.platform.storage import (
 from deepfake_service.removal.looks import Looks
 from deepfake_service.removal.posts import Posts
 from deepfake_service.removal.statistics import RemovalStatistics
-from deepfake_service.removal.watches import Watches
+from deepfake_service.removal.watches import follow_notice
 from deepfake_service.retention.deletion import Retention
 from deepfake_service.retention.due import RetentionPeriods
 from deepfake_service.retention.key_epochs import KeyEpochs
@@ -119,9 +120,8 @@ class Services:
         self.posts = Posts(database, vault, looks=settings.looks_from is not None)
         self.removal_statistics = RemovalStatistics(database, vault)
         documents = NoticeDocuments(database, vault, signing_keys, decoder, self.sender)
-        self.notice_desk = NoticeDesk(
-            database, vault, documents, Watches(blind_index).follow_notice
-        )
+        follow = partial(follow_notice, blind_index)
+        self.notice_desk = NoticeDesk(database, vault, documents, follow)
         self.hash_bank = HashBank(database, vault, keys)
         self.minor_flags = MinorFlags(database, vault, keys, blind_index)
         self.reviews = Reviews(

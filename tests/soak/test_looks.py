@@ -33,7 +33,7 @@ from deepfake_service.post_pages.reading import PageReaders
 from deepfake_service.removal.lane import LookLane
 from deepfake_service.removal.page_looks import PostLooker
 from deepfake_service.removal.statistics import GroupBy
-from deepfake_service.removal.watches import Watches
+from deepfake_service.removal.watches import follow_notice
 from tests.support.fake_platform import FakePlatform, post, resolving, status
 from tests.support.stand_ins import AdjustableClock, SmallDecoder, do_due
 
@@ -49,7 +49,7 @@ POST, NEVER = re.compile(r"/v/\d{8}"), status(404)
 
 
 @contextlib.contextmanager
-def installation(folder: Path, clock: AdjustableClock) -> Iterator[tuple[Services, Watches]]:
+def installation(folder: Path, clock: AdjustableClock) -> Iterator[tuple[Services, BlindIndex]]:
     settings = Settings(data_dir=folder / "var", looks_from="KR")
     with (
         contextlib.closing(open_database(settings, clock)) as database,
@@ -57,12 +57,12 @@ def installation(folder: Path, clock: AdjustableClock) -> Iterator[tuple[Service
             Services(settings, database, "0" * 64, SmallDecoder(), Metrics())
         ) as services,
     ):
-        yield services, Watches(BlindIndex(database, open_keys(settings)))
+        yield services, BlindIndex(database, open_keys(settings))
 
 
 def add_notice(
     services: Services,
-    watches: Watches,
+    blind_index: BlindIndex,
     account_id: str,
     urls: list[str],
     sent_at: datetime,
@@ -107,14 +107,14 @@ def add_notice(
         seal_json(key, notice, {"occurrence_ids": posts})
         session.add(notice)
         session.flush()
-        watches.follow_notice(session, key, notice, posts, removes=True)
+        follow_notice(blind_index, session, key, notice, posts, removes=True)
 
 
 def test_ten_thousand_posts_are_looked_at_within_their_schedule(tmp_path: Path) -> None:
     clock = AdjustableClock()
     platform = FakePlatform(tmp_path, with_tls=False)
     platform.others = lambda handler: (post() if POST.fullmatch(handler.path) else NEVER)(handler)
-    with installation(tmp_path, clock) as (services, watches), resolving({}):
+    with installation(tmp_path, clock) as (services, blind_index), resolving({}):
         database = services.database
         accounts = Accounts(database)
         accounts.create("centre", "person", Role.ANALYST)
@@ -127,7 +127,7 @@ def test_ten_thousand_posts_are_looked_at_within_their_schedule(tmp_path: Path) 
             ]
             is_new = start % (50 * EACH) == 0
             sent_at = clock() if is_new else clock() - LONG_AGO
-            add_notice(services, watches, account_id, urls, sent_at, timedelta(hours=48))
+            add_notice(services, blind_index, account_id, urls, sent_at, timedelta(hours=48))
         gone = {f"/v/{number:08}" for number in range(0, POSTS, 21)}
         platform.answers = dict.fromkeys(gone, status(410))
         spread_over_the_day(services, clock)

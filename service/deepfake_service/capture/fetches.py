@@ -26,7 +26,6 @@ from deepfake_service.capture.links import ENDS
 from deepfake_service.capture.programs import Programs, Running
 from deepfake_service.capture.registries import Operator, Registries
 from deepfake_service.capture.shapes import (
-    Confinement,
     Fetch,
     Limits,
     MissingPicture,
@@ -147,12 +146,10 @@ class Fetches(Lane[Capture]):
             began_at=iso_time(began),
             ended_at=iso_time(self._database.clock()),
             vantage=self._vantage,
-            signed_in=False,
             end=reason or "captured",
             tools=said.tools,
             user_agent=PLAIN_AGENT,
             post=said.post,
-            confinement=Confinement(missing=[]),  # without all of it, nothing is run
             limits=Limits(
                 bytes=gates.MAX_BYTES["received"],
                 seconds=gates.MAX_SECONDS,

@@ -34,12 +34,12 @@ from deepfake_service.capture.shapes import (
     Content,
     FileRecord,
     Minimum,
-    Text,
 )
 from deepfake_service.capture.warc import Refused
 from deepfake_service.capture.work import Work, end, in_turn
 from deepfake_service.cases.cases import PostDetails, folder_of, media_key
 from deepfake_service.cases.media_deletion import expire
+from deepfake_service.evidence.bundle.capture_format import Text
 from deepfake_service.evidence.bundle.zip_format import sha256
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.examination.submissions import Origin, Submission, Submissions

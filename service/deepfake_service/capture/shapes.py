@@ -11,6 +11,7 @@ from deepfake_service.capture.findings import CapturedImage, Integrity, Kind, No
 from deepfake_service.capture.gate import Connection
 from deepfake_service.capture.registries import Operator
 from deepfake_service.cases.cases import PostDetails
+from deepfake_service.evidence.bundle.capture_format import Text
 from deepfake_service.platform.answers import Published
 from deepfake_service.platform.db import Capture
 from deepfake_service.platform.storage import open_json, seal_json
@@ -66,7 +67,8 @@ class MissingPicture(Published):
 class Confinement(Published):
     """How the process that fetched was confined."""
 
-    missing: list[str]
+    missing: list[str] = Field(default_factory=list)
+    """Nothing: without all of it, nothing is run."""
 
 
 class Limits(Published):
@@ -86,12 +88,12 @@ class Fetch(Published):
     began_at: str
     ended_at: str
     vantage: str | None = Field(validation_alias="from", serialization_alias="from")
-    signed_in: bool
+    signed_in: bool = False
     end: str
     tools: dict[str, str]
     user_agent: str
     post: dict[str, str]
-    confinement: Confinement
+    confinement: Confinement = Confinement()
     limits: Limits
     connections: list[Connection]
     operator: Operator | None
@@ -139,12 +141,6 @@ class Collector(Published):
     account: str
     name: str
     role: str
-
-
-class Text(Published):
-    """The text part of a capture."""
-
-    records: int
 
 
 class CaptureRecord(CaptureFindings):

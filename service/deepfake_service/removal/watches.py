@@ -4,7 +4,6 @@ state (``conclusions.py``)."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -29,46 +28,40 @@ from deepfake_service.removal.conclusions import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Watches:
-    """Begins and ends watches with the state of their notices, to which it listens."""
-
-    _blind_index: BlindIndex
-
-    def follow_notice(
-        self, session: Session, key: bytes, notice: Notice, posts: Sequence[str], removes: bool
-    ) -> None:
-        """Watch the posts of a notice that was sent, of which those of a recipient that removes
-        none are only counted. Look no more at those of one that was withdrawn; forget them
-        if it was not sent after all."""
-        of_notice = Watch.notice_id == notice.id
-        if notice.state is NoticeState.WITHDRAWN:
-            session.execute(update(Watch).where(of_notice).values(next_look_at=None))
-        elif notice.state is NoticeState.DRAFTED:
-            session.execute(delete(Watch).where(of_notice))
-            notice.gone_at = notice.returned_at = None
-        elif notice.state is NoticeState.SENT:
-            for post in dict.fromkeys(posts):
-                self._watch(session, key, notice, post, removes)
-
-    def _watch(
-        self, session: Session, key: bytes, notice: Notice, post: str, removes: bool
-    ) -> None:
+def follow_notice(
+    blind_index: BlindIndex,
+    session: Session,
+    key: bytes,
+    notice: Notice,
+    posts: Sequence[str],
+    removes: bool,
+) -> None:
+    """Watch the posts of a notice that was sent, of which those of a recipient that removes none
+    are only counted. Look no more at those of one that was withdrawn; forget them if it was not
+    sent after all."""
+    of_notice = Watch.notice_id == notice.id
+    if notice.state is NoticeState.WITHDRAWN:
+        session.execute(update(Watch).where(of_notice).values(next_look_at=None))
+    elif notice.state is NoticeState.DRAFTED:
+        session.execute(delete(Watch).where(of_notice))
+        notice.gone_at = notice.returned_at = None
+    elif notice.state is NoticeState.SENT:
         assert notice.sent_at is not None
-        occurrence = session.get(Occurrence, post)
-        if occurrence is None:
-            return  # deleted since the notice was created
-        site = _site_of_post(key, occurrence) if removes else None
-        watch = Watch(
-            id=new_id(),
-            notice_id=notice.id,
-            occurrence_id=post,
-            host=site and self._blind_index.of("host", site),
-            state=WatchState.NOT_LOOKED,
-        )
-        if site:
-            watch.next_look_at = first_look(Plan(watch.id, notice.sent_at, notice.due_at))
-        session.add(watch)
+        for post in dict.fromkeys(posts):
+            occurrence = session.get(Occurrence, post)
+            if occurrence is None:
+                continue  # deleted since the notice was created
+            site = _site_of_post(key, occurrence) if removes else None
+            watch = Watch(
+                id=new_id(),
+                notice_id=notice.id,
+                occurrence_id=post,
+                host=site and blind_index.of("host", site),
+                state=WatchState.NOT_LOOKED,
+            )
+            if site:
+                watch.next_look_at = first_look(Plan(watch.id, notice.sent_at, notice.due_at))
+            session.add(watch)
 
 
 def move_watches(

@@ -11,7 +11,7 @@ loses its mark. Nothing expires after a leap of the clock that no one has confir
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -140,14 +140,17 @@ class Sweeps:
                 session.execute(marked.values(expiring_at=now))
                 session.execute(unmarked.values(expiring_at=None))
 
-    def _share_of(
-        self, model: type[Media | Job | Capture | Case | Occurrence], due: Select[str]
-    ) -> Sequence[str]:
-        """Return the ids of as many due rows of ``model`` as one sweep may delete."""
+    def _expire(
+        self,
+        model: type[Media | Job | Capture | Case | Occurrence],
+        due: Select[str],
+        delete: Callable[[str], object],
+    ) -> None:
+        """Call ``delete`` with the ids of as many due rows of ``model`` as one sweep may delete."""
         with self._database.read() as session:
             total = session.scalar(select(func.count()).select_from(model)) or 0
-            share = max(MIN_SHARE, min(MAX_SHARE, total // SHARE))
-            return session.scalars(due.limit(share)).all()
+        share = max(MIN_SHARE, min(MAX_SHARE, total // SHARE))
+        for_each(self._ids(due.limit(share)), delete)
 
     def _marked(self, model: type[Job | Capture | Case], due: Select[str]) -> Select[str]:
         return due.where(model.expiring_at <= self._marked_before())
@@ -166,7 +169,7 @@ class Sweeps:
                 Media.expiring_at <= self._marked_before(),
             )
         )
-        for_each(self._share_of(Job, late), lambda job_id: self._expire_job(job_id, late))
+        self._expire(Job, late, lambda job_id: self._expire_job(job_id, late))
 
     def _expire_job(self, job_id: str, late: Select[str]) -> None:
         with self._database.write() as session:
@@ -195,9 +198,7 @@ class Sweeps:
             or_(Media.expiring_at <= self._marked_before(), unwanted),
             ~being_examined(),
         )
-        for_each(
-            self._share_of(Media, due), lambda row: expire(self._database, self._vault, row, due)
-        )
+        self._expire(Media, due, lambda row: expire(self._database, self._vault, row, due))
 
     def _expire_screenshots(self) -> None:
         """Delete screenshots that were added after their medium had been deleted. They are kept as
@@ -213,15 +214,13 @@ class Sweeps:
                 Occurrence.created_at <= kept_until,
             )
         )
-        for_each(
-            self._share_of(Occurrence, due),
-            lambda row: expire_screenshot(self._database, self._vault, row),
+        self._expire(
+            Occurrence, due, lambda row: expire_screenshot(self._database, self._vault, row)
         )
 
     def _expire_evidence(self) -> None:
         due = self._marked(Job, due_evidence(self._periods, self._database.clock()))
-        delete = self._retention.delete_evidence
-        for_each(self._share_of(Job, due), lambda job_id: delete(job_id, due))
+        self._expire(Job, due, lambda job_id: self._retention.delete_evidence(job_id, due))
 
     def _expire_captures(self) -> None:
         """Delete the bundles of captures. What was found in them stays with the case."""
@@ -237,7 +236,7 @@ class Sweeps:
             if blob:
                 self._vault.blobs.delete(blob)
 
-        for_each(self._share_of(Capture, due), expire_bundle)
+        self._expire(Capture, due, expire_bundle)
 
     def _expire_cases(self) -> None:
         """Delete cases, with results, notes and notices, at the end of their retention period."""
@@ -253,4 +252,4 @@ class Sweeps:
             # Its blobs are deleted after all keys: that takes a store which answers.
             _log.info("case_expired", case_id=case_id)
 
-        for_each(self._share_of(Case, due), expire_case)
+        self._expire(Case, due, expire_case)

@@ -220,15 +220,12 @@ class PairDataset:
             )
         self._blendable = _Tree(blendable, "dataset")
         self._blendable_weights = self._blendable.weights()
-        self._still = dict(zip(train["row"], map(is_still, train["media"]), strict=True))
         self._real_weights = self._weights_by_kind(real)
         named = np.array([self._mix.method_weights.get(m, 1.0) for m in self._fake.sources])
         self._fake_weights = self._fake.weights() * named
         self._fake_weights /= self._fake_weights.sum() or 1.0
         self._groups = dict(zip(train["row"], train["group"], strict=True))
-        self._dataset_of_row = dict(zip(train["row"], train["dataset"], strict=True))
         self._real_source = {name: i for i, name in enumerate(self._real.sources)}
-        self._times = train.set_index("row")["time_s"].to_dict()
         self._originals = _originals(real)
         self._redraw: Redraw | None = None
         if self._mix.regenerated:
@@ -283,17 +280,17 @@ class PairDataset:
         from the same data set if that has real media, or of the same kind (still or video), so that
         camera, size and compression reveal little.
         """
-        dataset = self._dataset_of_row[row]
-        originals = self._originals.get((dataset, self._groups[row]))
+        entry = self._store.index.iloc[row]
+        originals = self._originals.get((entry["dataset"], entry["group"]))
         if originals and rng.random() < self._mix.untouched:
             moments = (
-                int(rows[np.abs(times - self._times[row]).argmin()]) for rows, times in originals
+                int(rows[np.abs(times - entry["time_s"]).argmin()]) for rows, times in originals
             )
             nearest = [(moment, self._store.read(moment)) for moment in moments]
             return min(nearest, key=lambda original: _thumbnail_distance(original[1], fake))
-        source = self._real_source.get(dataset)
+        source = self._real_source.get(entry["dataset"])
         if source is None:
-            source = _pick(rng, self._real_weights[self._still[row]])
+            source = _pick(rng, self._real_weights[is_still(entry["media"])])
         drawn = self._real.draw(source, rng)
         return drawn, self._store.read(drawn)
 

@@ -59,11 +59,10 @@ async def test_evidence_that_a_notice_needs_meanwhile_is_kept(
     service: Service, due: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A sweep reads what is due, and a slow store leaves time before it comes to the last of it."""
-    is_due = type(due)._share_of
+    expire = type(due)._expire
 
-    def share(self: Any, model: Any, statement: Any) -> Any:
-        ids = is_due(self, model, statement)
-        if model is Job and ids:
+    def expire_later(self: Any, model: Any, statement: Any, delete: Any) -> None:
+        def add_notices_and_delete(job_id: str) -> None:
             with service.database.write() as session:
                 for case in session.scalars(select(Case)):
                     session.add(
@@ -78,9 +77,11 @@ async def test_evidence_that_a_notice_needs_meanwhile_is_kept(
                             created_at=service.clock(),
                         )
                     )
-        return ids
+            delete(job_id)
 
-    monkeypatch.setattr(type(due), "_share_of", share)
+        expire(self, model, statement, add_notices_and_delete if model is Job else delete)
+
+    monkeypatch.setattr(type(due), "_expire", expire_later)
     due.sweep()
     with service.database.read() as session:
         assert session.scalars(select(Notice)).all()
