@@ -110,12 +110,17 @@ class EvidencePredicate(Predicate):
     finding: str | None
     model: Named
     report_certificate: Named | None
+    capture: None = None
 
 
 class CapturePredicate(Predicate):
     """What a statement repeats of ``capture.json``."""
 
     capture: Id
+    job: None = None
+    edition: None = None
+    verdict: None = None
+    finding: None = None
 
 
 class Statement(Document):
