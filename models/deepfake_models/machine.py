@@ -1,4 +1,5 @@
-"""What programs need of the machine that they run on: its memory, its cores and its disk."""
+"""What programs need of the machine that they run on: its memory, its cores, its disk, and the
+versions of its packages."""
 
 from __future__ import annotations
 
@@ -7,8 +8,9 @@ import math
 import os
 import secrets
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -89,6 +91,15 @@ def _quotas() -> list[float]:
         except (OSError, ValueError):
             continue
     return quotas
+
+
+def installed_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the version of each of these packages that is installed."""
+    found: dict[str, str] = {}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 @contextmanager

@@ -151,9 +151,8 @@ def next_look(
     elif found.gone_at is not None and newest.result in PRESENT:
         gap = HOUR
     elif newest.result is LookResult.CHALLENGED:
-        in_row = 0
-        while in_row < min(len(looks), 6) and looks[-1 - in_row].result is LookResult.CHALLENGED:
-            in_row += 1
+        others = (n for n, s in enumerate(reversed(looks)) if s.result is not LookResult.CHALLENGED)
+        in_row = min(next(others, len(looks)), 6)
         asked = timedelta(seconds=retry_after_s or 0)
         gap = min(max(HOUR * (1 << in_row - 1), asked), LONGEST_CHALLENGE)
     elif found.gone_at is not None:

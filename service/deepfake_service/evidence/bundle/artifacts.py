@@ -15,7 +15,6 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +26,7 @@ from deepfake_models.bundle.spec import CropSpec
 from deepfake_models.decision.serialization import ExactRecord, exact_record, load_verdict
 from deepfake_models.errors import DecoderFailed, DecoderTooSlow, MediaError
 from deepfake_models.faces.crops import cut_views, outside, squares
+from deepfake_models.machine import installed_versions
 from deepfake_models.media.image import picture_format
 from deepfake_models.media.interface import FailedFrame, OpenMedia
 from deepfake_models.scorer import Scorer
@@ -283,13 +283,8 @@ def pixels_of(content: bytes, size: int) -> NDArray[np.uint8]:
 
 def software() -> dict[str, str]:
     """Return the names and versions of the software that computes results."""
-    versions = {"python": platform.python_version(), "machine": platform.machine()}
-    for name in VERSIONS:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions
+    here = {"python": platform.python_version(), "machine": platform.machine()}
+    return here | installed_versions(VERSIONS)
 
 
 def mime_of(head: bytes) -> str | None:
