@@ -35,13 +35,6 @@ from sqlalchemy import delete, func, select
 
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.examination import queue
-from deepfake_service.examination.queue import (
-    CANCELLED,
-    ENQUEUED,
-    PENDING,
-    JobQueue,
-    job_version,
-)
 from deepfake_service.platform.db import Database, Job, Lease
 from deepfake_service.platform.db.columns import Moment
 from deepfake_service.platform.db.enums import ENDED, UNFINISHED, JobStage, JobState
@@ -107,7 +100,7 @@ class Rescue:
     bundle. ``active`` holds the ids of the jobs that run in this process."""
 
     _database: Database
-    _queue: JobQueue
+    _queue: queue.JobQueue
     _executor_id: str
     _model: str
     _active: set[str]
@@ -120,7 +113,7 @@ class Rescue:
     """For how long each version of unfinished jobs has had no living worker."""
 
     def __post_init__(self) -> None:
-        self._version = job_version(self._model)
+        self._version = queue.job_version(self._model)
         self._workflows = {*self._queue.workflow_versions(), queue.WORKFLOW_VERSION}
         self._heartbeats = Heartbeats(self.ticks)
 
@@ -145,23 +138,23 @@ class Rescue:
         if not oldest:
             return  # and no question to DBOS, which has to read all jobs since the oldest
         since = min(oldest.values())
-        for row in self._queue.listed((PENDING, CANCELLED), since):
-            if row.status == PENDING and row.app_version in unserved:
+        for row in self._queue.listed((queue.PENDING, queue.CANCELLED), since):
+            if row.status == queue.PENDING and row.app_version in unserved:
                 self._take(row)
             elif self._is_lost(row, alive):
                 self._lost.add((row.workflow_id, row.executor_id))
                 if (row.workflow_id, row.executor_id) in before:
                     self._queue_again(row)
         if unserved:
-            for row in self._queue.listed((ENQUEUED,), since, unserved):
+            for row in self._queue.listed((queue.ENQUEUED,), since, unserved):
                 self._take(row)
 
     def _versions_of(self, bundle_sha256: str) -> set[str]:
-        return {job_version(bundle_sha256, workflow) for workflow in self._workflows}
+        return {queue.job_version(bundle_sha256, workflow) for workflow in self._workflows}
 
     def _is_lost(self, row: WorkflowStatus, alive: Set[str | None]) -> bool:
         """Return whether no living worker has a job, as far as this one knows."""
-        if row.status == CANCELLED:
+        if row.status == queue.CANCELLED:
             return True  # by a person, or by a worker that died while it took the job over
         if row.app_version != self._version or row.workflow_id in self._active:
             return False
@@ -172,8 +165,8 @@ class Rescue:
             job = session.get(Job, row.workflow_id)
         if job is None or job.state in ENDED or not self._queue.is_unchanged(row):
             return
-        if row.status == CANCELLED:
-            self._queue.restart(job.id, job_version(job.bundle_sha256))
+        if row.status == queue.CANCELLED:
+            self._queue.restart(job.id, queue.job_version(job.bundle_sha256))
         else:
             self._queue.resume(job.id)
         _log.warning("job_taken_over", job_id=job.id)
@@ -197,7 +190,7 @@ class Rescue:
                 append_entry(session, SERVICE, Action.JOB_REASSIGNED, job.id, self._model)
         # If this process ends before the last call, the next look finds the job.
         self._queue.cancel(job.id)
-        self._queue.restart(job.id, job_version(job.bundle_sha256))
+        self._queue.restart(job.id, queue.job_version(job.bundle_sha256))
         _log.warning("job_of_another_version_taken_over", job_id=job.id, version=row.app_version)
 
     def _delete_old_leases(self) -> None:

@@ -18,18 +18,6 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from deepfake_service.platform import errors
-from deepfake_service.platform.errors import (
-    ClientGone,
-    FieldError,
-    InvalidRequest,
-    MalformedRequest,
-    MethodNotAllowed,
-    NotFound,
-    ServiceError,
-    TooManyRequests,
-    UnsupportedContentType,
-    invalid_field,
-)
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.texts.fields import (
     LEAVE_OUT,
@@ -51,7 +39,7 @@ REQUEST_ID_KEY = "request_id"
 """Key of the request's id in the state of an ASGI scope."""
 
 _INTERNAL = (500, "internal_error")
-_STATUS: dict[int, tuple[type[ServiceError], ...]] = {
+_STATUS: dict[int, tuple[type[errors.ServiceError], ...]] = {
     400: (errors.MalformedRequest,),
     401: (errors.NotAuthenticated,),
     403: (
@@ -92,7 +80,7 @@ def status_and_code(error: Exception) -> tuple[int, str]:
     """Return the HTTP status of an error, and its stable code, which is its own or else the name of
     the class."""
     status, code = next((_LISTED[c] for c in type(error).__mro__ if c in _LISTED), _INTERNAL)
-    own = error.code if isinstance(error, ServiceError) else None
+    own = error.code if isinstance(error, errors.ServiceError) else None
     return status, own.name.lower() if own else code
 
 
@@ -105,7 +93,7 @@ class Problem:
 
     status: int
     code: str
-    error: ServiceError
+    error: errors.ServiceError
     headers: dict[str, str]
 
     def told(self, language: str) -> tuple[str, str]:
@@ -145,7 +133,7 @@ def problem_of(error: Exception) -> Problem:
     later. The text of any other error may contain submitted data and is replaced.
     """
     status, code = status_and_code(error)
-    if isinstance(error, ServiceError) and (status < 500 or status == 503):
+    if isinstance(error, errors.ServiceError) and (status < 500 or status == 503):
         headers = {}
         if status == 401:
             # RFC 6750, section 3.1: no error code for a request without a key.
@@ -158,17 +146,17 @@ def problem_of(error: Exception) -> Problem:
             headers["Allow"] = error.allow
         if status == 412:
             headers["Tus-Version"] = "1.0.0"
-        if isinstance(error, TooManyRequests):
+        if isinstance(error, errors.TooManyRequests):
             headers["Retry-After"] = str(error.retry_after_s)
         return Problem(status, code, error, headers)
     hidden = "The service failed. Its log has the details under the id of this request."
-    return Problem(*_INTERNAL, ServiceError(hidden), {})
+    return Problem(*_INTERNAL, errors.ServiceError(hidden), {})
 
 
 class BodyRefused(HTTPException):
     """An error about a body that FastAPI reads: it passes on no other kind of exception."""
 
-    def __init__(self, error: ServiceError) -> None:
+    def __init__(self, error: errors.ServiceError) -> None:
         super().__init__(status_and_code(error)[0])
         self.error = error
 
@@ -194,7 +182,7 @@ def response_of(problem: Problem, request: HTTPConnection) -> Response:
 
 def install(app: FastAPI) -> None:
     """Answer every error of ``app``, the framework's own included, with a problem."""
-    app.add_exception_handler(ServiceError, _service_error)
+    app.add_exception_handler(errors.ServiceError, _service_error)
     app.add_exception_handler(HTTPException, answer_http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
 
@@ -216,17 +204,17 @@ async def _service_error(request: Request, error: Exception) -> Response:
 async def answer_http_error(request: Request, error: Exception) -> Response:
     """Return the problem for an error of the framework."""
     assert isinstance(error, HTTPException)
-    own: ServiceError = ServiceError()
+    own: errors.ServiceError = errors.ServiceError()
     if isinstance(error, BodyRefused):
         own = error.error
     elif error.status_code == 400:  # from FastAPI, where the client left before the end of a body
-        own = ClientGone()
+        own = errors.ClientGone()
     elif error.status_code == 404:
-        own = NotFound("There is nothing at this address.")
+        own = errors.NotFound("There is nothing at this address.")
     elif error.status_code == 405:
         # Starlette names the methods of the first route at the address only.
         routes = [r for r in request.app.routes if r.matches(request.scope)[0] is not Match.NONE]
-        own = MethodNotAllowed(set[str]().union(*(route.methods for route in routes)))
+        own = errors.MethodNotAllowed(set[str]().union(*(route.methods for route in routes)))
     return await _service_error(request, own)
 
 
@@ -241,22 +229,24 @@ def read_json(raw: bytes) -> object:
         where = f"is not valid JSON: see character {error.pos}, from 0."
     except (RecursionError, ValueError):
         where = "is not valid JSON, nested too deeply, or has a huge number."
-    raise MalformedRequest(f"The body {where}")
+    raise errors.MalformedRequest(f"The body {where}")
 
 
 def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
     if twice:
-        raise invalid_field(twice[0][:64], "sent twice; send it once")
+        raise errors.invalid_field(twice[0][:64], "sent twice; send it once")
     return dict(pairs)
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     if isinstance(error.body, bytes):  # which FastAPI passes on if the content type is not JSON
-        refused = UnsupportedContentType("Send JSON, with the Content-Type application/json.")
+        refused = errors.UnsupportedContentType(
+            "Send JSON, with the Content-Type application/json."
+        )
         return await _service_error(request, refused)
-    invalid: dict[str, FieldError] = {}
+    invalid: dict[str, errors.FieldError] = {}
     body = request.scope["route"].body_field
     for each in error.errors():
         told = field_error_of(_field_of(each["loc"]), each)
@@ -269,11 +259,13 @@ async def _validation_error(request: Request, error: Exception) -> Response:
         if known.template == told.template == ONE_OF:
             both = f"{known.values['expected']}, {told.values['expected']}".split(", ")
             values = {"expected": ", ".join(dict.fromkeys(both))}
-            invalid[told.field] = FieldError(told.field, ONE_OF.format_map(values), ONE_OF, values)
-    return response_of(problem_of(InvalidRequest.of_fields(*invalid.values())), request)
+            invalid[told.field] = errors.FieldError(
+                told.field, ONE_OF.format_map(values), ONE_OF, values
+            )
+    return response_of(problem_of(errors.InvalidRequest.of_fields(*invalid.values())), request)
 
 
-def invalid_fields(error: ValidationError) -> list[FieldError]:
+def invalid_fields(error: ValidationError) -> list[errors.FieldError]:
     """Return what is wrong with each field of a form."""
     found = error.errors(include_url=False, include_input=False)
     return [field_error_of(str(each["loc"][0])[:64], each) for each in found]
