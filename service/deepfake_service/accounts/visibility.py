@@ -15,21 +15,12 @@ from deepfake_service.platform.errors import NotFound
 OfCase = TypeVar("OfCase", bound=Capture | Case | Job | Media | Notice | Occurrence)
 
 
-def may_see(caller: Caller, case: Case) -> bool:
-    """Return whether a caller may see the content of a case.
+def visible_to(caller: Caller) -> ColumnElement[bool]:
+    """Return the condition, in a query on ``Case``, that a caller may see its content.
 
     If a person shown may be a minor, only the account of the case, the account that raised the
     flag, the reviewers whom one of them named, and administrators may.
     """
-    if caller.account_id in (case.account_id, case.minor_by) or caller.role is Role.ADMIN:
-        return True
-    if caller.account_id in (case.reviewers or "").split():
-        return True
-    return caller.role in MAY_READ_ALL and case.minor_at is None
-
-
-def visible_to(caller: Caller) -> ColumnElement[bool]:
-    """Return the rule of ``may_see`` as a condition on ``Case`` in a query."""
     if caller.role is Role.ADMIN:
         return true()
     own = or_(
@@ -49,8 +40,10 @@ def find_visible(
     row = session.get(model, row_id)
     if row is None:
         raise NotFound
-    case = row if isinstance(row, Case) else session.get(Case, row.case_id)
-    if case is None or not may_see(caller, case):
+    case_id = row.id if isinstance(row, Case) else row.case_id
+    seen = select(Case).where(Case.id == case_id, visible_to(caller))
+    case = session.scalars(seen).first()
+    if case is None:
         raise NotFound
     if isinstance(row, Job) and row.state == JobState.CANCELLED:
         raise NotFound
