@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Response
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, Field
 
 from deepfake_service.accounts.accounts import last_moment
 from deepfake_service.accounts.invitations import Invitations
@@ -54,9 +54,6 @@ class NewAccount(BaseModel):
     live: bool = False
 
 
-NEW_ACCOUNT = TypeAdapter(NewAccount)
-
-
 @router.get("/admin")
 def get_admin(visit: Administrator) -> Response:
     """Show accounts, keys, system status, retention, and the model with its error rates."""
@@ -66,7 +63,7 @@ def get_admin(visit: Administrator) -> Response:
 @router.post("/admin/accounts")
 def post_account(visit: Administrator, fields: Form) -> Response:
     """Create an account, and a one-time link by which its owner creates the first key."""
-    new, by = checked_input(NEW_ACCOUNT, **fields), visit.caller.actor
+    new, by = checked_input(NewAccount, **fields), visit.caller.actor
     is_live = new.kind == "person" or new.live
     try:
         visit.state.accounts.create(new.name, new.kind, new.role, by, live=is_live)

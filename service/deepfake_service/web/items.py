@@ -7,7 +7,7 @@ from dataclasses import fields
 from datetime import datetime, timedelta
 
 from fastapi import APIRouter, Response
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from deepfake_service.accounts.accounts import may_review
 from deepfake_service.cases.filters import Filters
@@ -43,8 +43,6 @@ from deepfake_service.web.pages import (
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
-HOLD = TypeAdapter(HoldRequest)
-ON_HOLD, JUDGEMENT = TypeAdapter(OnHold), TypeAdapter(Judgement)
 ITEMS_PER_PAGE, OCCURRENCES_PER_PAGE = 50, 50
 """As many as a page of the API has by default. The page of a case has both lists."""
 
@@ -129,12 +127,12 @@ def judgement_in(form: Mapping[str, str]) -> Judgement:
     except ValidationError as error:
         raise invalid_field("signs", "choose at most 20 from the list") from error
     return checked_input(
-        JUDGEMENT,
+        Judgement,
         decision=decision,
         reason=reason,
         signs=signs,
         note=form.get("note", ""),
-        on_hold=checked_input(ON_HOLD, **held) if is_held else None,
+        on_hold=checked_input(OnHold, **held) if is_held else None,
     )
 
 
@@ -217,7 +215,7 @@ def post_hold(case_id: Id, visit: Keeper, fields: Form) -> Response:
     if not enabled:
         require_sure(fields)
     given = {n: fields.get(n) or None for n in HoldRequest.__dataclass_fields__}
-    asked = checked_input(HOLD, **given)
+    asked = checked_input(HoldRequest, **given)
     visit.services.retention.hold(visit.caller, case_id, enabled=enabled, asked=asked)
     return redirect(f"/cases/{case_id}", "hold_set" if enabled else "hold_lifted")
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Response
-from pydantic import TypeAdapter
 
 from deepfake_service.accounts.organisation import Organisation
 from deepfake_service.cases.filters import Filters
@@ -35,8 +34,6 @@ _log = logger("deepfake_service.notices")
 
 KindName = Annotated[str, Path(max_length=40)]
 OptionalId = Annotated[str | None, Query(max_length=26)]
-REQUEST = TypeAdapter(NoticeRequest)
-CONSENT = TypeAdapter(WithoutConsent)
 CONSENT_FIELD = "without_consent."
 ENDED = ("removed", "delisted", "temporarily_blocked", "preserved")
 """Outcomes after which nothing is left to be escalated."""
@@ -182,9 +179,9 @@ def _notice_request(kind: Kind, values: dict[str, str]) -> NoticeRequest:
     consent = None
     if values.get("basis") == "without_consent":
         stated = {name: values.get(name, "") for name in WithoutConsent.__dataclass_fields__}
-        consent = checked_input(CONSENT, **stated)
+        consent = checked_input(WithoutConsent, **stated)
     return checked_input(
-        REQUEST,
+        NoticeRequest,
         kind=kind.id,
         language=values.get("language") or None,
         occurrence_ids=values.get("occurrences", "").split(),

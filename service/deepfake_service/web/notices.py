@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
-from pydantic import TypeAdapter
 from starlette.responses import StreamingResponse
 
 from deepfake_service.http.answers import attachment
@@ -39,7 +38,6 @@ from deepfake_service.web.pages import (
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
-UPDATE = TypeAdapter(NoticeUpdate)
 MAX_START = 1_000_000
 MAX_OFFSET_MINUTES = 14 * 60
 """The time zone farthest from UTC is UTC+14."""
@@ -112,14 +110,14 @@ def _update(values: dict[str, str], now: datetime) -> NoticeUpdate:
     if what == "sent":
         sent_at = values.get("sent_at", "")
         return checked_input(
-            UPDATE,
+            NoticeUpdate,
             sent_at=_local_time(sent_at, values.get("offset", "")) if sent_at else now,
             sent_reason=values.get("sent_reason") or None,
         )
     if what == "undo":
         return NoticeUpdate(undo_sent=True)
     if what == "receipt":
-        return checked_input(UPDATE, receipt=values.get("receipt", ""))
+        return checked_input(NoticeUpdate, receipt=values.get("receipt", ""))
     if what == "outcome" and outcome in set(NoticeState):
         return NoticeUpdate(outcome=NoticeState(outcome))
     raise InvalidRequest(errors=[FieldError("outcome", "choose one")])

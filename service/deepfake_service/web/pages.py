@@ -295,10 +295,10 @@ PublicForm = Annotated[dict[str, str], Depends(_public_form)]
 """The fields of a form that needs no session, sent from this site."""
 
 
-def checked_input(adapter: TypeAdapter[T], /, **values: object) -> T:
+def checked_input(kind: type[T], /, **values: object) -> T:
     """Return what a form says, checked as a request to the API is."""
     try:
-        return adapter.validate_python(values)
+        return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
         raise InvalidRequest(errors=invalid_fields(error)) from error
 
