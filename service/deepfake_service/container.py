@@ -137,13 +137,7 @@ class Services:
         self.exports = Exports(
             database, vault, self.disk, queries, settings.data_dir / EXPORT_FOLDER
         )
-        self.item_pages = ItemPages(
-            database=database,
-            vault=vault,
-            queries=queries,
-            evidence=self.evidence_store,
-            reviews=self.reviews,
-        )
+        self.item_pages = ItemPages(database, vault, queries, self.evidence_store, self.reviews)
         self.media_viewer = MediaViewer(database, vault, queries, decoder)
         self.submissions = Submissions(
             database, vault, queue, self.minor_flags, self.cases, bundle_sha256
