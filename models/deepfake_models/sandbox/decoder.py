@@ -113,7 +113,8 @@ class _RemoteMedia(LatestIterator):
     ) -> None:
         self._process = process
         size = process.take(source, limits.picture_timeout_s if stills_only else limits.timeout_s)
-        self._pending = False
+        self._asked: int | None = None
+        """The index of the frame that the process was asked for."""
         with process.exchange():
             wire.send(
                 process.connection, wire.Open(size=size, limits=limits, stills_only=stills_only)
@@ -132,41 +133,33 @@ class _RemoteMedia(LatestIterator):
             return
         self._check(call)
         with self._process.exchange():
-            if self._pending:
-                self._result(None)
+            if self._asked is not None:
+                self._result()  # which an abandoned iterator asked for
             wanted = np.array(indices, dtype="<i8").tobytes()
             wire.send(self._process.connection, wire.Frames(), wanted)
-            self._ask()
-        for number, index in enumerate(indices):
+            self._ask(indices[0])
+        for following in [*indices[1:], None]:
             self._check(call)
             with self._process.exchange():
-                result = self._result(index)
-                if number + 1 < len(indices):
-                    self._ask()
-            assert result is not None
+                result = self._result()
+                if following is not None:
+                    self._ask(following)
             yield result
 
-    def _ask(self) -> None:
+    def _ask(self, index: int) -> None:
         wire.send(self._process.connection, wire.Next())
-        self._pending = True
+        self._asked = index
 
-    def _result(self, index: int | None) -> Frame | FailedFrame | None:
-        """Return the answer to the pending request for frame ``index``. With ``None`` the answer is
-        checked and dropped."""
+    def _result(self) -> Frame | FailedFrame:
+        """Return the frame that the process was asked for."""
         answer = self._process.answer()
-        self._pending = False
-        if not isinstance(answer, wire.FrameHeader | wire.Failed):
+        if not isinstance(answer, wire.FrameHeader | wire.Failed) or answer.index != self._asked:
             raise wire.WireError
-        if index is not None and answer.index != index:
-            raise wire.WireError
-        pixels = self._pixels(answer) if isinstance(answer, wire.FrameHeader) else None
-        if index is None:
-            return None
-        time_s = float(self.times[index])
+        self._asked = None
+        time_s = float(self.times[answer.index])
         if isinstance(answer, wire.Failed):
-            return FailedFrame(index, time_s, answer.detail)
-        assert pixels is not None
-        return Frame(index, time_s, pixels)
+            return FailedFrame(answer.index, time_s, answer.detail)
+        return Frame(answer.index, time_s, self._pixels(answer))
 
     def _pixels(self, header: wire.FrameHeader) -> NDArray[np.uint8]:
         """Return the pixels that follow ``header``: (height, width, 3), of the media's size."""
