@@ -78,7 +78,8 @@ class Services:
             settings: where everything is, and how long it is retained.
             database: stays open.
             bundle_sha256: the identity of the model bundle that new jobs are examined with.
-            decoder: decodes the screenshots that notices enclose, and media that people look at.
+            decoder: decodes the screenshots that notices enclose, and media that people look at
+                or mark.
             metrics: count the jobs that end.
 
         Raises:
@@ -115,7 +116,7 @@ class Services:
         self.uploads = Uploads(database, vault)
         self.webhook_secrets = WebhookSecrets(database, keys)
         self.revocation_list = RevocationList(database, signing_keys, issuer=settings.issuer)
-        self.evidence_store = EvidenceStore(database, vault, signing_keys, self.sender)
+        self.evidence_store = EvidenceStore(database, vault, signing_keys, self.sender, decoder)
         self.looks = Looks(database, vault, signing_keys, vantage=settings.looks_from)
         self.posts = Posts(database, vault, looks=settings.looks_from is not None)
         self.removal_statistics = RemovalStatistics(database, vault)

@@ -46,6 +46,13 @@ def newest_edition(session: Session, job_id: str, number: int | None = None) -> 
     return session.scalars(found.limit(1)).first()
 
 
+def last_with_pictures(session: Session, job_id: str) -> str | None:
+    """Return the blob of the newest edition of a job's evidence that shows pictures."""
+    shown = select(Edition.blob).where(Edition.imagery.is_(True), Edition.blob.is_not(None))
+    of_job = shown.where(Edition.job_id == job_id).order_by(Edition.number.desc())
+    return session.scalar(of_job.limit(1))
+
+
 def editions_of(session: Session, job: Job, case: Case) -> list[IssuedEdition]:
     """Return the editions of a job, newest first."""
     found = session.scalars(

@@ -5,25 +5,33 @@ An edition is never changed. A review, or a flag that a minor may be shown, lead
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from deepfake_models.errors import MediaError
+from deepfake_models.sandbox.decoder import Decoder
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.organisation import Sender
 from deepfake_service.accounts.read_audit import ReadAudit
 from deepfake_service.accounts.visibility import find_visible
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
 from deepfake_service.cases.case_lock import lock_case
-from deepfake_service.cases.cases import folder_of, material_of, open_post
+from deepfake_service.cases.cases import folder_of, material_of, media_key, open_post
 from deepfake_service.evidence import chain_of_custody as custody
 from deepfake_service.evidence import editions
 from deepfake_service.evidence.bundle import zip_format
-from deepfake_service.evidence.bundle.artifacts import EXAMINATION, Material
+from deepfake_service.evidence.bundle.artifacts import (
+    EXAMINATION,
+    Material,
+    cut_places,
+    marked_places,
+)
 from deepfake_service.evidence.bundle.builder import build, report_copy, report_of
 from deepfake_service.evidence.bundle.capture_format import build_capture
 from deepfake_service.evidence.bundle.documents import (
@@ -88,6 +96,7 @@ class EvidenceStore:
     _vault: Vault
     keys: SigningKeys
     _sender: Sender
+    decoder: Decoder
 
     def __post_init__(self) -> None:
         self._read_audit = ReadAudit(self._database)
@@ -111,6 +120,8 @@ class EvidenceStore:
             records, material, edition, key = self._records(job_id)
             if only_first and edition.number > 1:
                 return
+            material = self._with_places(records, material, key)
+            edition.imagery = bool(material.pictures) and not records.case.minor
             content = build(records, material, self.keys.current())
             assert edition.blob is not None
             self._vault.write(edition.blob, key, content)
@@ -175,7 +186,7 @@ class EvidenceStore:
                 job_id=job_id,
                 number=last.number + 1 if last else 1,
                 blob=f"{folder_of(case.id)}edition-{edition_id}",
-                imagery=bool(material.pictures) and case.minor_at is None,
+                imagery=False,
                 decided=editions.last_decision(session, job_id),
                 created_at=self._database.clock(),
             )
@@ -200,12 +211,41 @@ class EvidenceStore:
                     requester=custody.requester_of(session, job),
                 ),
                 item=Medium(sha256=media.sha256, size=media.size),
+                media_kept=media.blob is not None,
                 occurrences=_occurrences_of(session, media, key),
                 reviews=custody.reviews_of(session, job, key),
                 finding=job.finding,
                 custody=custody.custody_of(session, job, media, case),
             )
         return records, material, edition, key
+
+    def _with_places(self, records: Records, material: Material, key: bytes) -> Material:
+        """Return the material with the cut-outs of the places that reviewers marked: as the last
+        edition with pictures has them, or else from the medium, while that is kept."""
+        places = marked_places(records.reviews, material.examination.exact.media)
+        if not places or records.case.minor:
+            return material
+        with self._database.read() as session:
+            job_id = records.job.id
+            last = editions.last_with_pictures(session, job_id)
+            media = session.scalar(select(Media).join(Job).where(Job.id == job_id))
+        cut: dict[str, bytes] = {}
+        with contextlib.suppress(BlobMissing):
+            earlier = zip_format.unzipped(self._vault.read(last, key)) if last else {}
+            names = [place.name for place in places if f"data/{place.name}" in earlier]
+            cut = {name: earlier[f"data/{name}"] for name in names}
+        missing = [place for place in places if place.name not in cut]
+        if missing and media is not None and media.blob is not None:
+            try:
+                with (
+                    self._vault.open(media.blob, media_key(media, key)) as file,
+                    self.decoder.open(file) as opened,
+                ):
+                    cut |= cut_places(opened, missing)
+            except (BlobMissing, MediaError) as error:
+                # A decision stands without pictures of what its reviewer saw.
+                _log.warning("places_missing", job_id=job_id, failure=describe(error))
+        return replace(material, files={**material.files, **cut})
 
     def read(self, caller: Caller, job_id: str, number: int | None = None) -> tuple[int, bytes]:
         """Return the number and the content of an edition, by default of the newest, which is

@@ -24,12 +24,18 @@ from sqlalchemy.orm import Session
 from deepfake_models.bundle.results import Box
 from deepfake_models.errors import MediaError, UndecodableMedia
 from deepfake_models.faces.crops import whole_square
-from deepfake_models.media.interface import Frame, OpenMedia
+from deepfake_models.media.interface import OpenMedia
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import find_visible
 from deepfake_service.cases.cases import material_of
-from deepfake_service.evidence.bundle.artifacts import EXAMINATION, OUTSIDE, png
+from deepfake_service.evidence.bundle.artifacts import (
+    EXAMINATION,
+    OUTSIDE,
+    decoded,
+    index_at,
+    png,
+)
 from deepfake_service.evidence.bundle.zip_format import member
 from deepfake_service.platform.answers import Published
 from deepfake_service.platform.db import Case, Database, Job
@@ -126,7 +132,7 @@ class MediaViewer:
     def frame(self, caller: Caller, job_id: str, at_s: float, view: View | None) -> bytes:
         """Return the frame that is shown at ``at_s`` seconds, or a view of it, as PNG."""
         with self._opened(caller, job_id) as media:
-            for _, pixels, _ in _indexed(media, [_index_at(media, at_s)]):
+            for _, pixels, _ in decoded(media, [index_at(media, at_s)]):
                 return png(VIEWS[view](pixels) if view else pixels)
             raise UndecodableMedia
 
@@ -135,7 +141,7 @@ class MediaViewer:
         faces = self._faces(caller, job_id)
         with self._opened(caller, job_id) as media:
             if around_s is None:
-                shown = [(_index_at(media, f.time_s), f.track, f.box) for f in faces]
+                shown = [(index_at(media, f.time_s), f.track, f.box) for f in faces]
             else:
                 paths = _paths(faces)
                 near = np.flatnonzero(np.abs(media.times - around_s) <= AROUND_S).tolist()
@@ -153,7 +159,7 @@ class MediaViewer:
                 of_frame[index].append((track, box))
             views = [
                 FaceView(time_s=time_s, person=track + 1, box=box, picture=_cut_out(pixels, box))
-                for time_s, pixels, index in _indexed(media, sorted(of_frame))
+                for time_s, pixels, index in decoded(media, sorted(of_frame))
                 for track, box in of_frame[index]
             ]
         return FaceSheet(faces=views, omitted=len(shown) - len(kept))
@@ -166,7 +172,7 @@ class MediaViewer:
             indices = list(range(first, min(first + MAX_FRAMES, len(media.times))))
             found: dict[int, list[tuple[float, tuple[float, float, float]]]] = defaultdict(list)
             before: NDArray[np.uint8] | None = None
-            for time_s, pixels, _ in _indexed(media, indices):
+            for time_s, pixels, _ in decoded(media, indices):
                 for track, path in paths.items():
                     box = path.box_at(time_s)
                     if before is not None and box is not None:
@@ -191,7 +197,7 @@ class MediaViewer:
             indices = np.flatnonzero(within).tolist()[:MAX_FRAMES]
             shown = [
                 (time_s, aligned(pixels, box))
-                for time_s, pixels, _ in _indexed(media, indices)
+                for time_s, pixels, _ in decoded(media, indices)
                 if (box := path.box_at(time_s)) is not None
             ]
         if len(shown) < 2:
@@ -288,20 +294,6 @@ def _of_person(
         person=track + 1, times=times, inside=inside, edge=edge, around=around,
         peaks=peaks_of(times, np.array([inside, edge, around])),
     )  # fmt: skip
-
-
-def _index_at(media: OpenMedia, time_s: float) -> int:
-    """Return the index of the frame that is shown at a time."""
-    return max(int(np.searchsorted(media.times, time_s + 1e-6, side="right")) - 1, 0)
-
-
-def _indexed(
-    media: OpenMedia, indices: Sequence[int]
-) -> Iterator[tuple[float, NDArray[np.uint8], int]]:
-    """Yield time, pixels and index of the frames of ``indices`` that can be decoded."""
-    for frame in media.frames(indices):
-        if isinstance(frame, Frame):
-            yield frame.time_s, frame.pixels, frame.index
 
 
 def _cut_out(pixels: NDArray[np.uint8], box: Box) -> str:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import platform
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -21,32 +22,43 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deepfake_models.bundle.bundle import MANIFEST, BundleSpec
-from deepfake_models.bundle.results import Face, Verdict
+from deepfake_models.bundle.results import Face, MediaFacts, Verdict
 from deepfake_models.bundle.spec import CropSpec
 from deepfake_models.decision.serialization import ExactRecord, exact_record, load_verdict
 from deepfake_models.errors import DecoderFailed, DecoderTooSlow, MediaError
 from deepfake_models.faces.crops import cut_views, outside, squares
 from deepfake_models.machine import installed_versions
 from deepfake_models.media.image import picture_format
-from deepfake_models.media.interface import FailedFrame, OpenMedia
+from deepfake_models.media.interface import Frame, OpenMedia
 from deepfake_models.scorer import Scorer
 from deepfake_service.evidence.bundle.documents import (
     About,
+    Cutout,
     Examination,
     FacePicture,
     FrameHashes,
     Likeness,
     Reliability,
+    StatedDecision,
     read,
 )
 from deepfake_service.evidence.bundle.perceptual_hashes import hash_media
+from deepfake_service.evidence.bundle.signs import Rect
 from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.evidence.bundle.zip_format import sha256, zipped
 
 MAX_GATHERED_FACES = 16
 """Faces that are shown: enough for several people, few enough for a report that can be printed."""
+MAX_CUTOUTS = 20
+"""Places that reviewers marked and that are shown, of the newest decisions: those of one with the
+most signs."""
+CUTOUT_MARGIN = 0.5
+"""Of the longer side of a place: what is around it is shown as well, at least 16 pixels."""
+MAX_CUTOUT_SIDE = 1024
+"""Pixels of a side beyond which a cut-out is reduced. Twenty of this size have some 40 MB."""
 OUTSIDE = 128
 """Grey, in 8-bit RGB, of what lies outside the picture."""
+PICTURE_FOLDERS = ("crops/", "heatmaps/", "places/")
 EXAMINATION = "examination.json"
 MODEL_MANIFEST, MODEL_RATES = "model/bundle.json", "model/reliability.json"
 MODEL_CARD = "model/model-card.md"
@@ -60,7 +72,8 @@ VERSIONS = ("deepfake-service", "av", "numpy", "onnxruntime", "onnxruntime-gpu",
 class Material:
     """The content of ``examination.json``, and files by name.
 
-    The files are ``crops/001.png``, ``heatmaps/001.png`` and so on, and the model's
+    The files are ``crops/001.png``, ``heatmaps/001.png`` and so on, for an edition also the
+    cut-outs in ``places/``, and the model's
     ``model/bundle.json``, ``model/reliability.json`` and ``model/model-card.md``. Where the model
     sees several squares of a face, the further ones are ``crops/001-2.png`` and so on.
     """
@@ -70,8 +83,8 @@ class Material:
 
     @property
     def pictures(self) -> dict[str, bytes]:
-        """The files that show a face."""
-        return {n: c for n, c in self.files.items() if n.startswith(("crops/", "heatmaps/"))}
+        """The files that show a face, or a place that a reviewer marked."""
+        return {n: c for n, c in self.files.items() if n.startswith(PICTURE_FOLDERS)}
 
     @property
     def spec(self) -> BundleSpec:
@@ -201,15 +214,11 @@ def _pictures(
 ) -> tuple[tuple[FacePicture, ...], dict[str, bytes]]:
     at: dict[int, list[int]] = {}
     for i in chosen:
-        # A frame that is shown for long counts at later times as well.
-        index = int(np.searchsorted(media.times, faces[i].time_s, side="right")) - 1
-        at.setdefault(index, []).append(i)
+        at.setdefault(index_at(media, faces[i].time_s), []).append(i)
     crops: dict[int, NDArray[np.uint8]] = {}
-    for frame in media.frames(sorted(at)):
-        if not isinstance(frame, FailedFrame):
-            for i in at[frame.index]:
-                face = faces[i]
-                crops[i] = cut_views(frame.pixels, face.box, scorer.bundle.spec.crop, face.turn)
+    for _, pixels, index in decoded(media, sorted(at)):
+        for i in at[index]:
+            crops[i] = cut_views(pixels, faces[i].box, scorer.bundle.spec.crop, faces[i].turn)
     if not crops:
         return (), {}
     shown = sorted(crops)
@@ -228,6 +237,57 @@ def _pictures(
             FacePicture(number=number, face=i, crop=crop, heatmap=heatmap, further=names)
         )
     return tuple(pictures), files
+
+
+def index_at(media: OpenMedia, time_s: float) -> int:
+    """Return the index of the frame that is shown at a time. One that is shown for long counts at
+    later times as well."""
+    return max(int(np.searchsorted(media.times, time_s + 1e-6, side="right")) - 1, 0)
+
+
+def decoded(
+    media: OpenMedia, indices: Sequence[int]
+) -> Iterator[tuple[float, NDArray[np.uint8], int]]:
+    """Yield time, pixels and index of the frames of ``indices`` that can be decoded."""
+    for frame in media.frames(indices):
+        if isinstance(frame, Frame):
+            yield frame.time_s, frame.pixels, frame.index
+
+
+def marked_places(reviews: Sequence[StatedDecision], media: MediaFacts | None) -> list[Cutout]:
+    """Return the places that reviewers marked, at most ``MAX_CUTOUTS``, in order of time: each has
+    a rectangle, and in a video a moment. Whether there is a picture is not said yet."""
+    marked: dict[str, Cutout] = {}
+    for sign in [sign for review in reversed(reviews) for sign in review.signs]:
+        if media and sign.rect and (media.kind == "image" or sign.time_s is not None):
+            shown = _surroundings(sign.rect, media)
+            place = Cutout(time_s=sign.time_s, rect=sign.rect, shown=shown)
+            marked.setdefault(place.name, place)
+    chosen = list(marked.values())[:MAX_CUTOUTS]
+    return sorted(chosen, key=lambda place: (place.time_s or 0.0, place.rect))
+
+
+def _surroundings(rect: Rect, media: MediaFacts) -> tuple[int, int, int, int]:
+    left, top, right, bottom = rect
+    margin = max(CUTOUT_MARGIN * max(right - left, bottom - top), 16)
+    begin = max(math.floor(left - margin), 0), max(math.floor(top - margin), 0)
+    end = math.ceil(right + margin), math.ceil(bottom + margin)
+    return *begin, min(end[0], media.width), min(end[1], media.height)
+
+
+def cut_places(media: OpenMedia, places: Sequence[Cutout]) -> dict[str, bytes]:
+    """Return the pictures of ``places`` that can be decoded, PNG by name."""
+    at: dict[int, list[Cutout]] = {}
+    for place in places:
+        at.setdefault(index_at(media, place.time_s or 0.0), []).append(place)
+    files: dict[str, bytes] = {}
+    for _, pixels, index in decoded(media, sorted(at)):
+        for place in at[index]:
+            left, top, right, bottom = place.shown
+            picture = Image.fromarray(pixels[top:bottom, left:right])
+            picture.thumbnail((MAX_CUTOUT_SIDE, MAX_CUTOUT_SIDE), Image.Resampling.LANCZOS)
+            files[place.name] = png(np.asarray(picture))
+    return files
 
 
 def margin_of(exact: ExactRecord, number: int, crop: CropSpec) -> NDArray[np.bool_]:

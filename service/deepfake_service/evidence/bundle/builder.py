@@ -21,8 +21,9 @@ from deepfake_models.decision.serialization import unjudged
 from deepfake_service import program_version
 from deepfake_service.evidence.bundle import dsse
 from deepfake_service.evidence.bundle import zip_format as bag
-from deepfake_service.evidence.bundle.artifacts import MODEL_CARD, Material
+from deepfake_service.evidence.bundle.artifacts import MODEL_CARD, Material, marked_places
 from deepfake_service.evidence.bundle.documents import (
+    Cutout,
     FacePicture,
     HashedFrames,
     HashesDocument,
@@ -224,10 +225,22 @@ def verdict_document(records: Records, material: Material) -> VerdictDocument:
             _valued(picture, found.exact.faces[picture.face].logit, spec)
             for picture in found.pictures
         ),
+        cutouts=_cutouts(records, material) or None,
         method=method_of(spec, material.model_sha256, found.software),
         sandbox=found.sandbox,
         error_rates=error_rates(record, people, spec, material.reliability),
         limits=tuple(text.format(terms=spec.terms) for text in en.list("limits")),
+    )
+
+
+def _cutouts(records: Records, material: Material) -> tuple[Cutout, ...]:
+    why = "not_decoded" if records.media_kept else "media_deleted"
+    why = "minor" if records.case.minor else why
+    return tuple(
+        place.model_copy(
+            update={"file": place.name} if place.name in material.files else {"left_out": why}
+        )
+        for place in marked_places(records.reviews, material.examination.exact.media)
     )
 
 

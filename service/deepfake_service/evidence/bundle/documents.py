@@ -30,7 +30,7 @@ from deepfake_models.bundle.spec import (
 )
 from deepfake_models.decision.serialization import ExactRecord
 from deepfake_models.media.credentials import Credentials
-from deepfake_service.evidence.bundle.signs import Signs
+from deepfake_service.evidence.bundle.signs import Rect, Signs
 from deepfake_service.evidence.bundle.steps import Failed
 
 T = TypeVar("T")
@@ -354,6 +354,27 @@ class StatedDecision(Document):
     """The signs of manipulation that the person saw."""
 
 
+class Cutout(Document):
+    """A place that a reviewer marked, and the picture that is cut out of the frame there."""
+
+    time_s: float | None
+    rect: Rect
+    """As in the sign."""
+    shown: tuple[int, int, int, int]
+    """The pixels of the frame that the picture shows: left, top, right and bottom, with a margin
+    around the place. It has them as they are, or is reduced to ``MAX_CUTOUT_SIDE``."""
+    file: Absent[str] = None
+    """The name of the picture, if there is one."""
+    left_out: Absent[str] = None
+    """Else why not: ``minor``, ``media_deleted`` or ``not_decoded``."""
+
+    @property
+    def name(self) -> str:
+        """What its file is called, by its place."""
+        at = "" if self.time_s is None else f"{self.time_s:.10g}s-"
+        return f"places/{at}{'-'.join(f'{edge:.10g}' for edge in self.rect)}.png"
+
+
 class Medium(Document):
     """What was submitted."""
 
@@ -381,6 +402,8 @@ class Records(_Recorded):
     """What an edition has of a job's records. Times are ISO 8601 in UTC."""
 
     item: Medium
+    media_kept: bool = True
+    """Whether the file is still stored."""
     custody: Custody
 
 
@@ -454,6 +477,8 @@ class VerdictDocument(_Recorded):
     exact: ExactRecord
     examined_s: tuple[float, ...]
     pictures: tuple[ValuedPicture, ...]
+    cutouts: Absent[tuple[Cutout, ...]] = None
+    """The places that reviewers marked, if they marked any."""
     method: Method
     sandbox: Absent[Sandbox] = None
     error_rates: ErrorRates

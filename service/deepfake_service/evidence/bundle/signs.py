@@ -73,6 +73,9 @@ def _with_area(
     return rect
 
 
+Rect = Annotated[tuple[Pixel, Pixel, Pixel, Pixel], AfterValidator(_with_area)]
+
+
 class Sign(Published):
     """A sign of manipulation that a reviewer saw."""
 
@@ -80,7 +83,7 @@ class Sign(Published):
     time_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """When, in seconds from the start of a video; null if nowhere in particular, or in a picture.
     """
-    rect: Annotated[tuple[Pixel, Pixel, Pixel, Pixel], AfterValidator(_with_area)] | None = None
+    rect: Rect | None = None
     """Where: x, y, right and bottom in pixels of the picture as displayed, from its top left; null
     for all of it."""
 

@@ -6,7 +6,7 @@
 4. The statement is signed with a trusted key. A key inside the bundle is not trusted.
 5. The statement's subjects are the submitted media and all other files, with their digests.
 6. ``verdict.json`` agrees with the statement and with the chain of custody: who decided what. The
-   bundle has the pictures that it names.
+   bundle has the pictures that it names, and those of places are where reviewers marked them.
 7. The model's manifest is that of the named model, and the verdict follows from the faces by it.
 8. Each report is signed as a whole with the certificate that the statement names, if any.
 9. The time stamp, if the statement mentions one, covers this statement.
@@ -45,6 +45,7 @@ from deepfake_models.errors import DeepfakeError, SandboxBusy, SandboxIncomplete
 from deepfake_models.scorer import Scorer
 from deepfake_service.evidence.bundle import builder, custody, dsse
 from deepfake_service.evidence.bundle import zip_format as bag
+from deepfake_service.evidence.bundle.artifacts import PICTURE_FOLDERS
 from deepfake_service.evidence.bundle.capture_format import CaptureSteps
 from deepfake_service.evidence.bundle.documents import Custody, Reliability, VerdictDocument, read
 from deepfake_service.evidence.bundle.error_rates import error_rates
@@ -230,8 +231,15 @@ class _Run:
         if len(document.pictures) > MAX_LISTED_PICTURES:
             raise Failed(f"{builder.VERDICT}: lists more than {MAX_LISTED_PICTURES} pictures")
         listed = {f"data/{name}" for p in document.pictures for name in (*p.crops, p.heatmap)}
-        present = {n for n in self._files if n.startswith(("data/crops/", "data/heatmaps/"))}
+        cutouts = document.cutouts or ()
+        listed |= {f"data/{place.file}" for place in cutouts if place.file}
+        folders = tuple(f"data/{folder}" for folder in PICTURE_FOLDERS)
+        present = {name for name in self._files if name.startswith(folders)}
         same("pictures", sorted(present), sorted(listed))
+        marked = {(sign.time_s, sign.rect) for r in document.reviews for sign in r.signs}
+        for place in cutouts:
+            if (place.time_s, place.rect) not in marked or place.file not in (None, place.name):
+                raise Failed(f"{place.file or place.name}: no reviewer marked this place")
         log = read(Custody, bag.bounded(self._files, builder.CUSTODY), builder.CUSTODY)
         custody.check_chain(log.entries)
         job, case, found = document.job, document.case, document.finding

@@ -7,14 +7,25 @@ texts and values as data only. The same data gives the same bytes.
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from importlib.resources import files
 
-from deepfake_service.evidence.bundle.artifacts import as_seen, margin_of
-from deepfake_service.evidence.bundle.documents import Custody, ValuedPicture, VerdictDocument, read
+import numpy as np
+from PIL import Image
+
+from deepfake_service.evidence.bundle.artifacts import as_seen, margin_of, png
+from deepfake_service.evidence.bundle.documents import (
+    Custody,
+    Cutout,
+    ValuedPicture,
+    VerdictDocument,
+    read,
+)
+from deepfake_service.evidence.bundle.signs import sign_lines
 from deepfake_service.evidence.report.plots import timeline, value_plot
 from deepfake_service.evidence.report.reading import Reading, shown
 from deepfake_service.evidence.report.summary import summary_of
@@ -37,6 +48,8 @@ class ReportCopy:
 
 
 ORIGINAL = ReportCopy()
+MAX_PLACE_SIDE = 480
+"""Pixels of a cut-out in the report, which prints it 40 mm wide. Its file has more."""
 
 
 def report(texts: dict[str, object], created_at: str) -> bytes:
@@ -86,6 +99,7 @@ def present(
         **custody_of(reading, shown(custody)),
         "pictures": [_picture(reading, p, payload) for p in pictures],
         "pictures_note": None if pictures else _pictures_note(reading),
+        "places": [_place(reading, p, payload, copy) for p in d.cutouts or ()],
         "spread": value_plot(reading, width="720"),
         "timeline": timeline(d, words) if reading.kind == "video" else None,
         "files": sorted((name, sha256(content).hexdigest()) for name, content in payload.items()),
@@ -115,6 +129,38 @@ def _picture(
     }
 
 
+def _place(
+    reading: Reading, place: Cutout, payload: Mapping[str, bytes], copy: ReportCopy
+) -> dict[str, object]:
+    words, d = reading.words, reading.document
+    signs = [sign for review in d.reviews for sign in review.signs]
+    here = [sign for sign in signs if (sign.time_s, sign.rect) == (place.time_s, place.rect)]
+    picture = _marked(payload[place.name], place) if place.file and copy.faces else None
+    if picture:
+        note = words("place_file", name=place.name)
+    elif place.left_out in (None, "minor"):
+        key = "pictures_withheld" if place.left_out else "pictures_left_out"
+        note = words(key, edition=d.edition)
+    else:
+        note = words.of("place_left_out", place.left_out)
+    return {"lines": list(dict.fromkeys(sign_lines(here, words))), "picture": picture, "note": note}
+
+
+def _marked(content: bytes, place: Cutout) -> str:
+    """Return an SVG that holds a cut-out, reduced for paper, with a line around its place."""
+    picture = Image.open(io.BytesIO(content), formats=["PNG"])
+    picture.thumbnail((MAX_PLACE_SIDE, MAX_PLACE_SIDE))
+    left, top, right, bottom = place.shown
+    wide, tall, (x, y, to_x, to_y) = right - left, bottom - top, place.rect
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {tall}">'
+        f'<image width="{wide}" height="{tall}" preserveAspectRatio="none" '
+        f'href="{_inline(png(np.asarray(picture)))}"/>'
+        f'<rect x="{x - left:g}" y="{y - top:g}" width="{to_x - x:g}" height="{to_y - y:g}" '
+        f'fill="none" stroke="#e11d48" stroke-width="{max(wide, tall) / 120:g}"/></svg>'
+    )
+
+
 def _pictures_note(reading: Reading) -> str:
     document, words = reading.document, reading.words
     if document.case.minor:
@@ -127,8 +173,10 @@ def _pictures_note(reading: Reading) -> str:
 def layered(*pictures: bytes) -> str:
     """Return an SVG that holds PNGs of the same size, one over the other."""
     layers = "".join(
-        f'<image width="100" height="100" href="data:image/png;base64,'
-        f'{base64.b64encode(layer).decode()}"/>'
-        for layer in pictures
+        f'<image width="100" height="100" href="{_inline(layer)}"/>' for layer in pictures
     )
     return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100">{layers}</svg>'
+
+
+def _inline(content: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import html
+import io
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import rfc8785
+from PIL import Image
 
+from deepfake_models.media.decoder import InProcessDecoder
+from deepfake_service.cases.media_deletion import expire
 from deepfake_service.evidence.bundle import zip_format as bag
-from deepfake_service.evidence.bundle.builder import VERDICT, build
+from deepfake_service.evidence.bundle.artifacts import cut_places, marked_places
+from deepfake_service.evidence.bundle.builder import STATEMENT, VERDICT, build, signed_bag
+from deepfake_service.evidence.bundle.dsse import EVIDENCE_TYPE, MEDIA_SUBJECT
 from deepfake_service.evidence.bundle.signs import BY_KIND, SignCode
 from deepfake_service.evidence.bundle.steps import ExitCode
 from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
+from deepfake_service.evidence.report.report import ReportCopy, present
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.texts.i18n import LANGUAGES, words
 from tests.support import exhibits
@@ -100,20 +109,82 @@ async def test_a_sign_outside_the_file_is_refused(service: Service, field: str) 
     assert (await review(service, job, decision="rejected", signs=[TEETH] * 21)).status_code == 422
 
 
-@pytest.mark.parametrize("place", [{"time_s": 0.6}, {"rect": [10.0, 20.5, 110.0, 201.0]}])
-def test_a_changed_place_is_found(place: dict[str, Any]) -> None:
-    video, changes = exhibits.video(), exhibits.reviewed("confirmed")
+async def test_a_marked_place_becomes_a_picture_that_stays(service: Service) -> None:
+    video, store = exhibits.video(), service.app.state.shared.services.evidence_store
+    store.decoder = InProcessDecoder()
+    job = await examined(service, video)
+    await review(service, job, decision="confirmed", signs=[EDGE, TEETH, {**EDGE, "code": "skin"}])
+    first = bag.unzipped((await evidence(service, job)).content)
+    (place,) = json.loads(first[VERDICT])["cutouts"]
+    left, top, right, bottom = place["shown"]
+    assert (left, top, right, bottom) == (0, 0, 200, 256)  # with a margin, within the picture
+    with store.decoder.open(io.BytesIO(video)) as media:
+        (frame,) = media.frames([media.times.tolist().index(0.48)])
+    picture = first[f"data/{place['file']}"]
+    shown = np.asarray(Image.open(io.BytesIO(picture)))
+    np.testing.assert_array_equal(shown, frame.pixels[top:bottom, left:right])
+    named = {s["name"]: s["digest"] for s in exhibits.statement_in(first[STATEMENT])["subject"]}
+    assert named[f"data/{place['file']}"] == {"sha256": bag.sha256(picture)}
+
+    expire(service.database, store._vault, job["media_id"])
+    later = {"code": "hands", "time_s": 1.0, "rect": [10, 20, 30, 40]}
+    await review(service, job, Role.ADMIN, decision="confirmed", signs=[EDGE, later])
+    answer = await evidence(service, job)
+    assert verify(answer.content, Trust()).exit_code is ExitCode.SIGNER_UNKNOWN
+    second, told = bag.unzipped(answer.content), document(answer)
+    assert second[f"data/{place['file']}"] == picture
+    assert [c.get("left_out") for c in told["cutouts"]] == [None, "media_deleted"]
+    for language, gone in (("en", "the file had been deleted"), ("ko", "이미 삭제된 상태")):
+        kept, deleted = report_texts(told, {place["file"]: picture}, words(language))["places"]
+        assert "<rect" in kept["picture"]
+        assert len(kept["lines"]) == 2
+        assert deleted["picture"] is None
+        assert gone in deleted["note"]
+    payload = {name.removeprefix("data/"): content for name, content in second.items()}
+    copy = present(exhibits.stated(told), payload, words("en"), None, ReportCopy(faces=False))
+    assert "Edition 2 of the evidence has them." in copy["places"][0]["note"]
+
+    flag = f"/v1/cases/{job['case_id']}/minor"
+    await service.client.put(flag, headers=headers(service, Role.ADMIN))
+    flagged = await evidence(service, job)
+    assert [c["left_out"] for c in document(flagged)["cutouts"]] == ["minor", "minor"]
+    assert not [name for name in bag.unzipped(flagged.content) if name.startswith("data/places/")]
+
+
+def _moved(files: dict[str, bytes]) -> None:
+    stated = json.loads(files[VERDICT])
+    stated["reviews"][0]["signs"][0]["rect"][3] = 201.0
+    files[VERDICT] = rfc8785.dumps(stated)
+
+
+def _replaced(files: dict[str, bytes]) -> None:
+    (name,) = [name for name in files if name.startswith("data/places/")]
+    files[name] = files["data/crops/001.png"]
+
+
+def _renamed(files: dict[str, bytes]) -> None:
+    (name,) = [name for name in files if name.startswith("data/places/")]
+    files[name.replace("0.5s", "0.6s")] = files.pop(name)
+
+
+def test_a_changed_place_or_picture_is_found() -> None:
+    video, changes, signers = exhibits.video(), exhibits.reviewed("confirmed"), exhibits.signers()
     changes["reviews"][0]["signs"] = [EDGE]
-    made = exhibits.dossier(video, **changes)
-    content = build(made, exhibits.material(video), exhibits.signers())
+    records, gathered = exhibits.dossier(video, **changes), exhibits.material(video)
+    with InProcessDecoder().open(io.BytesIO(video)) as media:
+        cut = cut_places(media, marked_places(records.reviews, media.facts))
+    content = build(records, replace(gathered, files=gathered.files | cut), signers)
     assert verify(content, exhibits.OURS).exit_code is ExitCode.VERIFIED
-
-    def move(files: dict[str, bytes]) -> None:
-        stated = json.loads(files[VERDICT])
-        stated["reviews"][0]["signs"][0] |= place
-        files[VERDICT] = rfc8785.dumps(stated)
-
-    assert exhibits.failed_at(exhibits.reworked(content, move)) == 5
+    for change in (_moved, _replaced, _renamed):
+        assert exhibits.failed_at(exhibits.reworked(content, change)) == 5
+    for change in (_moved, _renamed):  # and signed again with the right key
+        files = bag.unzipped(content)
+        stated = exhibits.statement_in(files[STATEMENT])["predicate"]
+        change(files)
+        payload = {name: each for name, each in files.items() if name.startswith(bag.DATA)}
+        outside = {MEDIA_SUBJECT: records.item.sha256}
+        forged = signed_bag(payload, outside, EVIDENCE_TYPE, stated, "again", signers)
+        assert exhibits.failed_at(forged) == 6
 
 
 async def test_a_second_reviewer_sees_the_signs_once_she_has_decided(service: Service) -> None:
