@@ -182,6 +182,10 @@ def test_a_medium_is_looked_at_and_decided_on_one_screen(
         expect(page.locator("[role=tabpanel]:visible")).to_have_count(1)
     page.keyboard.press("1")
     expect(page.locator(".sheet-of-faces button").first).to_be_visible()
+    page.keyboard.press("2")
+    page.locator("#changes .measure").click()
+    page.locator("#changes svg").click()
+    expect(page.locator("#contact .around button").first).to_be_visible()  # the faces' part
 
     page.keyboard.press("u")
     page.keyboard.type("원본을 기다림")

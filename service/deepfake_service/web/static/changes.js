@@ -17,6 +17,7 @@ const text = (key, values = {}) => Object.entries(values).reduce((said, [name, v
 function go(time, person) {
   viewer.go(time);
   around(time, person);
+  document.querySelector("[role=tab]").click(); // the faces
 }
 
 function draw(people) {

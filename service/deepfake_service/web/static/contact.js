@@ -15,7 +15,7 @@ async function bitmap(base64) {
   return createImageBitmap(new Blob([bytes], { type: "image/webp" }));
 }
 
-// Draws a face at the file's own pixels, enlarged by whole numbers, so that nothing is smoothed away.
+// Draws a face at the file's own pixels, enlarged by whole numbers and not smoothed.
 async function enlarge(figure, { time_s: time, person, box }) {
   const caption = figure.querySelector("figcaption");
   const frame = await frameAt(mount.dataset.job, time, (problem) => { caption.textContent = problem; });
@@ -32,7 +32,7 @@ async function enlarge(figure, { time_s: time, person, box }) {
   caption.textContent = `${said(time, person)} · ${times * 100}%`;
 }
 
-// Fills a list with faces. Arrow keys go from one to the next, in time; the one in focus is shown large.
+// Fills a list with faces. Arrow keys go from one to the next; the one in focus is large.
 async function fill(list, faces, chosen) {
   const cells = await Promise.all(faces.map(async (face) => {
     const picture = await bitmap(face.picture);
@@ -63,7 +63,7 @@ async function load(query) {
   return answer?.ok ? answer.json() : { problem: await refusal(answer), faces: [] };
 }
 
-// Shows the frames around a moment below the sheet, and the face that is nearest to it large.
+// Shows the frames around a moment, and the face nearest to it large.
 export async function around(time, person) {
   const [figure, list] = [mount.querySelector("figure"), mount.querySelector(".around")];
   const { faces, problem } = await load(`?around=${time}`);
