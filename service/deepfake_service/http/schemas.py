@@ -34,6 +34,33 @@ OccurrenceId = Annotated[str, _id_of("occurrence")]
 LookId = Annotated[str, _id_of("look")]
 Language = Literal["ko", "en"]
 
+Kinds = Annotated[
+    dict[str, float] | None,
+    Field(
+        exclude_if=is_none,
+        description="Which kinds of manipulation the face resembles, as shares that sum to 1: "
+        "`swap`, `reenactment`, `synthesis`, `retouching`. It does not say whether the face is "
+        "manipulated. Given only where the verdict is `likely_manipulated` or the value leans "
+        "towards manipulated, by a model bundle that tells kinds apart.",
+    ),
+]
+
+
+Examined = Annotated[
+    list[Literal["face"] | str],
+    Field(
+        description="What the verdict rests on: `face`; empty if no face could be judged. Whatever "
+        "is not listed was not examined: `no_manipulation_found` with `face` alone says nothing "
+        "of the body, the clothes and the surroundings, which may be generated. A newer version "
+        "may list more.",
+        examples=[["face"]],
+    ),
+]
+VERDICT_OF_MEDIUM = (
+    "The conclusion on what was `examined`. `no_manipulation_found` is not a finding of "
+    "authenticity: a real face does not clear a picture."
+)
+
 
 class Body(BaseModel):
     """Base of what requests have in their body. A field that is not declared is refused."""
@@ -57,36 +84,9 @@ class ReasonOut(Stored):
     detail: str = Field(description="The reason in English.")
 
 
-class Value(Stored):
-    """What was found of a face, a person or a medium."""
-
-    score: Score
-    log_likelihood_ratio: LogLikelihoodRatio
-    leaning: ValueLeaning = None
-    reasons: list[ReasonOut]
-    """Why the verdict is not a decision, or what limits it."""
-
-
-class PersonValue(Value):
-    """What was found of all faces of a person."""
-
-    kinds: dict[str, float] | None = Field(None, exclude_if=is_none)
-    """Which kinds of manipulation the face resembles, as shares that sum to 1: `swap`,
-    `reenactment`, `synthesis`, `retouching`. It does not say whether the face is manipulated. Given
-    only where the verdict is `likely_manipulated` or the value leans towards manipulated, by a
-    model bundle that tells kinds apart."""
-
-
-class MediumValue(PersonValue):
-    """What was found of a medium."""
-
-    verdict: VerdictCode
-    """The conclusion on what was `examined`. `no_manipulation_found` is not a finding of
-    authenticity: a real face does not clear a picture."""
-    examined: list[Literal["face"] | str] = Field(examples=[["face"]])
-    """What the verdict rests on: `face`; empty if no face could be judged. Whatever is not listed
-    was not examined: `no_manipulation_found` with `face` alone says nothing of the body, the
-    clothes and the surroundings, which may be generated. A newer version may list more."""
+Reasons = Annotated[
+    list[ReasonOut], Field(description="Why the verdict is not a decision, or what limits it.")
+]
 
 
 class QualityOut(Stored):
@@ -99,22 +99,33 @@ class QualityOut(Stored):
     exposure: float = Field(description="Mean luma of the crop, 0 (black) to 1 (white).")
 
 
-class FaceOut(Value):
+class FaceOut(Stored):
     """One face of a picture."""
 
     box: tuple[float, float, float, float]
     """Half-open pixel rectangle x0, y0, x1, y1 in the displayed (rotated) picture."""
     confidence: float = Field(description="The face detector's confidence, 0 to 1.")
+    score: Score
+    log_likelihood_ratio: LogLikelihoodRatio
     verdict: VerdictCode = Field(description="The conclusion on this face.")
     quality: QualityOut = Field(description="Measurements of the face.")
+    reasons: Reasons
+    leaning: ValueLeaning = None
 
 
-class FrameOut(MediumValue):
+class FrameOut(Stored):
     """The result of one picture."""
 
     name: str = Field(description="Base name of the uploaded file, printable characters only.")
     sha256: Sha256 = Field(description="SHA-256 of the uploaded bytes.")
+    verdict: VerdictCode = Field(description=VERDICT_OF_MEDIUM)
+    examined: Examined
+    score: Score
+    log_likelihood_ratio: LogLikelihoodRatio
+    reasons: Reasons
     faces: list[FaceOut] = Field(description="The faces that were found.")
+    leaning: ValueLeaning = None
+    kinds: Kinds = None
     job_id: ItemId | None = None
     """The job of this picture, if the request named a case."""
 
@@ -144,11 +155,13 @@ class MomentOut(Stored):
     peak_score: Score = None
 
 
-class TrackOut(PersonValue):
+class TrackOut(Stored):
     """One person's face over time."""
 
     track: int = Field(description="Number of the track within the medium, from 0.")
     verdict: VerdictCode = Field(description="The conclusion on this person.")
+    score: Score
+    log_likelihood_ratio: LogLikelihoodRatio
     first_s: float
     """When the face is first seen, in seconds from the first frame."""
     last_s: float
@@ -156,6 +169,9 @@ class TrackOut(PersonValue):
     faces: int = Field(description="Faces found.")
     judged: int = Field(description="Faces scored.")
     moments: list[MomentOut] = Field(description="Spans in which the face looks manipulated.")
+    reasons: Reasons
+    leaning: ValueLeaning = None
+    kinds: Kinds = None
 
 
 class FrameCountsOut(Stored):
@@ -176,7 +192,7 @@ class TrackedFaceOut(FaceOut):
     track: int = Field(description="Number of the track that the face belongs to.")
 
 
-class ResultOut(MediumValue):
+class ResultOut(Stored):
     """The result of a job: that of `deepfake score --json --faces`, without the name of the file
     and the model."""
 
@@ -185,9 +201,16 @@ class ResultOut(MediumValue):
 
     media: MediaOut | None
     """What the container says; null if the medium could not be opened."""
+    verdict: VerdictCode = Field(description=VERDICT_OF_MEDIUM)
+    examined: Examined
+    score: Score
+    log_likelihood_ratio: LogLikelihoodRatio
+    reasons: Reasons
     tracks: list[TrackOut] = Field(description="The people whose faces were found.")
     frames: FrameCountsOut = Field(description="How many frames were examined.")
     faces: list[TrackedFaceOut] = Field([], description="The faces that were found, by frame.")
+    leaning: ValueLeaning = None
+    kinds: Kinds = None
 
 
 class ModelOut(Published):
