@@ -64,7 +64,7 @@ class ProcessDecoder:
                 before a pixel is decoded.
             UnreadableMedia: ``source`` raised ``OSError`` or ``ValueError``.
             UndecodableMedia: the content cannot be decoded.
-            NoVisualStream: there is no picture and no video stream.
+            NoVisualStream: there is neither a picture nor a video stream.
             MediaTooLarge: a limit is exceeded.
             DecoderFailed: the decoder process crashed or stalled.
         """
@@ -98,7 +98,7 @@ class ProcessDecoder:
 
 
 Decoder = InProcessDecoder | ProcessDecoder
-"""Opens media and reads their credentials, with what processes lack (``None``: there are none)."""
+"""Opens media and reads their credentials, in this process or in confined ones."""
 
 
 class _RemoteMedia(LatestIterator):

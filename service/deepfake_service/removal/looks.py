@@ -46,7 +46,6 @@ BY_PEOPLE = (
 )
 """What a person can state."""
 
-_OF_ANSWERS = ("url", "status", "address", "body_bytes", "body_sha256")
 _log = logger("deepfake_service.looks")
 
 
@@ -244,8 +243,12 @@ def _exchanges_of(page: Page | None) -> list[dict[str, object]]:
     """Return what a record has of each answer."""
     return [
         {
-            **{name: getattr(answer, name) for name in _OF_ANSWERS},
+            "url": answer.url,
+            "status": answer.status,
+            "address": answer.address,
             "headers": dict(answer.headers),
+            "body_bytes": answer.body_bytes,
+            "body_sha256": answer.body_sha256,
             "cut": answer.is_cut,
         }
         for answer in (page.answers if page else ())

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import cv2
 import numpy as np
@@ -184,9 +184,14 @@ def framed_alike(a: Crop, b: Crop) -> tuple[NDArray[np.uint8], NDArray[np.uint8]
     return first.astype(np.uint8, copy=False), second.astype(np.uint8, copy=False)
 
 
-Origin = tuple[int, int, int]
-"""The origin of a pair, as positions in the index: of the real half, of the manipulated half or of
-the face that it was made from, and of the second face of a swap (otherwise as before it)."""
+class Origin(NamedTuple):
+    """The origin of a pair, as positions in the index: ``real`` and ``fake`` for the two halves,
+    where ``fake`` of a synthesised half is the face that it was made from, and ``donor`` for the
+    second face of a swap (otherwise equal to ``fake``)."""
+
+    real: int
+    fake: int
+    donor: int
 
 
 class PairDataset:
@@ -263,7 +268,7 @@ class PairDataset:
             row = self._fake.draw(_pick(rng, self._fake_weights), rng)
             fake = self._store.read(row)
             real_row, real = self._real_half(row, fake, rng)
-            origin = (real_row, row, row)
+            origin = Origin(real_row, row, row)
             first, second = framed_alike(real, fake)
             halves = ((first, real.points), (second, fake.points))
         else:
@@ -301,7 +306,7 @@ class PairDataset:
         origin, the face, the pixels of the real half and those of the manipulated half."""
         row = self._blendable.draw(_pick(rng, self._blendable_weights), rng)
         face, dense = self._store.read(row), self._store.landmarks(row)
-        origin = (row, row, row)
+        origin = Origin(row, row, row)
         if kind == SELF_BLENDED:
             real, fake, _ = self_blended_pair(face.pixels, dense, rng)
             return origin, face, real, fake
@@ -322,7 +327,7 @@ class PairDataset:
         if self._redraw and rng.random() < P_REDRAWN:
             pixels = self._redraw(pixels, rng)
         swap = swapped(face.pixels, dense, pixels, self._store.landmarks(donor), rng)[0]
-        return (row, row, donor), face, face.pixels, swap
+        return Origin(row, row, donor), face, face.pixels, swap
 
     def _augmented(
         self, pixels: NDArray[np.uint8], points: NDArray[np.float32], chain: Chain

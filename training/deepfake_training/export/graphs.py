@@ -94,10 +94,10 @@ def classifier_graph(features: onnx.ModelProto, heads: Heads) -> onnx.ModelProto
     nodes = [helper.make_node("Reshape", [FEATURES, "head.shape"], [INPUT])]
     outputs = []
     for head in heads.values():
-        own_nodes, own_tensors, output = head.export()
-        nodes += own_nodes
-        tensors += own_tensors
-        outputs.append(output)
+        graph = head.export()
+        nodes += graph.nodes
+        tensors += graph.tensors
+        outputs.append(graph.output)
     return _extended(model, nodes, tensors, outputs)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -49,9 +49,13 @@ class Material:
     """The source of each plain face, (N,)."""
 
 
-HeadGraph = tuple[list[NodeProto], list[TensorProto], ValueInfoProto]
-"""The nodes from ``INPUT`` to a head's output, their constants, and the description of the output,
-whose first axis is "batch"."""
+class HeadGraph(NamedTuple):
+    """The nodes from ``INPUT`` to a head's output, their constants, and the description of the
+    output, whose first axis is "batch"."""
+
+    nodes: list[NodeProto]
+    tensors: list[TensorProto]
+    output: ValueInfoProto
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ class Head(ABC):
         ]
         shape: list[str | int | None] = ["batch", len(self.bias)]
         value = helper.make_tensor_value_info(self.output, TensorProto.FLOAT, shape)
-        return nodes, tensors, value
+        return HeadGraph(nodes, tensors, value)
 
     def state(self) -> dict[str, Array]:
         """Return the arrays that a run saves, from which the constructor makes the head again."""
