@@ -63,11 +63,12 @@ function draw(people) {
 
 // Asks part by part, so that the first seconds can be looked at while the rest is measured.
 async function measure() {
-  const status = mount.querySelector(".problem");
+  const [now, problem] = mount.querySelectorAll("[role=status]");
   const people = new Map();
   for (let from = 0; from !== null;) {
+    now.textContent = text("measuring", { s: from.toFixed(0) });
     const answer = await ask("GET", `/v1/jobs/${mount.dataset.job}/changes?from_s=${from}`);
-    if (!answer?.ok) { status.textContent = await refusal(answer); return; }
+    if (!answer?.ok) { [now.textContent, problem.textContent] = ["", await refusal(answer)]; return; }
     const part = await answer.json();
     for (const person of part.people) {
       const known = people.get(person.person);
@@ -76,9 +77,8 @@ async function measure() {
     }
     draw([...people.values()]);
     from = part.next_s;
-    status.textContent = from === null ? "" : text("measuring", { s: from.toFixed(0) });
   }
-  if (!people.size) status.textContent = text("nobody");
+  now.textContent = people.size ? "" : text("nobody");
 }
 
 if (mount) {

@@ -8,6 +8,7 @@ const LARGE = 448; // pixels of the screen
 const AROUND = 2.2; // of the longer side of a face, shown large
 
 const make = (name, text = "", kind = "") => Object.assign(document.createElement(name), { textContent: text, className: kind });
+const tell = (...texts) => texts.forEach((text, n) => { mount.querySelectorAll("[role=status]")[n].textContent = text; });
 const said = (time, person) => `${mount.dataset.seconds.replace("{s}", time.toFixed(2))} · ${mount.dataset.person} ${person}`;
 
 async function bitmap(base64) {
@@ -59,15 +60,18 @@ async function fill(list, faces, chosen) {
 }
 
 async function load(query) {
+  tell(mount.dataset.waiting, "");
   const answer = await ask("GET", `/v1/jobs/${mount.dataset.job}/sheet${query}`);
-  return answer?.ok ? answer.json() : { problem: await refusal(answer), faces: [] };
+  if (!answer?.ok) { tell("", await refusal(answer)); return []; }
+  const { faces, omitted } = await answer.json();
+  tell(omitted ? mount.dataset.omitted.replace("{n}", omitted) : "", "");
+  return faces;
 }
 
 // Shows the frames around a moment, and the face nearest to it large.
 export async function around(time, person) {
   const [figure, list] = [mount.querySelector("figure"), mount.querySelector(".around")];
-  const { faces, problem } = await load(`?around=${time}`);
-  mount.querySelector(".problem").textContent = problem || "";
+  const faces = await load(`?around=${time}`);
   const own = person ? faces.filter((face) => face.person === person) : faces;
   const show = (face) => { viewer.go(face.time_s); enlarge(figure, face); };
   await fill(list, own, show);
@@ -77,20 +81,17 @@ export async function around(time, person) {
 }
 
 async function open() {
-  const { faces, omitted, problem } = await load("");
-  const status = mount.querySelector(".problem");
-  status.textContent = problem || (omitted ? mount.dataset.omitted.replace("{n}", omitted) : "");
+  const faces = await load("");
   const people = [...new Set(faces.map((face) => face.person))];
   const select = mount.querySelector("select");
   select.append(...people.map((person) => new Option(`${mount.dataset.person} ${person}`, person)));
   select.closest("p").hidden = people.length < 2;
-  const list = mount.querySelector(".sheet-of-faces");
-  const still = viewer.kind === "picture";
   const chosen = (face) => {
-    if (!still) { viewer.go(face.time_s); around(face.time_s, face.person); }
+    if (viewer.kind === "video") { viewer.go(face.time_s); around(face.time_s, face.person); }
     enlarge(mount.querySelector("figure"), face);
   };
-  const show = () => fill(list, faces.filter((face) => !select.value || face.person === Number(select.value)), chosen);
+  const show = () => fill(mount.querySelector(".sheet-of-faces"),
+    faces.filter((face) => !select.value || face.person === Number(select.value)), chosen);
   select.addEventListener("change", show);
   await show();
 }
