@@ -147,8 +147,11 @@ class Opinion(Published):
     name: str = Field(description="Name of the reviewer.")
     role: Role = Field(description="Role of the reviewer.")
     decision: Decision = Field(description="What was decided.")
-    reason: str = Field(description="Why; empty if only signs were stated.")
-    signs: Signs = Field(description="The signs of manipulation that the reviewer saw.")
+    reason: str
+    """Why; empty if only signs were stated, and for a second reviewer until she has decided."""
+    signs: Signs
+    """The signs of manipulation that the reviewer saw; none for a second reviewer until she has
+    decided."""
     note: str
     """What the reviewer noted for those who may open the item; empty if nothing. It is in no
     evidence, report, notice or export."""
@@ -164,7 +167,7 @@ class Standing:
     """Whether another reviewer has to confirm if the account confirmed now and no one had."""
     decides_next: bool
     """Whether the item awaits a second person, and the caller can be that one. Until she has
-    decided on her own she does not see what signs the first one stated."""
+    decided on her own she does not see what the first one saw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,7 +390,7 @@ class Reviews:
         case.reviewed_at = None if unreviewed else case.reviewed_at or current_time(session)
 
     def of_job(self, caller: Caller, job_id: str) -> list[Opinion]:
-        """List the decisions on a job, oldest first, for a second reviewer without signs."""
+        """List the decisions on a job, oldest first; see ``opinions_of``."""
         with self._database.read() as session:
             job, case = find_visible(session, caller, Job, job_id)
             withheld = self.standing(session, caller, job).decides_next
@@ -451,12 +454,13 @@ def opinions_of(
     session: Session, job: Job, key: bytes, *, withheld: bool
 ) -> tuple[list[Opinion], int]:
     """Return the decisions on a job, oldest first, and how many people state its finding. If they
-    are ``withheld`` from a second reviewer, they come without signs and notes."""
+    are ``withheld`` from a second reviewer, they come without reasons, signs and notes."""
     made = reviews_and_notes_of(session, job, key)
-    names = set(Opinion.model_fields) - {"note", "signs"}
+    names = {"at", "name", "role", "decision"}
     opinions = [
         Opinion(
             **stated.model_dump(include=names),
+            reason="" if withheld else stated.reason,
             signs=() if withheld else stated.signs,
             note="" if withheld else note,
         )

@@ -187,7 +187,7 @@ def test_a_changed_place_or_picture_is_found() -> None:
         assert exhibits.failed_at(forged) == 6
 
 
-async def test_a_second_reviewer_sees_the_signs_once_she_has_decided(service: Service) -> None:
+async def test_a_second_reviewer_sees_what_was_seen_once_she_has_decided(service: Service) -> None:
     job = await examined(service, exhibits.video(), role=Role.ANALYST)
     said = {"decision": "confirmed", "reason": "a seam", "signs": [EDGE], "note": NOTE}
     first = await review(service, job, **said)
@@ -195,18 +195,19 @@ async def test_a_second_reviewer_sees_the_signs_once_she_has_decided(service: Se
     path = f"/v1/jobs/{job['id']}/reviews"
     second = headers(service, Role.ADMIN)
 
-    async def stated(as_whom: dict[str, str]) -> tuple[Any, Any]:
+    async def stated(as_whom: dict[str, str]) -> tuple[Any, Any, Any]:
         opinion = (await service.client.get(path, headers=as_whom)).json()["reviews"][0]
-        return opinion["signs"], opinion["note"]
+        return opinion["reason"], opinion["signs"], opinion["note"]
 
-    assert await stated(second) == ([], "")
-    assert await stated(headers(service, Role.ANALYST)) == ([EDGE], NOTE)
+    assert await stated(second) == ("", [], "")
+    assert await stated(headers(service, Role.ANALYST)) == ("a seam", [EDGE], NOTE)
     await browse(service, Role.ADMIN)
     page = (await service.client.get(f"/items/{job['id']}")).text
-    assert "signs and note are shown once you have decided" in page
+    assert "reason, signs and note are shown once you have decided" in page
     assert NOTE not in page
+    assert "a seam" not in page
     await review(service, job, Role.ADMIN, decision="confirmed", reason="the same")
-    assert await stated(second) == ([EDGE], NOTE)
+    assert await stated(second) == ("a seam", [EDGE], NOTE)
     assert NOTE in (await service.client.get(f"/items/{job['id']}")).text
 
 
