@@ -5,6 +5,7 @@ A group is a person, a film or a pair of identities; media of one group are not 
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -115,15 +116,18 @@ def rate(hits: ArrayLike, groups: ArrayLike, weights: ArrayLike | None = None) -
     return Estimate(value, low, high, n, k)
 
 
-def resamples(groups: ArrayLike, *, draws: int = BOOTSTRAP_DRAWS) -> Iterator[NDArray[np.intp]]:
+def resamples(
+    groups: ArrayLike, *, draws: int = BOOTSTRAP_DRAWS, stream: str = ""
+) -> Iterator[NDArray[np.intp]]:
     """Yield the row numbers of ``draws`` bootstrap samples.
 
-    Each sample draws whole groups with replacement, as many as there are in ``groups``.
+    Each sample draws whole groups with replacement, as many as there are in ``groups``. Samples of
+    another ``stream`` are independent, also of as many groups.
     """
     _, codes = np.unique(np.asarray(groups).astype(str), return_inverse=True)
     order = np.argsort(codes, kind="stable")
     members = np.split(order, np.cumsum(np.bincount(codes))[:-1])
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(zlib.crc32(stream.encode()))
     for _ in range(draws):
         picks = rng.integers(len(members), size=len(members))
         yield np.concatenate([members[p] for p in picks])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -51,8 +51,11 @@ def read_runs(folders: Sequence[Path]) -> list[RunTable]:
     return runs
 
 
-def line_up(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Return the rows of the media that all ``tables`` list, with one row for each medium in each.
+def line_up(
+    tables: Sequence[pd.DataFrame], join: Literal["inner", "outer"] = "inner"
+) -> pd.DataFrame:
+    """Return the rows of the media that all ``tables`` list, or with the ``join`` ``outer`` one of
+    them, with one row for each medium in each.
 
     ``rank_0``, ``fitted_0``, ``judged_0`` and so on are those of each table. ``group`` joins what
     shares a group in one of the tables.
@@ -65,18 +68,23 @@ def line_up(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
         table.set_index(_KEYS).reindex(columns=chosen).add_suffix(f"_{number}")
         for number, table in enumerate(tables)
     ]
-    both = pd.concat(parts, axis=1, join="inner", verify_integrity=True)
-    for number in range(1, len(tables)):
-        if (both["label_0"] != both[f"label_{number}"]).any():
+    both = pd.concat(parts, axis=1, join=join, verify_integrity=True)
+
+    def first(column: str) -> pd.Series:
+        each = both[[f"{column}_{number}" for number in range(len(tables))]].astype(object)
+        # One of the runs may not have been able to decode the medium.
+        return each.where(each != "").bfill(axis=1).iloc[:, 0].fillna("")
+
+    label = first("label")
+    for number in range(len(tables)):
+        listed = both[f"label_{number}"].notna()
+        if (label != both[f"label_{number}"])[listed].any():
             raise RunError(
                 "Two of the runs label a medium differently. Score it with the same label in all."
             )
     groups = _joined(both.reset_index(), [f"group_{n}" for n in range(len(tables))])
-    kinds = both[[f"kind_{n}" for n in range(len(tables))]].astype(object)
-    # One of the runs may not have been able to decode the medium.
-    kind = kinds.where(kinds != "").bfill(axis=1).iloc[:, 0].fillna("")
-    first = {"label_0": "label", "method_0": "method"}
-    return both.rename(columns=first).assign(group=groups, kind=kind).reset_index()
+    both = both.assign(label=label, method=first("method"), kind=first("kind"), group=groups)
+    return both.reset_index()
 
 
 def _joined(rows: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.object_]:
@@ -84,6 +92,9 @@ def _joined(rows: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.object_]:
 
     One of two runs may know the people in its media, where the other takes each for a group.
     """
+    alone = "\0" + rows["dataset"] + "\0" + rows["media"]
+    # A medium that a table does not list shares no group there.
+    rows = rows.assign(**{column: rows[column].fillna(alone) for column in columns})
     codes, size = [], 0
     for column in columns:
         code, names = pd.factorize(rows[column])
@@ -95,7 +106,7 @@ def _joined(rows: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.object_]:
     # Named, so that neither the order of the runs nor that of their media has an influence.
     # Group 1 of one run and group 1 of the other may have no medium in common.
     lowest = rows[list(columns)].min(axis=1).astype(object).to_numpy()
-    named = lowest + "\0" + (rows["dataset"] + "\0" + rows["media"]).to_numpy(object)
+    named = lowest + alone.to_numpy(object)
     return pd.Series(named).groupby(of_name[codes[0]]).transform("min").to_numpy(object)
 
 

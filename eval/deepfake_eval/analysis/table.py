@@ -6,9 +6,11 @@ counts as chance, so that every figure of a column is of the same media.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -19,29 +21,64 @@ from deepfake_eval.analysis.in_sample import is_fitted
 from deepfake_eval.analysis.metrics import FIGURES, FPR_LIMITS, RANKED, sample_figures
 from deepfake_eval.analysis.pairing import RunTable, holm, line_up, read_runs
 from deepfake_eval.analysis.summary import mean_of_frames
+from deepfake_eval.datasets import DATASETS
+from deepfake_eval.datasets.base import LABELS, namespace
 from deepfake_eval.errors import RunError
 
 SHOWN = tuple(RANKED)
+_PLACES = [FIGURES.index(name) for name in SHOWN]
 SECTIONS = ("pictures", "videos", "videos, mean of frames")
 MEAN = "mean"
 """The column with the mean over data sets."""
+_TYPES = {method: kind for kind, methods in DATASETS["df40"].types.items() for method in methods}
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """Which data sets (a regular expression) have columns, ``by`` data set, or type or method of
+    one, and which of these ``count`` in the mean of a detector: all, those that its name names, or
+    the others. ``named_by`` says what the name of a detector is."""
+
+    title: str = ""
+    datasets: str = ".*"
+    by: Literal["data set", "type", "method"] = "data set"
+    counts: Literal["all", "named", "others"] = "all"
+    named_by: str = "trained on"
+
+
+PROTOCOLS = {
+    "within": Protocol("Within data sets", counts="named"),
+    "across": Protocol("Across data sets", counts="others"),
+    "leave-one-out": Protocol("Leave one method out", ".*", "method", "named", "left out"),
+    "df40-1": Protocol("Same data domain, different forgery types", "DF40-ff", "type", "others"),
+    "df40-2": Protocol("Same forgery types, different data domain", "DF40-cdf", "type", "named"),
+    "df40-3": Protocol("Different forgery types and data domain", "DF40-(?!(ff|cdf)$).*"),
+    "df40-4": Protocol("Train on one method, test on all others", "DF40-.*", "method", "others"),
+}
+"""Protocols by name. The four of DF40 are as the README of its repository has them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A figure of one detector on one data set.
+    """A figure of one detector on one data set, or on a type or method (``part``) of it.
 
-    ``not_scored`` and ``in_sample`` count media; the latter is ``None`` where that is not known.
-    ``best`` says that it is better than that of every other detector on the same media, by p-values
-    that are corrected for all comparisons of the figure in the section (Holm 1979). A detector that
-    was fitted on some of the media is not compared.
+    ``seeds`` are the runs of one name, and ``deviation`` is that of the figure over several of
+    them. ``counts`` says whether it is in the detector's mean by the protocol. ``not_scored`` and
+    ``in_sample`` count media, and are the highest of any seed; the latter is ``None`` where that is
+    not known. ``best`` says that it is better than that of every other detector on the same media,
+    by p-values that are corrected for all comparisons of the figure in the section (Holm 1979). A
+    detector that was fitted on some of the media, or does not count, is not compared.
     """
 
     section: str
     dataset: str
+    part: str
     detector: str
     figure: str
     estimate: intervals.Estimate
+    seeds: int
+    deviation: float | None
+    counts: bool
     not_scored: int
     in_sample: int | None
     indicative: bool
@@ -49,70 +86,277 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class _Column:
-    """The figures (D, F) of the detectors on one data set, and those of each resample (B, D, F).
+class Table:
+    """The cells of a table by a protocol (empty without one), and in words what is ``left_out``
+    because it has one class alone, and what each detector did not score, or does not name."""
 
-    A detector that did not measure the data set has NaN.
-    """
+    protocol: str
+    cells: tuple[Cell, ...]
+    left_out: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What makes a column: its media (positions), and what names it. A method of a data set that
+    has a column itself is a ``detail``, and not in the mean."""
 
     dataset: str
+    part: str
+    names: frozenset[str]
+    rows: NDArray[np.intp]
+    detail: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """The figures (R, F) of the runs on some media, and those (B, D, F) of each resample and
+    detector, which is the mean of its runs. A run that did not measure them has NaN."""
+
+    part: _Part
     values: NDArray[np.float64]
     drawn: NDArray[np.float64]
-    samples: int
-    groups: int
     fewest: int
-    not_scored: tuple[int, ...]
-    in_sample: tuple[int | None, ...]
-
-    def estimate(
-        self, values: NDArray[np.float64], drawn: NDArray[np.float64]
-    ) -> intervals.Estimate:
-        low, high = intervals.interval(drawn[np.isfinite(drawn)])
-        return intervals.Estimate(
-            float(values), float(low), float(high), self.samples, self.groups, self.fewest
-        )
 
 
 def table_of_runs(
-    folders: Sequence[Path], *, draws: int = intervals.BOOTSTRAP_DRAWS
-) -> tuple[list[Cell], list[str]]:
-    """Return the cells of a table of detectors by data sets, with the mean over data sets of each
-    detector that measured all of them, and what is left out because it has one class alone.
+    runs: Sequence[str | Path],
+    *,
+    protocol: str = "",
+    by_method: bool = False,
+    draws: int = intervals.BOOTSTRAP_DRAWS,
+) -> Table:
+    """Return the table of detectors by data sets, with the mean over the columns that count.
+
+    ``runs`` are folders, or ``NAME=FOLDER``; runs of one name are seeds of one detector. With
+    ``by_method``, each method of a data set that has several is a column as well.
 
     Raises:
-        RunError: a folder has no predictions, runs label a medium differently, or no data set has
-            both classes.
+        RunError: a folder has no predictions, runs label a medium differently, runs of one name
+            differ in their data sets, there is no such protocol, or no data set has both classes.
     """
-    runs = read_runs(folders)
-    min_groups = max(run.metrics["bundle"]["min_groups"] for run in runs)
-    cells: list[Cell] = []
-    left_out: list[str] = []
-    for section in SECTIONS:
-        columns = list(_columns(runs, section, draws, left_out))
-        if len(columns) > 1:
-            columns.append(_mean(columns))
-        cells += _cells(columns, section, [run.name for run in runs], min_groups)
+    if protocol and protocol not in PROTOCOLS:
+        raise RunError(f"There is no protocol {protocol!r}. Choose from {', '.join(PROTOCOLS)}.")
+    chosen = PROTOCOLS.get(protocol, Protocol())
+    given = [_named(str(run)) for run in runs]
+    read = read_runs([folder for _, folder in given])
+    named = [replace(r, name=name or r.name) for r, (name, _) in zip(read, given, strict=True)]
+    sections = [_Section(title, named, chosen, by_method, draws) for title in SECTIONS]
+    cells = [cell for section in sections for cell in section.cells()]
     if not cells:
-        raise RunError("No data set of these runs has real and manipulated media. Add some.")
-    return cells, left_out
+        of = f" of the protocol {protocol}" * bool(protocol)
+        raise RunError(f"No data set of these runs has real and manipulated media{of}. Add some.")
+    left_out = [name for section in sections[:2] for name in section.left_out]
+    return Table(protocol, tuple(cells), tuple(left_out), tuple(_remarks(sections)))
 
 
-def _columns(
-    runs: Sequence[RunTable], section: str, draws: int, left_out: list[str]
-) -> Iterator[_Column]:
-    tables = [_rows(run, section) for run in runs]
-    for dataset in sorted({str(name) for t in tables for name in t["dataset"].unique()}):
-        parts = {n: t[t["dataset"] == dataset] for n, t in enumerate(tables)}
-        parts = {n: part for n, part in parts.items() if len(part)}
-        both = line_up(list(parts.values()))
-        if section == "pictures":
+def _named(text: str) -> tuple[str, Path]:
+    name, equals, folder = text.partition("=")
+    return (name.strip(), Path(folder)) if equals and not Path(text).is_dir() else ("", Path(text))
+
+
+def _remarks(sections: Sequence[_Section]) -> Iterator[str]:
+    first = sections[0]
+    for name, runs in first.members.items():
+        columns = [column for section in sections for column in section.columns]
+        if first.protocol.counts != "all" and not any(first.names(name, c.part) for c in columns):
+            yield f"{name} names no column."
+        missed, media = np.sum([section.missed(runs) for section in sections[:2]], axis=0)
+        if missed:
+            yield f"{name} did not score {missed} of {media}."
+
+
+class _Section:
+    """The figures of pictures, of videos, or of videos by the mean of their frames."""
+
+    def __init__(
+        self, title: str, runs: Sequence[RunTable], protocol: Protocol, by_method: bool, draws: int
+    ) -> None:
+        both = line_up([_rows(run, title) for run in runs], join="outer")
+        if title == "pictures":
             both = both[both["kind"] == "image"]
-        elif section == "videos":  # or of no kind, because it could not be decoded
+        elif title == "videos":  # or of no kind, because it could not be decoded
             both = both[both["kind"] != "image"]
-        if both["label"].nunique() == 2:
-            yield _column(dataset, both, [*parts], len(runs), draws)
-        elif len(both) and section != SECTIONS[2]:
-            left_out.append(f"{section} of {dataset} (only {both['label'].iloc[0]})")
+        self.title, self.protocol, self.media = title, protocol, both
+        self.min_groups = max(run.metrics["bundle"]["min_groups"] for run in runs)
+        detectors = np.array([run.name for run in runs])
+        self.members = {str(name): np.flatnonzero(detectors == name) for name in detectors}
+
+        def of_runs(column: str) -> pd.DataFrame:
+            return both[[f"{column}_{number}" for number in range(len(runs))]]
+
+        self.truth = (both["label"] == "fake").to_numpy().astype(np.intp)
+        self.people, self.groups = np.unique(both["group"].to_numpy(), return_inverse=True)
+        self.ranks = of_runs("rank").to_numpy(np.float64)
+        self.listed = of_runs("label").notna().to_numpy()
+        self.missing = self.listed & ~of_runs("judged").eq(True).to_numpy()
+        fitted = of_runs("fitted")
+        self.fitted = fitted.apply(is_fitted).astype(float).where(fitted.notna()).to_numpy()
+        self.left_out: list[str] = []
+        self.columns = self._measured([*self._parts(by_method)], draws)
+
+    def names(self, detector: str, part: _Part) -> bool:
+        """Return whether the name of a detector names a column."""
+        return not part.names.isdisjoint(re.split(r"\s*[:,]\s*", detector.casefold()))
+
+    def missed(self, runs: NDArray[np.intp]) -> tuple[int, int]:
+        """Return how many media of the columns were not scored, and how many there are."""
+        used = np.unique(np.concatenate([np.arange(0), *(c.part.rows for c in self.columns)]))
+        of_runs = np.ix_(used, runs)
+        return int(self.missing[of_runs].sum()), int(self.listed[of_runs].sum())
+
+    def cells(self) -> Iterator[Cell]:
+        columns = [*self.columns, *self._means()]
+        for place, figure in enumerate(SHOWN):
+            best = self._best(columns, place)
+            for column in columns:
+                part = column.part
+                for number, (name, runs) in enumerate(self.members.items()):
+                    each, drawn = column.values[runs, place], column.drawn[:, number, place]
+                    if np.isfinite(each).all():
+                        yield Cell(
+                            self.title,
+                            part.dataset,
+                            part.part,
+                            name,
+                            figure,
+                            self._estimate(column, each.mean(), drawn),
+                            len(runs),
+                            round(float(each.std(ddof=1)), 4) if len(runs) > 1 else None,
+                            self._counts(name, part),
+                            int(self.missing[np.ix_(part.rows, runs)].sum(axis=0).max()),
+                            self._in_sample(column, runs),
+                            column.fewest < self.min_groups,
+                            (id(column), number) in best,
+                        )
+
+    def _parts(self, by_method: bool) -> Iterator[_Part]:
+        """Yield what makes each column that has both classes. A data set of fakes alone has the
+        reals of those that it was made from."""
+        spaces, reals = self.media["dataset"].map(namespace), self.media["label"] == "real"
+        for name in sorted(self.media["dataset"].unique()):
+            if not re.fullmatch(self.protocol.datasets, name):
+                continue
+            own = self.media["dataset"] == name
+            real = own & reals if (own & reals).any() else (spaces == namespace(name)) & reals
+            methods = self.media["method"].where(own & ~reals)
+            types = methods.map(lambda method: _TYPES.get(method.casefold(), method), "ignore")
+            units = {"data set": methods.where(~(own & ~reals), ""), "type": types}
+            unit = units.get(self.protocol.by, methods)
+            parts = [(part, unit == part, False) for part in sorted(unit.dropna().unique())]
+            if by_method and methods.nunique() > 1:
+                parts += [(m, methods == m, True) for m in sorted(methods.dropna().unique())]
+            for part, fake, detail in parts or [("", own, False)]:
+                manipulated = fake & ~reals
+                present = self.listed[real].any(axis=0) & self.listed[manipulated].any(axis=0)
+                uneven = [d for d, runs in self.members.items() if len(set(present[runs])) > 1]
+                if uneven:
+                    raise RunError(
+                        f"Only some runs named {uneven[0]} have {name}. Measure it in all."
+                    )
+                everywhere = self.listed[:, present].all(axis=1)
+                rows = np.flatnonzero((real | manipulated) & everywhere)
+                if present.any() and len(set(self.truth[rows])) == 2:
+                    words = {name, part, *types[fake].unique()} if part else {name}
+                    names = frozenset(word.casefold() for word in words)
+                    yield _Part(name, part, names, rows, detail)
+                elif len(rows):
+                    called = f"{name}: {part}".removesuffix(": ")
+                    only = LABELS[self.truth[rows[0]]]
+                    self.left_out.append(f"{self.title} of {called} (only {only})")
+
+    def _measured(self, parts: Sequence[_Part], draws: int) -> list[_Column]:
+        """Return the columns. Those that may share people are resampled by the same groups."""
+        drawn: dict[int, list[NDArray[np.float64]]] = {n: [] for n in range(len(parts))}
+        for space in dict.fromkeys(namespace(part.dataset) for part in parts):
+            within = [n for n, part in enumerate(parts) if namespace(part.dataset) == space]
+            groups = np.unique(np.concatenate([self.groups[parts[n].rows] for n in within]))
+            for picks in intervals.resamples(self.people[groups], draws=draws, stream=space):
+                times = np.bincount(groups[picks], minlength=len(self.groups))
+                for n in within:
+                    again = np.repeat(parts[n].rows, times[self.groups[parts[n].rows]])
+                    drawn[n].append(self._over_seeds(self._figures(again)))
+        columns = []
+        for n, part in enumerate(parts):
+            values, resampled = self._figures(part.rows), np.stack(drawn[n])
+            reals = (self.truth[part.rows] == 0).sum()
+            few = [reals * FPR_LIMITS.get(name, 1.0) < 1.0 for name in SHOWN]
+            fewest = intervals.fewest_groups(self.truth[part.rows], self.groups[part.rows])
+            values[:, few] = resampled[:, :, [f or fewest < 2 for f in few]] = np.nan
+            columns.append(_Column(part, values, resampled, fewest))
+        return columns
+
+    def _figures(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Return the figures (R, F) of the runs on media; NaN where one lists too few of them."""
+        unknown = np.full(len(rows), np.nan)
+        each = (sample_figures(self.truth[rows], r, unknown, 0.5) for r in self.ranks[rows].T)
+        return np.stack([*each])[:, _PLACES]
+
+    def _over_seeds(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.stack([values[runs].mean(axis=0) for runs in self.members.values()])
+
+    def _counts(self, detector: str, part: _Part) -> bool:
+        kind = self.protocol.counts
+        named = self.names(detector, part) == (kind == "named")
+        return named or kind == "all" or part.dataset == MEAN
+
+    def _means(self) -> Iterator[_Column]:
+        """Yield the mean over columns, one for the detectors of which the same columns count."""
+        main = [column for column in self.columns if not column.part.detail]
+        alike: dict[tuple[int, ...], list[str]] = {}
+        for name in self.members if len(main) > 1 else ():
+            own = tuple(n for n, column in enumerate(main) if self._counts(name, column.part))
+            alike.setdefault(own, []).append(name)
+        for counted, names in alike.items():
+            if not counted:
+                continue
+            columns = [main[n] for n in counted]
+            values = np.mean([c.values for c in columns], axis=0)
+            drawn = np.mean([c.drawn for c in columns], axis=0)
+            for number, (name, runs) in enumerate(self.members.items()):
+                if name not in names:
+                    values[runs] = drawn[:, number] = np.nan
+            rows = np.unique(np.concatenate([c.part.rows for c in columns]))
+            fewest = min(c.fewest for c in columns)
+            yield _Column(_Part(MEAN, "", frozenset(), rows), values, drawn, fewest)
+
+    def _estimate(
+        self, column: _Column, value: float, drawn: NDArray[np.float64]
+    ) -> intervals.Estimate:
+        low, high = intervals.interval(drawn[np.isfinite(drawn)])
+        rows = column.part.rows
+        groups = len(np.unique(self.groups[rows]))
+        return intervals.Estimate(value, low, high, len(rows), groups, column.fewest)
+
+    def _in_sample(self, column: _Column, runs: NDArray[np.intp]) -> int | None:
+        fitted = self.fitted[np.ix_(column.part.rows, runs)].sum(axis=0).max()
+        return int(fitted) if np.isfinite(fitted) else None
+
+    def _best(self, columns: Sequence[_Column], place: int) -> set[tuple[int, int]]:
+        """Return the columns (by ``id``) on which one detector is shown to be the best, each with
+        its number."""
+        sign = -1.0 if SHOWN[place] == "eer" else 1.0
+        claims: list[tuple[tuple[int, int], float]] = []
+        for column in columns:
+            values = sign * self._over_seeds(column.values)[:, place]
+            compared = [
+                number
+                for number, (name, runs) in enumerate(self.members.items())
+                if np.isfinite(values[number])
+                and not self._in_sample(column, runs)
+                and self._counts(name, column.part)
+            ]
+            if len(compared) < 2 or column.fewest < self.min_groups:
+                continue
+            top = max(compared, key=lambda n: float(values[n]))
+            for other in compared:
+                if other != top:
+                    drawn = sign * (column.drawn[:, top, place] - column.drawn[:, other, place])
+                    difference = self._estimate(column, values[top] - values[other], drawn)
+                    claims.append(((id(column), top), intervals.p_value(difference)))
+        corrected = holm([p for _, p in claims])
+        doubtful = {claim for (claim, _), p in zip(claims, corrected, strict=True) if p >= 0.05}
+        return {claim for claim, _ in claims} - doubtful
 
 
 def _rows(run: RunTable, section: str) -> pd.DataFrame:
@@ -125,107 +369,3 @@ def _rows(run: RunTable, section: str) -> pd.DataFrame:
     if items["score"].notna().any():
         chance = 0.0 if items["log_likelihood_ratio"].notna().any() else prior
     return items.assign(judged=items["rank"].notna(), rank=items["rank"].fillna(chance))
-
-
-def _column(
-    dataset: str, both: pd.DataFrame, present: Sequence[int], detectors: int, draws: int
-) -> _Column:
-    truth = (both["label"] == "fake").to_numpy().astype(np.intp)
-    groups = both["group"].to_numpy()
-    ranks = both[[f"rank_{n}" for n in range(len(present))]].to_numpy(np.float64)
-    unknown = np.full(len(truth), np.nan)
-    places = [FIGURES.index(name) for name in SHOWN]
-
-    def measured(rows: NDArray[np.intp]) -> NDArray[np.float64]:
-        values = np.full((detectors, len(SHOWN)), np.nan)
-        for column, detector in enumerate(present):
-            found = sample_figures(truth[rows], ranks[rows, column], unknown[rows], 0.5)
-            values[detector] = found[places]
-        return values
-
-    fewest = intervals.fewest_groups(truth, groups)
-    values = measured(np.arange(len(truth)))
-    drawn = np.full((0, *values.shape), np.nan)
-    if fewest > 1:
-        drawn = np.stack([measured(rows) for rows in intervals.resamples(groups, draws=draws)])
-    few = [(truth == 0).sum() * FPR_LIMITS.get(name, 1.0) < 1.0 for name in SHOWN]
-    values[:, few] = drawn[:, :, few] = np.nan
-    not_scored = [0] * detectors
-    in_sample: list[int | None] = [None] * detectors
-    for column, detector in enumerate(present):
-        not_scored[detector] = int((~both[f"judged_{column}"].astype(bool)).sum())
-        fitted = both[f"fitted_{column}"]
-        if fitted.notna().all():
-            in_sample[detector] = int(is_fitted(fitted).sum())
-    return _Column(
-        dataset,
-        values,
-        drawn,
-        len(truth),
-        both["group"].nunique(),
-        fewest,
-        tuple(not_scored),
-        tuple(in_sample),
-    )
-
-
-def _mean(columns: Sequence[_Column]) -> _Column:
-    """Return the mean over data sets, whose resamples are independent of each other."""
-    known = [c.in_sample for c in columns]
-    return _Column(
-        MEAN,
-        np.mean([c.values for c in columns], axis=0),
-        np.mean([c.drawn for c in columns], axis=0)
-        if len({len(c.drawn) for c in columns}) == 1
-        else columns[0].drawn[:0],
-        sum(c.samples for c in columns),
-        sum(c.groups for c in columns),
-        min(c.fewest for c in columns),
-        tuple(sum(counts) for counts in zip(*(c.not_scored for c in columns), strict=True)),
-        tuple(
-            None if None in counts else sum(n for n in counts if n)
-            for counts in zip(*known, strict=True)
-        ),
-    )
-
-
-def _cells(
-    columns: Sequence[_Column], section: str, names: Sequence[str], min_groups: int
-) -> Iterator[Cell]:
-    for place, figure in enumerate(SHOWN):
-        best = _best(columns, place, min_groups)
-        for column in columns:
-            for number, name in enumerate(names):
-                value = column.values[number, place]
-                if np.isfinite(value):
-                    yield Cell(
-                        section,
-                        column.dataset,
-                        name,
-                        figure,
-                        column.estimate(value, column.drawn[:, number, place]),
-                        column.not_scored[number],
-                        column.in_sample[number],
-                        column.fewest < min_groups,
-                        (column.dataset, number) in best,
-                    )
-
-
-def _best(columns: Sequence[_Column], place: int, min_groups: int) -> set[tuple[str, int]]:
-    """Return the data sets on which one detector is shown to be the best, each with its number."""
-    sign = -1.0 if SHOWN[place] == "eer" else 1.0
-    claims: list[tuple[tuple[str, int], float]] = []
-    for column in columns:
-        values = sign * column.values[:, place]
-        compared = [n for n, v in enumerate(values) if np.isfinite(v) and not column.in_sample[n]]
-        if len(compared) < 2 or column.fewest < min_groups:
-            continue
-        top = max(compared, key=lambda n: float(values[n]))
-        for other in compared:
-            if other != top:
-                drawn = sign * (column.drawn[:, top, place] - column.drawn[:, other, place])
-                difference = column.estimate(values[top] - values[other], drawn)
-                claims.append(((column.dataset, top), intervals.p_value(difference)))
-    corrected = holm([p for _, p in claims])
-    doubtful = {claim for (claim, _), p in zip(claims, corrected, strict=True) if p >= 0.05}
-    return {claim for claim, _ in claims} - doubtful

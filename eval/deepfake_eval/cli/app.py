@@ -108,8 +108,25 @@ def compare(
 
 @app.command()
 def table(
-    runs: Annotated[list[Path], typer.Argument(help="Results folders of one or more runs.")],
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Results folders of runs, each FOLDER or NAME=FOLDER. Runs of one name are seeds, "
+            "and become their mean and standard deviation."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for table.csv, table.md and table.tex.")],
+    by_method: Annotated[
+        bool, typer.Option("--by-method", help="Add a column for each method of a data set.")
+    ] = False,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="within, across, leave-one-out, df40-1, df40-2, df40-3 or df40-4: which data sets "
+            "and means are shown. Name each run by what it was trained on (in leave-one-out, by "
+            "the method that was left out); commas separate several."
+        ),
+    ] = "",
     draws: DrawsOption = 1000,
 ) -> None:
     """Write a table of detectors by data sets, pictures and videos apart, as CSV, Markdown and
@@ -117,10 +134,10 @@ def table(
     from deepfake_eval.analysis.table import table_of_runs
     from deepfake_eval.reporting.run_table import TABLES, write_run_table
 
-    cells, left_out = table_of_runs(runs, draws=draws)
-    write_run_table(out, cells, left_out)
-    if left_out:
-        typer.echo(f"Left out: {', '.join(left_out)}.")
+    made = table_of_runs(runs, protocol=protocol, by_method=by_method, draws=draws)
+    write_run_table(out, made)
+    if made.left_out:
+        typer.echo(f"Left out: {', '.join(made.left_out)}.")
     for name in TABLES:
         typer.echo(out / name)
 

@@ -140,6 +140,8 @@ class Manifest(_Part):
     published: dict[base.Label, int] = {}
     """How many media there are of each label, by the publishers."""
     notes: Texts = ()
+    types: dict[str, tuple[str, ...]] = {}
+    """The methods of each type, in lower case."""
     reader: Literal["", "csv", "deepfakebench"] = ""
     """Code that reads it, if sources cannot say how."""
     needs: tuple[Texts, ...] = ()

@@ -316,7 +316,7 @@ def test_a_perfect_auc_is_said_to_be_uncertain_wherever_it_stands(
     command = ["detector", str(write(rows)), "--out", str(out), "--draws", "20"]
     printed = " ".join(CliRunner().invoke(cli.app, command).output.split())
     assert "AUC 1.000 (no interval); 20 real" in printed
-    write_run_table(tmp_path, *table_of_runs([out], draws=20))
+    write_run_table(tmp_path, table_of_runs([out], draws=20))
     caption = (out / "tables" / "figures.tex").read_text()
     texts = (
         printed,
