@@ -117,7 +117,7 @@ sbom: .venv-release/.done
 deploy-check: .venv-deploy/.done $(DEV)/.dev
 	PATH=$$PATH:$(abspath .venv-deploy/bin) $(DEV)/bin/pytest -rs tests/unit/deploy tests/unit/service/platform/test_monitoring.py
 
-# A module runs on one worker, the longest first (see tests/conftest.py).
+# A module runs on one worker, those that train all on the same, the longest first (see tests/conftest.py).
 WORKERS ?= auto
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 

@@ -19,6 +19,9 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadFileScheduling
+
     from tests.support import databases
 
 # A loaded machine is slow, not wrong: examples are bounded in number, not in time.
@@ -27,6 +30,7 @@ settings.register_profile("fuzz", deadline=None, max_examples=5000, print_blob=T
 settings.load_profile("suite")
 
 UNIT = Path(__file__).parent / "unit"
+TRAINING = "tests/integration/test_training_"
 TAKES_LONG = frozenset({"browser", "install", "server", "shipped_model", "slow", "torch"})
 
 
@@ -59,6 +63,20 @@ def pytest_xdist_auto_num_workers() -> int:
     Some tests wait: for downloads, for processes that start, for leases that end.
     """
     return len(os.sched_getaffinity(0)) + 2
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """Let ``--dist loadfile`` run the modules that train on one worker, one after the other.
+
+    They share crops and networks, whose making takes as long as the tests of such a module.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return TRAINING if nodeid.startswith(TRAINING) else super()._split_scope(nodeid)
+
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
