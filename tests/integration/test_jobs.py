@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 from collections.abc import Iterator
-from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,13 +20,13 @@ from sqlalchemy import delete, select, update
 from standardwebhooks.webhooks import Webhook
 
 from deepfake_service.accounts.accounts import Accounts
-from deepfake_service.platform.db import Delivery, Job, Key, Lease, Media, Protection
+from deepfake_service.platform.db import Delivery, Job, Key, Media, Protection
 from deepfake_service.platform.db.enums import DeliveryState, Role
 from deepfake_service.platform.errors import NotAuthenticated
 from tests.support.footage import short_clip
 from tests.support.loopback import serving
 from tests.support.programs import held_jobs
-from tests.support.servers import ADMIN_KEY, Site, campaign, wait_until
+from tests.support.servers import ADMIN_KEY, Site, wait_until
 
 pytestmark = pytest.mark.server
 
@@ -128,42 +127,6 @@ def test_a_killed_service_resumes_its_jobs_and_ends_each_once(site: Site, runnin
     assert first["verdict"]
     finished = site.finished_jobs()
     assert sorted(finished) == sorted(set(finished))
-
-
-def test_another_worker_takes_over_the_jobs_of_a_dead_one(site: Site) -> None:
-    service = site.serve("--no-worker")
-    site.hold()
-    job = site.submit(short_clip(1))
-    assert site.job(job["id"])["state"] == "queued"
-    doomed = site.worker()
-    site.wait_until_begun(job["id"])
-    doomed.kill()
-    site.release()
-    site.worker()
-    assert site.wait(job["id"])["state"] == "succeeded"
-    assert site.finished_jobs() == [job["id"]]
-    assert "job_succeeded" not in service.log
-
-
-def test_a_worker_that_died_while_its_clock_was_ahead_is_replaced(site: Site) -> None:
-    service = site.serve()
-    site.hold()
-    job = site.submit(short_clip(6))
-    site.wait_until_begun(job["id"])
-    service.kill()
-    site.release()
-    with site.database() as database, database.write() as session:
-        ahead = database.clock() + timedelta(days=1)
-        assert session.scalars(select(Lease)).all()
-        session.execute(update(Lease).values(expires_at=ahead))
-    site.serve()
-    assert site.wait(job["id"])["state"] == "succeeded"
-    assert site.finished_jobs() == [job["id"]]
-
-
-def test_kills_at_random_moments(site: Site) -> None:
-    """Run a short form of the campaign of ``make soak``."""
-    campaign(site, jobs=3, kills=2, seed=20261125, frames=24)
 
 
 def test_a_video_that_kills_its_worker_fails_and_delays_no_other(tmp_path: Path) -> None:
@@ -371,25 +334,6 @@ def test_the_client_shows_a_verdict(running: Site, tmp_path: Path) -> None:
         "submit", str(video), "--url", "http://127.0.0.1:9", "--key", "k", expected=1
     )
     assert "cannot be reached" in output
-
-
-def test_the_job_of_another_account_cannot_be_seen(running: Site) -> None:
-    job = running.submit(short_clip(5))
-    output = running.command("accounts", "create", "other", "--role", "pipeline")
-    with running.client_of(output.splitlines()[0]) as other:
-        for method, path in (
-            ("GET", f"/v1/jobs/{job['id']}"),
-            ("GET", f"/v1/jobs/{job['id']}/events"),
-            ("DELETE", f"/v1/jobs/{job['id']}"),
-            ("GET", f"/v1/cases/{job['case_id']}"),
-            ("DELETE", f"/v1/cases/{job['case_id']}"),
-            ("GET", "/v1/jobs/nothing"),
-        ):
-            answer = other.request(method, path)
-            assert answer.status_code == 404, (method, path)
-            assert answer.json()["type"].endswith(":not_found")
-        assert other.get("/v1/jobs").json()["jobs"] == []
-        assert other.put(f"/v1/cases/{job['case_id']}/hold").status_code == 403
 
 
 def test_a_worker_exports_what_it_reads_from_database_and_disk(site: Site) -> None:

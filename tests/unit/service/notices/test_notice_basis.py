@@ -50,6 +50,13 @@ def code_of(answer: Any) -> tuple[int, str]:
 async def test_a_notice_needs_a_finding_of_a_person_whatever_the_verdict(start: Starter) -> None:
     async with start(two_person_review=True) as service:
         job, occurrence = await seen(service)
+        service.accounts.create("robot", "system", Role.ANALYST)
+        robot = {"Authorization": f"Bearer {service.accounts.create_key('robot').text}"}
+        review = {"decision": "confirmed", "reason": "Computed."}
+        refused = await service.client.post(
+            f"/v1/jobs/{job['id']}/reviews", json=review, headers=robot
+        )
+        assert code_of(refused) == (409, "not_reviewable")
         assert code_of(await requested(service, job, occurrence)) == (409, "review_missing")
         decide(service, job["id"], Decision.CONFIRMED)  # which awaits a second person
         assert code_of(await requested(service, job, occurrence)) == (409, "review_missing")

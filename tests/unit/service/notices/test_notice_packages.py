@@ -18,6 +18,7 @@ from sqlalchemy import select
 
 from deepfake_service.http.admission import BUDGET, HEAVY
 from deepfake_service.http.auth import check_still_authenticated
+from deepfake_service.notices.kinds import KINDS
 from deepfake_service.notices.package import package_of
 from deepfake_service.platform.db import AuditEntry
 from deepfake_service.platform.db.enums import Role
@@ -93,6 +94,7 @@ async def test_a_notice_lists_the_reports_that_its_package_has(service: Service)
         f"{path}/notices", json=content, headers=headers(service, Role.PIPELINE)
     )
     assert of_minor.status_code == 201, of_minor.text
+    assert KINDS["kr-d4u"].if_minor.of("ko") in of_minor.json()["text"]
     await check(of_minor.json(), 1)  # of the edition without faces, which the flag made
 
 
