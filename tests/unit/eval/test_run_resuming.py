@@ -48,29 +48,39 @@ def test_a_run_goes_on_where_it_stopped(
 
 
 @pytest.mark.slow
-def test_another_bundle_or_number_of_frames_scores_anew(
-    bundle: Path, media: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
+def test_what_is_not_as_it_was_is_scored_anew(
+    bundle: Path, media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = tmp_path / "small"
+    small, out = tmp_path / "small", tmp_path / "out"
     for label in ("real", "fake"):
         (small / label).mkdir(parents=True)
         shutil.copy(media / label / "0.png", small / label)
-    out = tmp_path / "out"
+    metrics: dict[str, Any] = {}
 
     def scored(directory: Path, frames: int | None) -> int:
         steps: list[int] = []
-        run(
-            directory,
-            [f"folders:{small}"],
-            out,
-            RunOptions(frames=frames, draws=5),
-            progress=lambda what, done, _: steps.append(done) if what == "scoring" else None,
+        metrics.update(
+            run(
+                directory,
+                [f"folders:{small}"],
+                out,
+                RunOptions(frames=frames, draws=5),
+                progress=lambda what, done, _: steps.append(done) if what == "scoring" else None,
+            )
         )
         return len(steps) - 1
 
     assert [scored(bundle, 32), scored(bundle, 32), scored(bundle, None)] == [2, 0, 2]
+    # What could not be read is tried again.
+    records = [json.loads(line) for line in (out / RECORDS).read_text().splitlines()]
+    records[-1]["item"] |= {"reason": "unreadable", "rank": None}
+    (out / RECORDS).write_text("".join(json.dumps(r) + "\n" for r in records))
+    assert scored(bundle, None) == 1
+    assert [e["scored"] for e in metrics["coverage"] if e["scope"] == "all"] == [1, 1]
     evaluation.tiny_bundle(tmp_path / "other", version="2")
-    assert scored(tmp_path / "other", 32) == 2
+    assert scored(tmp_path / "other", None) == 2
+    monkeypatch.setattr("deepfake_eval.evaluate.run.versions", lambda: {"numpy": "1.0"})
+    assert scored(tmp_path / "other", None) == 2
 
 
 def test_the_records_of_parts_from_several_machines_make_a_whole_run(
@@ -99,38 +109,6 @@ def test_the_records_of_parts_from_several_machines_make_a_whole_run(
     parts = [(tmp_path / name / RECORDS).read_bytes() for name in ("one", "two")]
     (tmp_path / "whole" / RECORDS).write_bytes(b"".join(parts))
     assert scored("whole", rows) == 0
-
-
-def test_media_that_could_not_be_read_are_tried_again(bundle: Path, tmp_path: Path) -> None:
-    for label in ("real", "fake"):
-        (tmp_path / "d" / label).mkdir(parents=True)
-        picture = footage.picture(evaluation.portrait(label, 0), "PNG")
-        (tmp_path / "d" / label / "a.png").write_bytes(picture)
-    out = tmp_path / "out"
-    run(bundle, [f"folders:{tmp_path / 'd'}"], out, RunOptions(draws=5))
-    records = [json.loads(line) for line in (out / RECORDS).read_text().splitlines()]
-    records[0]["item"]["reason"] = "unreadable"
-    records[0]["item"]["rank"] = None
-    (out / RECORDS).write_text("".join(json.dumps(r) + "\n" for r in records))
-    metrics = run(bundle, [f"folders:{tmp_path / 'd'}"], out, RunOptions(draws=5))
-    assert [e["scored"] for e in metrics["coverage"] if e["scope"] == "all"] == [1, 1]
-
-
-def test_values_of_other_versions_are_not_used(
-    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for label in ("real", "fake"):
-        (tmp_path / "d" / label).mkdir(parents=True)
-        picture = footage.picture(evaluation.portrait(label, 0), "PNG")
-        (tmp_path / "d" / label / "a.png").write_bytes(picture)
-
-    def records() -> int:
-        run(bundle, [f"folders:{tmp_path / 'd'}"], tmp_path / "out", RunOptions(draws=5))
-        return len((tmp_path / "out" / RECORDS).read_text().splitlines())
-
-    assert [records(), records()] == [2, 2]
-    monkeypatch.setattr("deepfake_eval.evaluate.run.versions", lambda: {"numpy": "1.0"})
-    assert records() == 4
 
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:

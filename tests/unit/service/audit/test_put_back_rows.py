@@ -6,6 +6,8 @@ them; see ``altered_jobs``.
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +24,7 @@ from deepfake_service.platform.storage import seal_json
 from tests.support import exhibits
 from tests.support.jobs import VIDEO, decide, examined, submit
 from tests.support.notices import GOOD, confirmed
-from tests.unit.service.conftest import Service
+from tests.unit.service.conftest import Service, Starter
 
 
 def write(service: Service, statement: str, **values: Any) -> None:
@@ -53,40 +55,44 @@ PUT_BACK = {
 }
 
 
-@pytest.mark.parametrize("attack", PUT_BACK)
 async def test_r4_rows_that_were_put_back_are_found_before_anything_is_made_of_them(
-    service: Service, attack: str, monkeypatch: pytest.MonkeyPatch
+    start: Starter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = await examined(service, exhibits.video())
-    for decision in (Decision.CONFIRMED, Decision.REJECTED):
-        await decide(service, job, decision)
-    headers = {"Authorization": f"Bearer {service.keys[Role.ANALYST]}"}
-    case = f"/v1/cases/{job['case_id']}"
-    for what in ("hold", "minor"):
-        assert (await service.client.put(f"{case}/{what}", headers=headers)).status_code == 204
-    assert not list(contradictions(service.database))
-    for statement in PUT_BACK[attack]:
-        write(service, statement)
-    for what in ("evidence", "faces/1.png") if "flag" in attack else ("evidence",):
-        answer = await service.client.get(f"/v1/jobs/{job['id']}/{what}", headers=headers)
-        assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (
-            409, "record_altered",
-        )  # fmt: skip
-    review = {"decision": "confirmed", "reason": "Seen again."}
-    again = await service.client.post(f"/v1/jobs/{job['id']}/reviews", json=review, headers=headers)
-    assert again.status_code == 409
-    assert list(contradictions(service.database)) == [job["id"]]
-    await service.sign_in(Role.ANALYST)
-    assert ",record_altered," in (await service.client.get("/results.csv")).text
-    assert "deepfake_records_altered 1.0" in (await service.client.get("/metrics")).text
-    data_dir = service.app.state.shared.settings.data_dir
-    monkeypatch.setenv("DEEPFAKE_DATA_DIR", str(data_dir))
-    url = service.app.state.shared.settings.database_url
-    if url is not None:
-        monkeypatch.setenv("DEEPFAKE_DATABASE_URL", url.get_secret_value())
-    done = CliRunner().invoke(app, ["audit", "verify"])
-    assert isinstance(done.exception, AuditBroken)
-    assert f"differs from the log: job {job['id']}" in done.stdout
+    var, saved = tmp_path / "var", tmp_path / "saved"
+    async with start() as service:
+        job, keys = await examined(service, exhibits.video()), service.keys
+        for decision in (Decision.CONFIRMED, Decision.REJECTED):
+            await decide(service, job, decision)
+        headers = {"Authorization": f"Bearer {keys[Role.ANALYST]}"}
+        case = f"/v1/cases/{job['case_id']}"
+        for what in ("hold", "minor"):
+            assert (await service.client.put(f"{case}/{what}", headers=headers)).status_code == 204
+        assert not list(contradictions(service.database))
+    monkeypatch.setenv("DEEPFAKE_DATA_DIR", str(var))
+    var.rename(saved)
+    for attack, statements in PUT_BACK.items():
+        shutil.copytree(saved, var)
+        async with start() as service:
+            service.keys = keys
+            for statement in statements:
+                write(service, statement)
+            for what in ("evidence", "faces/1.png") if "flag" in attack else ("evidence",):
+                answer = await service.client.get(f"/v1/jobs/{job['id']}/{what}", headers=headers)
+                assert answer.status_code == 409, attack
+                assert answer.json()["type"].endswith(":record_altered"), attack
+            review = {"decision": "confirmed", "reason": "Seen again."}
+            path = f"/v1/jobs/{job['id']}/reviews"
+            again = await service.client.post(path, json=review, headers=headers)
+            assert again.status_code == 409, attack
+            assert list(contradictions(service.database)) == [job["id"]], attack
+            await service.sign_in(Role.ANALYST)
+            assert ",record_altered," in (await service.client.get("/results.csv")).text, attack
+            metrics = await service.client.get("/metrics")
+            assert "deepfake_records_altered 1.0" in metrics.text, attack
+        done = CliRunner().invoke(app, ["audit", "verify"])
+        assert isinstance(done.exception, AuditBroken), attack
+        assert f"differs from the log: job {job['id']}" in done.stdout, attack
+        shutil.rmtree(var)
 
 
 async def test_the_key_of_a_decision_that_was_rewritten_in_the_log_counts_as_one_altered_record(

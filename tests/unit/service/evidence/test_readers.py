@@ -31,6 +31,7 @@ from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.platform import timestamps
 from deepfake_service.platform.errors import SettingsError
 from tests.support import attacks, exhibits, footage
+from tests.support.small_bundles import small_bundle_dir
 
 
 @pytest.fixture(scope="module")
@@ -91,37 +92,30 @@ def slow_pdf(megabytes: int) -> bytes:
 
 
 def test_certificates_of_a_bundle_are_parsed_where_its_reports_are(
-    bundle: bytes, monkeypatch: pytest.MonkeyPatch
+    confined: BundleReaders, bundle: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    confined = BundleReaders(1)
     trust = Trust([exhibits.signers().statement.public_key()])
-    try:
-        confined.files(bundle)  # the process has its own modules
-        monkeypatch.delattr(x509, "load_pem_x509_certificates")
-        verification = verify(bundle, trust, readers=confined)
-    finally:
-        confined.close()
+    confined.files(bundle)  # the process has its own modules
+    monkeypatch.delattr(x509, "load_pem_x509_certificates")
+    verification = verify(bundle, trust, readers=confined)
     assert verification.exit_code is ExitCode.VERIFIED, verification.steps
 
 
 @pytest.mark.slow
 def test_a_report_that_takes_forever_to_read_is_given_up(
-    bundle: bytes, monkeypatch: pytest.MonkeyPatch
+    confined: BundleReaders, bundle: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readers, "CPU_S", 1.0)
-    confined = BundleReaders(1)
     files = bag.unzipped(bundle)
     pdf = slow_pdf(64)
     assert len(pdf) < 1 << 20
     started = time.monotonic()
-    try:
+    with monkeypatch.context() as patch:
+        patch.setattr(readers, "CPU_S", 1.0)
         with pytest.raises(UnreadableFile):
             confined.check_report(pdf, files[CERTIFICATES], exhibits.EXAMINED_AT)
-        assert time.monotonic() - started < 60
-        # The next bundle is verified by another process.
-        assert confined.files(bundle) == files
-    finally:
-        confined.close()
+    assert time.monotonic() - started < 60
+    # The next bundle is verified by another process.
+    assert confined.files(bundle) == files
 
 
 def test_a_report_that_swells_in_memory_is_given_up(
@@ -257,7 +251,8 @@ def test_commands_refuse_an_incomplete_sandbox_where_all_layers_are_required(
     picture.write_bytes(footage.picture(footage.astronaut(), "PNG"))
     evidence = tmp_path / "bundle.zip"
     evidence.write_bytes(bundle)
-    commands = (["score", str(picture)], ["verify", str(evidence)])
+    score = ["score", "--bundle", str(small_bundle_dir()), str(picture)]
+    commands = (score, ["verify", str(evidence)])
     monkeypatch.setattr(ConfinedProcess, "await_ready", lambda _: Confinement((Layer.LANDLOCK,)))
     monkeypatch.setenv("DEEPFAKE_SANDBOX", "require")
     for words in commands:
