@@ -103,7 +103,7 @@ class _Part:
 
     dataset: str
     part: str
-    names: frozenset[str]
+    names: set[str]
     rows: NDArray[np.intp]
     detail: bool = False
 
@@ -241,29 +241,27 @@ class _Section:
             real = own & reals if (own & reals).any() else (spaces == namespace(name)) & reals
             methods = self.media["method"].where(own & ~reals)
             types = methods.map(lambda method: _TYPES.get(method.casefold(), method), "ignore")
-            units = {"data set": methods.where(~(own & ~reals), ""), "type": types}
-            unit = units.get(self.protocol.by, methods)
+            units = {"data set": methods.where(~own, ""), "type": types, "method": methods}
+            unit = units[self.protocol.by]
             parts = [(part, unit == part, False) for part in sorted(unit.dropna().unique())]
             if by_method and methods.nunique() > 1:
                 parts += [(m, methods == m, True) for m in sorted(methods.dropna().unique())]
-            for part, fake, detail in parts or [("", own, False)]:
-                manipulated = fake & ~reals
-                present = self.listed[real].any(axis=0) & self.listed[manipulated].any(axis=0)
+            for part, chosen, detail in parts:
+                fake = chosen & ~reals
+                present = self.listed[real].any(axis=0) & self.listed[fake].any(axis=0)
                 uneven = [d for d, runs in self.members.items() if len(set(present[runs])) > 1]
                 if uneven:
                     raise RunError(
                         f"Only some runs named {uneven[0]} have {name}. Measure it in all."
                     )
                 everywhere = self.listed[:, present].all(axis=1)
-                rows = np.flatnonzero((real | manipulated) & everywhere)
+                rows = np.flatnonzero((real | fake) & everywhere)
                 if present.any() and len(set(self.truth[rows])) == 2:
                     words = {name, part, *types[fake].unique()} if part else {name}
-                    names = frozenset(word.casefold() for word in words)
-                    yield _Part(name, part, names, rows, detail)
+                    yield _Part(name, part, {word.casefold() for word in words}, rows, detail)
                 elif len(rows):
-                    called = f"{name}: {part}".removesuffix(": ")
-                    only = LABELS[self.truth[rows[0]]]
-                    self.left_out.append(f"{self.title} of {called} (only {only})")
+                    called = f"{self.title} of {name}: {part}".removesuffix(": ")
+                    self.left_out.append(f"{called} (only {LABELS[self.truth[rows[0]]]})")
 
     def _measured(self, parts: Sequence[_Part], draws: int) -> list[_Column]:
         """Return the columns. Those that may share people are resampled by the same groups."""
@@ -303,14 +301,13 @@ class _Section:
     def _means(self) -> Iterator[_Column]:
         """Yield the mean over columns, one for the detectors of which the same columns count."""
         main = [column for column in self.columns if not column.part.detail]
-        alike: dict[tuple[int, ...], list[str]] = {}
-        for name in self.members if len(main) > 1 else ():
-            own = tuple(n for n, column in enumerate(main) if self._counts(name, column.part))
-            alike.setdefault(own, []).append(name)
+        alike: dict[tuple[bool, ...], list[str]] = {}
+        for name in self.members:
+            alike.setdefault(tuple(self._counts(name, c.part) for c in main), []).append(name)
         for counted, names in alike.items():
-            if not counted:
+            columns = [column for column, counts in zip(main, counted, strict=True) if counts]
+            if not columns or len(main) == 1:
                 continue
-            columns = [main[n] for n in counted]
             values = np.mean([c.values for c in columns], axis=0)
             drawn = np.mean([c.drawn for c in columns], axis=0)
             for number, (name, runs) in enumerate(self.members.items()):
@@ -318,7 +315,7 @@ class _Section:
                     values[runs] = drawn[:, number] = np.nan
             rows = np.unique(np.concatenate([c.part.rows for c in columns]))
             fewest = min(c.fewest for c in columns)
-            yield _Column(_Part(MEAN, "", frozenset(), rows), values, drawn, fewest)
+            yield _Column(_Part(MEAN, "", set(), rows), values, drawn, fewest)
 
     def _estimate(
         self, column: _Column, value: float, drawn: NDArray[np.float64]
@@ -342,10 +339,9 @@ class _Section:
             compared = [
                 number
                 for number, (name, runs) in enumerate(self.members.items())
-                if np.isfinite(values[number])
-                and not self._in_sample(column, runs)
-                and self._counts(name, column.part)
+                if self._counts(name, column.part) and not self._in_sample(column, runs)
             ]
+            compared = [number for number in compared if np.isfinite(values[number])]
             if len(compared) < 2 or column.fewest < self.min_groups:
                 continue
             top = max(compared, key=lambda n: float(values[n]))

@@ -55,21 +55,19 @@ def _grids(
     goes down the page; by a protocol it is what detectors were trained on."""
     of_figure = [c for c in table.cells if c.figure == figure]
     detectors = list(dict.fromkeys(c.detector for c in of_figure))
-    across = {(c.dataset, c.part) for c in of_figure}
-    turned = bool(table.protocol) or len(detectors) > len(across)
+    columns = {(c.dataset, c.part) for c in of_figure}
+    turned = bool(table.protocol) or len(detectors) > len(columns)
     corner = PROTOCOLS[table.protocol].named_by if table.protocol else ""
     grids = []
     for section in SECTIONS:
         chosen = [c for c in of_figure if c.section == section]
         text = {(_heading(c), c.detector): dressed(c) for c in chosen}
         named = list(dict.fromkeys(heading for heading, _ in text))
-        header, down = (named, detectors) if turned else (detectors, named)
-        rows = [
-            [name, *(text.get((n, name) if turned else (name, n), "--") for n in header)]
-            for name in down
-        ]
+        grid = [[corner, *named]]
+        grid += [[d, *(text.get((name, d), "--") for name in named)] for d in detectors]
+        header, *rows = grid if turned else [list(line) for line in zip(*grid, strict=True)]
         if chosen:
-            grids.append((section.capitalize(), [corner, *header], rows))
+            grids.append((section.capitalize(), header, rows))
     return grids
 
 
@@ -85,9 +83,7 @@ def _marks_explained(table: Table) -> list[str]:
     """Return what the protocol is, and what the marks mean."""
     cells, remarks = table.cells, []
     if table.protocol:
-        protocol = PROTOCOLS[table.protocol]
-        named = f"A row is named by what was {protocol.named_by}."
-        remarks.append(f"Protocol {table.protocol}: {protocol.title}. {named}")
+        remarks.append(f"Protocol {table.protocol}: {PROTOCOLS[table.protocol].title}.")
     if not all(cell.counts for cell in cells):
         remarks.append("In parentheses: not of the protocol, and not in the mean.")
     seeds = {cell.detector: cell.seeds for cell in cells if cell.seeds > 1}
