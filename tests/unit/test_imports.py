@@ -15,52 +15,39 @@ from typer.testing import CliRunner
 
 from deepfake_service.cli.app import MODULES, CommandsOnDemand, app
 
-WALK = """
+PROGRAM = """
 import importlib, pkgutil, sys
-for name in sys.argv[1:]:
+for started in sys.argv[1:3]:
+    importlib.import_module(started)
+    print(*sys.modules)
+for name in sys.argv[3:]:
     package = importlib.import_module(name)
     for info in pkgutil.walk_packages(package.__path__, name + "."):
         importlib.import_module(info.name)
 print(*sys.modules)
 """
 OF_TRAINING = {"torch", "torchvision", "timm", "facenet_pytorch"}
-
-
-def test_models_eval_and_service_import_without_torch() -> None:
-    rooms = ["deepfake_models", "deepfake_eval", "deepfake_service"]
-    done = subprocess.run(
-        [sys.executable, "-c", WALK, *rooms], capture_output=True, text=True, check=True
-    )
-    imported = set(done.stdout.split())
-    assert len([name for name in imported if name.startswith("deepfake_")]) > 40
-    assert not imported & OF_TRAINING
-
-
 SIGNING = {"pyhanko", "aiohttp", "boto3", "botocore", "securesystemslib.signer"}
 """What only signing and verifying need. Its import would take a sixth of a start."""
 
 
-def _imported(*imports: str) -> list[set[str]]:
-    """Return the modules of a new interpreter after each of these imports."""
-    lines = [f"import {modules}; print(*sys.modules)" for modules in imports]
+def test_a_start_needs_little_and_only_training_needs_torch() -> None:
+    """One interpreter imports what serves, then what computes features, then all other rooms.
+
+    There are many processes that compute features, and torch would be most of their start.
+    """
+    starts = ["deepfake_service.cli.serve", "deepfake_training.train.feature_workers"]
+    rooms = ["deepfake_models", "deepfake_eval", "deepfake_service"]
     done = subprocess.run(
-        [sys.executable, "-c", "\n".join(["import sys", *lines])],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return [set(line.split()) for line in done.stdout.splitlines()]
-
-
-def test_the_service_imports_the_libraries_that_sign_when_it_signs() -> None:
-    (started,) = _imported("deepfake_service.cli.serve")
-    assert "fastapi" in started
-    assert not started & SIGNING
-
-
-def test_processes_that_compute_features_need_no_torch() -> None:
-    """There are many of them, and its import would be most of their start."""
-    (started,) = _imported("deepfake_training.train.feature_workers")
-    assert "deepfake_models.bundle.session" in started
-    assert "torch" not in started
+        [sys.executable, "-c", PROGRAM, *starts, *rooms], capture_output=True, text=True, check=True
+    )
+    serving, computing, imported = (set(line.split()) for line in done.stdout.splitlines())
+    assert "fastapi" in serving
+    assert not serving & SIGNING
+    assert "deepfake_models.bundle.session" in computing
+    assert len([name for name in imported if name.startswith("deepfake_")]) > 40
+    for modules in (serving, computing, imported):
+        assert not modules & OF_TRAINING
 
 
 def test_commands_that_are_imported_on_demand_exist_and_are_listed() -> None:
