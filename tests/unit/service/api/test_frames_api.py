@@ -60,24 +60,24 @@ async def test_pictures_are_answered_in_order_and_in_the_published_form(service:
     assert len(third["faces"]) == 2
 
 
-@pytest.mark.parametrize(
-    ("bad", "code"),
-    [
-        (b"", "undecodable"),
-        (b"noise", "undecodable"),
-        (b"torn", "undecodable"),
-        (b"moving", "not_a_picture"),
-    ],
-)
-async def test_one_bad_picture_spoils_no_other(service: Service, bad: bytes, code: str) -> None:
-    body = (await service.post(b"still 1 120", bad, b"still 1 80")).json()
-    assert [f["verdict"] for f in body["frames"]] == [
-        "likely_manipulated", "unable_to_evaluate", "no_manipulation_found"
-    ]  # fmt: skip
-    middle = body["frames"][1]
-    assert middle["score"] is None
-    assert [r["code"] for r in middle["reasons"]] == [code]
-    assert middle["reasons"][0]["detail"]
+BAD: list[tuple[bytes, str]] = [
+    (b"", "undecodable"),
+    (b"noise", "undecodable"),
+    (b"torn", "undecodable"),
+    (b"moving", "not_a_picture"),
+]
+
+
+async def test_one_bad_picture_spoils_no_other(service: Service) -> None:
+    for bad, code in BAD:
+        body = (await service.post(b"still 1 120", bad, b"still 1 80")).json()
+        assert [f["verdict"] for f in body["frames"]] == [
+            "likely_manipulated", "unable_to_evaluate", "no_manipulation_found"
+        ]  # fmt: skip
+        middle = body["frames"][1]
+        assert middle["score"] is None
+        assert [r["code"] for r in middle["reasons"]] == [code]
+        assert middle["reasons"][0]["detail"]
 
 
 async def test_concurrent_requests_get_their_own_scores(start: Starter) -> None:
@@ -95,47 +95,32 @@ async def test_names_are_cleaned(service: Service) -> None:
     assert response.json()["frames"][0]["name"] == "gpj.exe"
 
 
-@pytest.mark.parametrize(
-    ("call", "status", "code"),
-    [
-        (("GET", "/nowhere", {}), 404, "not_found"),
-        (("GET", "/v1/frames/", {}), 404, "not_found"),
-        (("GET", "/redoc", {}), 404, "not_found"),
-        (("GET", "/v1/frames", {}), 405, "method_not_allowed"),
-        (("DELETE", "/healthz", {}), 405, "method_not_allowed"),
-        (("POST", "/v1/frames", {}), 415, "unsupported_content_type"),
-        (("POST", "/v1/frames", {"json": {"files": []}}), 415, "unsupported_content_type"),
-        (("POST", "/v1/frames", {"data": {"files": "x"}}), 415, "unsupported_content_type"),
-        (
-            ("POST", "/v1/frames", {"files": one_file(), "headers": {"Content-Encoding": "gzip"}}),
-            415,
-            "unsupported_content_type",
-        ),
-        (
-            (
-                "POST",
-                "/v1/frames",
-                {"content": b"x", "headers": {"Content-Type": "multipart/form-data"}},
-            ),
-            400,
-            "malformed_request",
-        ),
-        (
-            (
-                "POST",
-                "/v1/frames",
-                {"content": b"x", "headers": {"Content-Type": "multipart/form-data; boundary=b"}},
-            ),
-            400,
-            "malformed_request",
-        ),
-    ],
-)
-async def test_every_error_has_one_shape(
-    service: Service, call: tuple[str, str, dict[str, Any]], status: int, code: str
-) -> None:
-    method, path, options = call
-    check_problem(await service.client.request(method, path, **options), status, code)
+FORM = "multipart/form-data"
+ERRORS: list[tuple[tuple[str, str, dict[str, Any]], int, str]] = [
+    (("GET", "/nowhere", {}), 404, "not_found"),
+    (("GET", "/v1/frames/", {}), 404, "not_found"),
+    (("GET", "/redoc", {}), 404, "not_found"),
+    (("GET", "/v1/frames", {}), 405, "method_not_allowed"),
+    (("DELETE", "/healthz", {}), 405, "method_not_allowed"),
+    *(
+        (("POST", "/v1/frames", sent), 415, "unsupported_content_type")
+        for sent in (
+            {}, {"json": {"files": []}}, {"data": {"files": "x"}},
+            {"files": one_file(), "headers": {"Content-Encoding": "gzip"}},
+        )
+    ),
+    *(
+        (("POST", "/v1/frames", {"content": b"x", "headers": {"Content-Type": kind}}), 400,
+         "malformed_request")
+        for kind in (FORM, f"{FORM}; boundary=b")
+    ),
+]  # fmt: skip
+
+
+async def test_every_error_has_one_shape(service: Service) -> None:
+    for call, status, code in ERRORS:
+        method, path, options = call
+        check_problem(await service.client.request(method, path, **options), status, code)
 
 
 async def test_a_405_names_the_methods(service: Service) -> None:
@@ -161,22 +146,23 @@ async def test_no_file_at_all(service: Service) -> None:
     check_problem(response, 422, "invalid_request")
 
 
-@pytest.mark.parametrize(
-    "header", [None, "", "Bearer", "Bearer nonsense", "Basic YTpi", "Bearer " + "x" * 5000]
-)
-async def test_without_a_valid_key_nobody_is_heard(service: Service, header: str | None) -> None:
-    headers = {} if header is None else {"Authorization": header}
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(service.app), base_url="http://service"
-    ) as client:
-        answer = await client.post("/v1/frames", files=one_file(), headers=headers)
-    check_problem(answer, 401, "not_authenticated")
-    sent = header is not None and header.startswith("Bearer ")
-    expected = 'Bearer error="invalid_token"' if sent else "Bearer"
-    assert answer.headers["www-authenticate"] == expected
-    assert ("mistyped, expired or revoked" in answer.json()["detail"]) is sent
-    assert answer.headers["cache-control"] == "no-store"
-    assert service.decoder.opened == 0
+NO_KEYS = [None, "", "Bearer", "Bearer nonsense", "Basic YTpi", "Bearer " + "x" * 5000]
+
+
+async def test_without_a_valid_key_nobody_is_heard(service: Service) -> None:
+    for header in NO_KEYS:
+        headers = {} if header is None else {"Authorization": header}
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(service.app), base_url="http://service"
+        ) as client:
+            answer = await client.post("/v1/frames", files=one_file(), headers=headers)
+        check_problem(answer, 401, "not_authenticated")
+        sent = header is not None and header.startswith("Bearer ")
+        expected = 'Bearer error="invalid_token"' if sent else "Bearer"
+        assert answer.headers["www-authenticate"] == expected
+        assert ("mistyped, expired or revoked" in answer.json()["detail"]) is sent
+        assert answer.headers["cache-control"] == "no-store"
+        assert service.decoder.opened == 0
 
 
 async def test_no_answer_tells_why_a_key_is_not_valid(service: Service) -> None:

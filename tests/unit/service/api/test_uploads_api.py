@@ -114,20 +114,16 @@ async def test_an_upload_in_one_piece_becomes_the_job_that_a_video_becomes(
     assert actions(service) == ["upload.created", "media.submitted"]
 
 
-@pytest.mark.parametrize(
-    "cut", [0, 1, PART - 1, PART, PART + 1, 2 * PART, 3 * PART + 17, len(VIDEO) - 1]
-)
 @pytest.mark.parametrize("piece", [1_000, 7_777, 100_000])
-async def test_a_broken_connection_costs_nothing_that_arrived(
-    service: Service, cut: int, piece: int
-) -> None:
-    address = await begin(service)
-    pieces = [VIDEO[:cut][at : at + piece] for at in range(0, cut, piece)]
-    await break_off(service, address, pieces, 0)
-    assert await offset_of(service, address) == cut
-    assert (await send(service, address, VIDEO[cut:], cut)).status_code == 204
-    job = (await service.client.post(f"{address}/job", json={})).json()
-    assert job["sha256"] == (await post_video(service)).json()["sha256"]
+async def test_a_broken_connection_costs_nothing_that_arrived(service: Service, piece: int) -> None:
+    for cut in (0, 1, PART - 1, PART, PART + 1, 2 * PART, 3 * PART + 17, len(VIDEO) - 1):
+        address = await begin(service)
+        pieces = [VIDEO[:cut][at : at + piece] for at in range(0, cut, piece)]
+        await break_off(service, address, pieces, 0)
+        assert await offset_of(service, address) == cut
+        assert (await send(service, address, VIDEO[cut:], cut)).status_code == 204
+        job = (await service.client.post(f"{address}/job", json={})).json()
+        assert job["sha256"] == (await post_video(service)).json()["sha256"], cut
 
 
 async def test_nothing_of_an_upload_can_be_read_from_the_disk(service: Service) -> None:
@@ -192,10 +188,13 @@ async def test_an_upload_belongs_to_its_account(service: Service) -> None:
     assert await offset_of(service, address) == PART
 
 
-@pytest.mark.parametrize("token", ["x", "x" * 43, "é" * 43, "A" * 64, "..%2f..", "=" * 43])
-async def test_an_invented_address_leads_nowhere(service: Service, token: str) -> None:
-    answer = await service.client.head(f"/v1/uploads/{token}", headers=TUS)
-    assert answer.status_code == 404
+TOKENS: list[str] = ["x", "x" * 43, "é" * 43, "A" * 64, "..%2f..", "=" * 43]
+
+
+async def test_an_invented_address_leads_nowhere(service: Service) -> None:
+    for token in TOKENS:
+        answer = await service.client.head(f"/v1/uploads/{token}", headers=TUS)
+        assert answer.status_code == 404
 
 
 async def test_an_upload_expires_after_a_day(service: Service) -> None:
@@ -285,22 +284,21 @@ async def test_an_upload_needs_space_for_itself_and_for_what_it_becomes(
     assert (await service.client.post(f"{address}/job", json={})).status_code == 202
 
 
-@pytest.mark.parametrize(
-    ("fields", "named"),
-    [
-        ({"frames": 0}, "frames"),
-        ({"frames": True}, "frames"),
-        ({"callback_content": "verdict"}, "callback_content"),
-        ({"unknown": "1"}, "unknown"),
-    ],
-)
-async def test_a_wrong_field_is_named_and_the_upload_stays(
-    service: Service, fields: dict[str, Any], named: str
-) -> None:
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"frames": 0}, "frames"),
+    ({"frames": True}, "frames"),
+    ({"callback_content": "verdict"}, "callback_content"),
+    ({"unknown": "1"}, "unknown"),
+]
+
+
+async def test_a_wrong_field_is_named_and_the_upload_stays(service: Service) -> None:
     address = await begin(service)
     await send(service, address, VIDEO, 0)
-    answer = await service.client.post(f"{address}/job", json=fields)
-    assert [e["field"] for e in check_problem(answer, 422, "invalid_request")["errors"]] == [named]
+    for fields, named in WRONG:
+        answer = await service.client.post(f"{address}/job", json=fields)
+        errors = check_problem(answer, 422, "invalid_request")["errors"]
+        assert [error["field"] for error in errors] == [named]
     assert (await service.client.post(f"{address}/job", json={})).status_code == 202
 
 
@@ -313,25 +311,27 @@ async def test_an_incomplete_upload_is_no_video(service: Service) -> None:
     assert len(blobs(service)) == 1
 
 
-@pytest.mark.parametrize("version", [None, "0.2.2", "2"])
-async def test_another_version_of_the_protocol_is_refused(
-    service: Service, version: str | None
-) -> None:
-    sent = {"Upload-Length": "5", **({"Tus-Resumable": version} if version else {})}
-    answer = await service.client.post("/v1/uploads", headers=sent)
-    check_problem(answer, 412, "unsupported_tus")
-    assert answer.headers["tus-version"] == "1.0.0"
+VERSIONS: list[str | None] = [None, "0.2.2", "2"]
 
 
-@pytest.mark.parametrize(
-    "length", [None, "", "-1", "1.5", "0", "9" * 5000, "x", "1_0", "+1", "010"]
-)
-async def test_an_upload_has_a_length(service: Service, length: str | None) -> None:
-    sent = {**TUS, **({"Upload-Length": length} if length is not None else {})}
-    answer = await service.client.post("/v1/uploads", headers=sent)
-    problem = check_problem(answer, 422, "invalid_request")
-    assert problem["errors"][0]["field"] == "Upload-Length"
-    assert "pattern" not in problem["detail"]
+async def test_another_version_of_the_protocol_is_refused(service: Service) -> None:
+    for version in VERSIONS:
+        sent = {"Upload-Length": "5", **({"Tus-Resumable": version} if version else {})}
+        answer = await service.client.post("/v1/uploads", headers=sent)
+        check_problem(answer, 412, "unsupported_tus")
+        assert answer.headers["tus-version"] == "1.0.0"
+
+
+NO_LENGTHS: list[str | None] = [None, "", "-1", "1.5", "0", "9" * 5000, "x", "1_0", "+1", "010"]
+
+
+async def test_an_upload_has_a_length(service: Service) -> None:
+    for length in NO_LENGTHS:
+        sent = {**TUS, **({"Upload-Length": length} if length is not None else {})}
+        answer = await service.client.post("/v1/uploads", headers=sent)
+        problem = check_problem(answer, 422, "invalid_request")
+        assert problem["errors"][0]["field"] == "Upload-Length"
+        assert "pattern" not in problem["detail"]
 
 
 async def test_a_body_of_another_type_is_refused(service: Service) -> None:

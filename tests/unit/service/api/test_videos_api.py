@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-import pytest
 from sqlalchemy import select
 
 from deepfake_service.evidence.chain_of_custody import contradictions
@@ -33,34 +32,32 @@ async def test_a_video_is_sealed_and_queued(service: Service) -> None:
     assert case["case_reference"] == "R-1"
 
 
-@pytest.mark.parametrize(
-    ("fields", "named"),
-    [
-        *(({"frames": none}, "frames") for none in (
-            "0", "2001", "00001", "000000001" + "0" * 5000, "9" * 5000, "-1", "1.5", "٣", "many")),
-        ({"priority": "urgent"}, "priority"),
-        ({"retention": "for ever"}, "retention"),
-        ({"captured_at": "yesterday"}, "captured_at"),
-        ({"captured_at": "2026-01-02T03:04:05"}, "captured_at"),
-        ({"captured_at": "9999-12-31T23:59:59Z"}, "captured_at"),
-        ({"source_url": "javascript:alert(1)"}, "source_url"),
-        ({"source_url": "https://"}, "source_url"),
-        ({"callback_url": "ftp://example.org"}, "callback_url"),
-        ({"case_reference": "x" * 201}, "case_reference"),
-        ({"case_reference": "a\u202eb"}, "case_reference"),
-        ({"case_reference": "2026-\ufffd\ufffd-17"}, "case_reference"),
-        ({"platform": "x" * 9000}, "platform"),
-        ({"unknown": "1"}, "unknown"),
-    ],
-)  # fmt: skip
-async def test_a_wrong_field_is_named_and_nothing_is_kept(
-    service: Service, fields: dict[str, str], named: str
-) -> None:
-    answer = await post_video(service, **fields)
-    assert answer.status_code == 422
-    assert [e["field"] for e in answer.json()["errors"]] == [named]
-    assert not blobs(service)
-    assert (await service.client.get("/v1/jobs")).json()["jobs"] == []
+WRONG: list[tuple[dict[str, str], str]] = [
+    *(({"frames": none}, "frames") for none in (
+        "0", "2001", "00001", "000000001" + "0" * 5000, "9" * 5000, "-1", "1.5", "٣", "many")),
+    ({"priority": "urgent"}, "priority"),
+    ({"retention": "for ever"}, "retention"),
+    ({"captured_at": "yesterday"}, "captured_at"),
+    ({"captured_at": "2026-01-02T03:04:05"}, "captured_at"),
+    ({"captured_at": "9999-12-31T23:59:59Z"}, "captured_at"),
+    ({"source_url": "javascript:alert(1)"}, "source_url"),
+    ({"source_url": "https://"}, "source_url"),
+    ({"callback_url": "ftp://example.org"}, "callback_url"),
+    ({"case_reference": "x" * 201}, "case_reference"),
+    ({"case_reference": "a\u202eb"}, "case_reference"),
+    ({"case_reference": "2026-\ufffd\ufffd-17"}, "case_reference"),
+    ({"platform": "x" * 9000}, "platform"),
+    ({"unknown": "1"}, "unknown"),
+]  # fmt: skip
+
+
+async def test_a_wrong_field_is_named_and_nothing_is_kept(service: Service) -> None:
+    for fields, named in WRONG:
+        answer = await post_video(service, **fields)
+        assert answer.status_code == 422, fields
+        assert [e["field"] for e in answer.json()["errors"]] == [named]
+        assert not blobs(service)
+        assert (await service.client.get("/v1/jobs")).json()["jobs"] == []
 
 
 async def test_bodies_that_are_none_are_refused(service: Service) -> None:
@@ -106,39 +103,37 @@ async def test_a_field_given_twice_is_refused(service: Service) -> None:
     assert not blobs(service)
 
 
-@pytest.mark.parametrize(
-    ("url", "sentence", "detail"),
-    [
+REFUSED: list[tuple[str, str, str]] = [
+    (
+        "https://hooks.example:25/",
+        "The callback URL must use port 443 or 80.",
+        "must use port 443 or 80",
+    ),
+    *(
         (
-            "https://hooks.example:25/",
-            "The callback URL must use port 443 or 80.",
-            "must use port 443 or 80",
-        ),
-        *(
-            (
-                url,
-                "The host of the callback URL must resolve to public addresses only.",
-                "its host must resolve to public addresses only",
-            )
-            for url in (
-                "https://10.0.0.1/",
-                "http://127.0.0.1/",
-                "http://localhost/",
-                "http://169.254.169.254/latest/meta-data",
-            )
-        ),
-    ],
-)
-async def test_a_callback_that_is_refused_is_named_in_a_sentence(
-    service: Service, url: str, sentence: str, detail: str
-) -> None:
-    answer = await post_video(service, callback_url=url)
-    problem = answer.json()
-    assert (answer.status_code, problem["detail"]) == (422, sentence)
-    assert problem["type"] == "urn:deepfake-service:problem:callback_refused"
-    assert problem["errors"] == [{"field": "callback_url", "detail": detail}]
-    assert not blobs(service)
-    assert (await service.client.get("/v1/jobs")).json()["jobs"] == []
+            url,
+            "The host of the callback URL must resolve to public addresses only.",
+            "its host must resolve to public addresses only",
+        )
+        for url in (
+            "https://10.0.0.1/",
+            "http://127.0.0.1/",
+            "http://localhost/",
+            "http://169.254.169.254/latest/meta-data",
+        )
+    ),
+]
+
+
+async def test_a_callback_that_is_refused_is_named_in_a_sentence(service: Service) -> None:
+    for url, sentence, detail in REFUSED:
+        answer = await post_video(service, callback_url=url)
+        problem = answer.json()
+        assert (answer.status_code, problem["detail"]) == (422, sentence)
+        assert problem["type"] == "urn:deepfake-service:problem:callback_refused"
+        assert problem["errors"] == [{"field": "callback_url", "detail": detail}]
+        assert not blobs(service)
+        assert (await service.client.get("/v1/jobs")).json()["jobs"] == []
 
 
 async def test_every_wrong_field_is_named(service: Service) -> None:
@@ -148,30 +143,31 @@ async def test_every_wrong_field_is_named(service: Service) -> None:
     assert not blobs(service)
 
 
-@pytest.mark.parametrize("reference", ["2026-가-17", "2026-나-17", "2026-다-17"])
-async def test_text_that_is_not_utf8_is_refused_and_names_its_field(
-    service: Service, reference: str
-) -> None:
+REFERENCES: list[str] = ["2026-가-17", "2026-나-17", "2026-다-17"]
+
+
+async def test_text_that_is_not_utf8_is_refused_and_names_its_field(service: Service) -> None:
     """Three references in CP949, which would become one if what is unreadable were replaced."""
-    head = b"--b\r\nContent-Disposition: form-data; name="
-    as_file = head + f'"file"; filename="{reference}.mp4"\r\n\r\n'.encode("cp949") + VIDEO
-    as_text = head + f'"case_reference"\r\n\r\n{reference}\r\n'.encode("cp949")
-    video = head + b'"file"; filename="a.mp4"\r\n\r\n' + VIDEO
-    query = f"case_reference={quote(reference, encoding='cp949')}"
-    form = {"Content-Type": "multipart/form-data; boundary=b"}
-    client = service.client
-    for answer, where in (
-        (await client.post("/v1/videos", content=as_file + END, headers=form),
-         'The file name in the field "file"'),
-        (await client.post("/v1/videos", content=as_text + video + END, headers=form),
-         'The field "case_reference"'),
-        (await client.get(f"/v1/cases?{query}"), 'The field "case_reference"'),
-    ):  # fmt: skip
-        problem = check_problem(answer, 400, "malformed_request")
-        assert problem["detail"] == f"{where} is not UTF-8."
-        assert problem["errors"][0]["field"] in where
-    assert not blobs(service)
-    assert (await client.get("/v1/cases")).json()["cases"] == []
+    for reference in REFERENCES:
+        head = b"--b\r\nContent-Disposition: form-data; name="
+        as_file = head + f'"file"; filename="{reference}.mp4"\r\n\r\n'.encode("cp949") + VIDEO
+        as_text = head + f'"case_reference"\r\n\r\n{reference}\r\n'.encode("cp949")
+        video = head + b'"file"; filename="a.mp4"\r\n\r\n' + VIDEO
+        query = f"case_reference={quote(reference, encoding='cp949')}"
+        form = {"Content-Type": "multipart/form-data; boundary=b"}
+        client = service.client
+        for answer, where in (
+            (await client.post("/v1/videos", content=as_file + END, headers=form),
+             'The file name in the field "file"'),
+            (await client.post("/v1/videos", content=as_text + video + END, headers=form),
+             'The field "case_reference"'),
+            (await client.get(f"/v1/cases?{query}"), 'The field "case_reference"'),
+        ):  # fmt: skip
+            problem = check_problem(answer, 400, "malformed_request")
+            assert problem["detail"] == f"{where} is not UTF-8."
+            assert problem["errors"][0]["field"] in where
+        assert not blobs(service)
+        assert (await client.get("/v1/cases")).json()["cases"] == []
 
 
 async def test_a_kept_file_is_examined_again_with_more_frames_in_its_case(

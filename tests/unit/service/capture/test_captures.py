@@ -8,7 +8,7 @@ import io
 import json
 import random
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -543,24 +543,6 @@ async def test_requests_that_are_wrong_name_the_field(service: Service) -> None:
     )
     assert unknown.status_code == 404
     assert blobs(service) == []
-
-
-async def test_a_file_of_ten_gigabytes_is_refused_before_it_is_read(service: Service) -> None:
-    async def body() -> AsyncIterator[bytes]:
-        raise AssertionError("the body was read")
-        yield b""
-
-    answer = await service.client.post(
-        "/v1/captures",
-        content=body(),
-        headers={
-            **headers(service, Role.ANALYST),
-            "Content-Type": "multipart/form-data; boundary=b",
-            "Content-Length": str(10 << 30),
-        },
-    )
-    assert answer.status_code == 413
-    assert answer.json()["detail"] == "The body may have at most 4294967296 bytes."
 
 
 async def test_nobody_else_sees_a_capture(service: Service, captured: dict[str, Any]) -> None:

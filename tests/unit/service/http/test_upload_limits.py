@@ -110,6 +110,7 @@ async def test_a_body_that_is_declared_too_large_is_refused_before_it_is_sent(
 
     for method, path, kind in (
         ("POST", "/v1/videos", "multipart/form-data; boundary=b"),
+        ("POST", "/v1/captures", "multipart/form-data; boundary=b"),
         ("POST", "/v1/frames", "multipart/form-data; boundary=b"),
         ("POST", "/v1/verify", "application/zip"),
         ("POST", "/v1/cases", "application/json"),
