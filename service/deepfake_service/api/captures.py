@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from deepfake_service.api.videos import checked_callback
 from deepfake_service.capture.captures import MAX_FILES, CaptureList, ShownCapture
 from deepfake_service.capture.links import MAX_LINKS, CancelledLinks, Link, QueuedLinks
+from deepfake_service.http.admission import HEAVY
 from deepfake_service.http.answers import BINARY, file_answer, file_route
 from deepfake_service.http.auth import Reader, Uploader
 from deepfake_service.http.multipart import boundary_of
@@ -35,6 +36,7 @@ from deepfake_service.http.uploads import (
     streams_body,
 )
 from deepfake_service.platform.answers import EXAMPLE_ID
+from deepfake_service.platform.db.enums import CaptureState
 from deepfake_service.platform.errors import invalid_field
 
 router = api_router("captures")
@@ -106,7 +108,7 @@ async def submit_capture(response: Response, call: Uploader) -> ShownCapture:
     """Hand in a page that another tool recorded (WACZ, WARC, MHTML), or that you recorded yourself
     (screenshots, a recording), for a case. Send it as multipart: one file in `file`, up to
     19 pictures in `screenshots`. A worker reads it; `GET` says what it found. Nothing of it is
-    fetched from the network."""
+    fetched from the network. With `examine=never`, the file is kept to compare items with."""
     state, services = call.state, call.services
     services.disk.require()
     body = receive_file(call, state.settings.max_video_bytes)
@@ -119,6 +121,7 @@ async def submit_capture(response: Response, call: Uploader) -> ShownCapture:
         files = [(sent.file_name, file)] if file.stored.size else []
         try:
             form = sent.parse()
+            compared = form.examine == "never"
             callback = await checked_callback(form.callback_url, state)
             if not files:
                 await submissions.discard(file)
@@ -127,11 +130,21 @@ async def submit_capture(response: Response, call: Uploader) -> ShownCapture:
             for number, shot in enumerate(sent.uploads):
                 require_screenshot(shot.content.getvalue(), f"{SCREENSHOTS}[{number}]")
                 files.append((shot.name, await submissions.seal(shot.pieces())))
+            if compared:
+                if callback is not None or sent.uploads:
+                    raise invalid_field(
+                        "examine", "never takes a file, and neither screenshots nor a callback_url"
+                    )
+                show = services.media_viewer.require_shown
+                with state.budget.enter(call.caller.account_id, HEAVY):
+                    await anyio.to_thread.run_sync(show, FILE, file.blob, file.key)
         except BaseException:
             await submissions.discard(*(sealed for _, sealed in files))
             raise
+    where = (form.case_id, form.case_reference)
+    kept_as = CaptureState.COMPARISON if compared else CaptureState.RECEIVED
     capture_id, created = await services.captures.accept(
-        call.caller, (form.case_id, form.case_reference), form.handed_in(), files, callback
+        call.caller, where, form.handed_in(), files, callback, kept_as
     )
     if not created:
         response.status_code = 200

@@ -9,7 +9,7 @@ from fastapi import Query, Response
 from deepfake_service.http.answers import file_route
 from deepfake_service.http.auth import DocumentReader
 from deepfake_service.http.routing import api_router
-from deepfake_service.http.schemas import JobId
+from deepfake_service.http.schemas import CaseId, JobId, MediaId
 from deepfake_service.review.media_viewer import Changes, FaceSheet
 from deepfake_service.review.views import View
 
@@ -34,6 +34,18 @@ def get_frame(
     file is kept. Views amplify what is hard to see; none of them measures anything. Audited as
     playing the file is."""
     content = call.services.media_viewer.frame(call.caller, job_id, at, view)
+    return Response(content, media_type="image/png")
+
+
+@file_route(
+    router, "/v1/cases/{case_id}/media/{media_id}/frame.png", "Get a frame of a medium", "image/png"
+)
+def get_frame_of_medium(
+    case_id: CaseId, media_id: MediaId, call: DocumentReader, at: Moment = 0.0
+) -> Response:
+    """Return the frame of a kept medium of a case that is shown at a moment, also of one that was
+    not examined, such as a picture to compare items with. Audited as playing it is."""
+    content = call.services.media_viewer.frame_of_medium(call.caller, case_id, media_id, at)
     return Response(content, media_type="image/png")
 
 

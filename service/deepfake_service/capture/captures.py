@@ -111,7 +111,8 @@ class ShownCapture(Published):
     id: ItemId = Field(description="Id of the capture.")
     case_id: ItemId = Field(description="Id of its case.")
     state: CaptureState
-    """`queued`: a link waits to be opened; `received`: a worker is to read it."""
+    """`queued`: a link waits to be opened; `received`: a worker is to read it; `comparison`: items
+    are compared with it, and nothing reads or examines it."""
     reason: str | None
     """Why it was refused, or why a link has no picture or video: a code."""
     detail: str | None = Field(description="The same as a sentence, and what can be done.")
@@ -186,12 +187,13 @@ class Captures:
         handed_in: CollectorNotes,
         files: Sequence[tuple[str | None, Sealed]],
         callback: Callback | None = None,
+        state: CaptureState = CaptureState.RECEIVED,
     ) -> tuple[str, bool]:
         """Record a capture, whose files are stored with their names, for the open case with this id
         or for one with this reference of the account's; return its id and whether it is new. Equal
         files in the same case are one capture; only the first ones are kept. Its end, and those of
-        the jobs of what is in it, are told to ``callback``."""
-        accept = partial(self._accept, caller, case, handed_in, files, callback)
+        the jobs of what is in it, are told to ``callback``; a comparison has none."""
+        accept = partial(self._accept, caller, case, handed_in, files, callback, state)
         return await self._submissions.keep_if_new(accept, [sealed for _, sealed in files])
 
     def _accept(
@@ -201,6 +203,7 @@ class Captures:
         handed_in: CollectorNotes,
         files: Sequence[tuple[str | None, Sealed]],
         callback: Callback | None,
+        state: CaptureState,
     ) -> tuple[str, bool]:
         digests = sorted(sealed.stored.sha256 for _, sealed in files)
         with self._database.write() as session:
@@ -208,7 +211,7 @@ class Captures:
             for digest in dict.fromkeys(digests):
                 self._database.one_at_a_time(session, digest)
             case, key = self._cases.lock_chosen(session, caller, *where)
-            known = _same(session, case, digests)
+            known = _same(session, case, digests, state)
             if known is not None:
                 if callback is not None:
                     add_callback(session, key, session.get_one(Capture, known), callback)
@@ -217,7 +220,7 @@ class Captures:
                 id=new_id(),
                 case_id=case.id,
                 account_id=caller.account_id,
-                state=CaptureState.RECEIVED,
+                state=state,
                 created_at=current_time(session),
             )
             at = capture.created_at
@@ -234,9 +237,18 @@ class Captures:
             append_entry(session, caller.actor, Action.CAPTURE_SUBMITTED, capture.id)
         return capture.id, True
 
-    def of_case(self, caller: Caller, case_id: str, limit: int | None = MAX_LISTED) -> CaptureList:
-        """Return the newest captures of a case, newest first. The caller audits that."""
+    def of_case(
+        self,
+        caller: Caller,
+        case_id: str,
+        limit: int | None = MAX_LISTED,
+        state: CaptureState | None = None,
+    ) -> CaptureList:
+        """Return the newest captures of a case, or those in a state, newest first. The caller
+        audits that."""
         of_case = select(Capture).where(Capture.case_id == case_id).order_by(Capture.id.desc())
+        if state is not None:
+            of_case = of_case.where(Capture.state == state)
         with self._database.read() as session:
             _, case = find_visible(session, caller, Case, case_id)
             if case.wrapped_key is None:
@@ -402,14 +414,17 @@ def _files_of(capture_id: str) -> Select[Media]:
     return select(Media).where(Media.capture_id == capture_id)
 
 
-def _same(session: Session, case: Case, digests: Sequence[str]) -> str | None:
-    """Return the id of the capture of a case that has, and still keeps, exactly these files."""
+def _same(session: Session, case: Case, digests: Sequence[str], state: CaptureState) -> str | None:
+    """Return the id of the capture of a case that has, and still keeps, exactly these files. What
+    is only compared with equals no other."""
+    compared = Capture.state == CaptureState.COMPARISON
     with_first = (
         select(Capture.id)
         .join(Media, Media.capture_id == Capture.id)
         .where(
             Capture.case_id == case.id,
             Capture.state != CaptureState.REFUSED,
+            compared if state is CaptureState.COMPARISON else ~compared,
             Media.sha256 == digests[0],
         )
     )

@@ -208,8 +208,9 @@ class CaptureForm(SightingForm):
     """How the page was reached."""
     full_page: Literal["true", "false"] = "false"
     """Whether the first screenshot shows the whole page, with its address and the time."""
-    examine: Literal["all", "chosen"] = "chosen"
-    """`all` to have every picture and video of the page examined at once."""
+    examine: Literal["all", "chosen", "never"] = "chosen"
+    """`all` to have every picture and video of the page examined at once. `never` to keep one
+    picture or video, in `file` alone, to compare items of the case with."""
     callback_url: WebAddress | None = None
     """Called with a signed webhook when the page was read or refused, and when a job of what is in
     it ends."""

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,7 @@ from deepfake_service.evidence.bundle.zip_format import member
 from deepfake_service.platform.answers import Published
 from deepfake_service.platform.db import Case, Database, Job
 from deepfake_service.platform.db.enums import JobState
-from deepfake_service.platform.errors import NotFound, NotReviewable
+from deepfake_service.platform.errors import NotFound, NotReviewable, invalid_field
 from deepfake_service.platform.storage import Vault
 from deepfake_service.platform.storage.blobs import missing_as
 from deepfake_service.review.changes import Peak, patch, peaks_of, region_changes, unmatched
@@ -132,9 +133,22 @@ class MediaViewer:
     def frame(self, caller: Caller, job_id: str, at_s: float, view: View | None) -> bytes:
         """Return the frame that is shown at ``at_s`` seconds, or a view of it, as PNG."""
         with self._opened(caller, job_id) as media:
-            for _, pixels, _ in decoded(media, [index_at(media, at_s)]):
-                return png(VIEWS[view](pixels) if view else pixels)
-            raise UndecodableMedia
+            return _frame_at(media, at_s, view)
+
+    def frame_of_medium(self, caller: Caller, case_id: str, media_id: str, at_s: float) -> bytes:
+        """Return the frame of any kept medium of a case, which need not have a job."""
+        file, _ = self.queries.playback(caller, case_id, media_id)
+        with self._decoded(file) as media:
+            return _frame_at(media, at_s, None)
+
+    def require_shown(self, field: str, blob: str, key: bytes) -> None:
+        """Raise ``InvalidRequest``, naming the field, unless the first frame of a stored medium can
+        be decoded."""
+        try:
+            with self._decoded(self.vault.open(blob, key)) as media:
+                _frame_at(media, 0.0, None)
+        except NotReviewable as error:
+            raise invalid_field(field, "send a picture or a video that can be decoded") from error
 
     def sheet(self, caller: Caller, job_id: str, around_s: float | None) -> FaceSheet:
         """Return all examined faces in order of time, or those of every frame around a moment."""
@@ -226,6 +240,11 @@ class MediaViewer:
         with self.database.read() as session:
             job, _ = _examined(session, caller, job_id)
         file, _ = self.queries.playback(caller, job.case_id, job.media_id)
+        with self._decoded(file) as media:
+            yield media
+
+    @contextmanager
+    def _decoded(self, file: BinaryIO) -> Iterator[OpenMedia]:
         with file:
             try:
                 with self.decoder.open(file) as media:
@@ -294,6 +313,12 @@ def _of_person(
         person=track + 1, times=times, inside=inside, edge=edge, around=around,
         peaks=peaks_of(times, np.array([inside, edge, around])),
     )  # fmt: skip
+
+
+def _frame_at(media: OpenMedia, at_s: float, view: View | None) -> bytes:
+    for _, pixels, _ in decoded(media, [index_at(media, at_s)]):
+        return png(VIEWS[view](pixels) if view else pixels)
+    raise UndecodableMedia
 
 
 def _cut_out(pixels: NDArray[np.uint8], box: Box) -> str:

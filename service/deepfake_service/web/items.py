@@ -14,7 +14,7 @@ from deepfake_service.cases.filters import Filters
 from deepfake_service.evidence.bundle.signs import BY_KIND, SIGNS
 from deepfake_service.http.problems import problem_of
 from deepfake_service.notices.kinds import KINDS, Kind
-from deepfake_service.platform.db.enums import ENDED, MANIPULATED, Decision
+from deepfake_service.platform.db.enums import ENDED, MANIPULATED, CaptureState, Decision
 from deepfake_service.platform.errors import (
     Conflict,
     FieldError,
@@ -64,6 +64,9 @@ def _item(visit: Visit, job_id: str) -> dict[str, object]:
         "over": page.job.state in ENDED,
         "view": result_view(page.document, visit.language) if page.document else None,
         "missing": page.missing and visit.translate(page.missing.message),
+        "compared": visit.services.captures.of_case(
+            visit.caller, page.job.case_id, state=CaptureState.COMPARISON
+        ).captures,
         "kinds": _kinds(visit),
         "decisions": [str(d) for d in Decision],
         "sign_kinds": BY_KIND,

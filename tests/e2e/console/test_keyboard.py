@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, Page, expect
@@ -9,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.support import footage
 from tests.support.console import NEEDS_CHROMIUM, SHORT, signed_in
 from tests.support.footage import clip
-from tests.support.servers import Site
+from tests.support.servers import Site, wait_until
 
 pytestmark = NEEDS_CHROMIUM
 
@@ -224,6 +225,54 @@ def test_what_a_browser_cannot_play_is_shown_frame_by_frame(
     expect(page.locator("section.answer")).to_contain_text("0.0초부터 0.5초까지만 검사했습니다")
     page.locator(f"a[href='{whole[whole.index('/items/') :]}']").click()
     expect(page.get_by_text("0.04초 전후 5초씩")).to_be_visible()
+    page.context.close()
+
+
+BRIGHTNESS = """c => {
+  const { data } = c.getContext("2d").getImageData(130, 130, 260, 260);
+  return data.reduce((sum, value, n) => sum + (n % 4 < 3 ? value : 0), 0) / (data.length * 0.75);
+}"""
+"""How bright the middle of a canvas is, of 255."""
+
+
+def test_a_kept_original_is_compared_without_its_being_examined(
+    site: Site, browser: Browser, key: str, tmp_path: Path
+) -> None:
+    (tmp_path / "original.png").write_bytes(footage.picture(footage.astronaut(), "PNG"))
+    item = footage.picture(footage.resized(footage.astronaut(), 360, 360), "PNG")
+    job = site.wait(site.submit(item, case_reference="ORIGINAL")["id"])
+    page = signed_in(browser, site, key)
+    page.goto(f"/items/{job['id']}")
+    page.keyboard.press("4")
+    page.locator("#tab-side summary").click()
+    page.set_input_files("#file-side", tmp_path / "original.png")
+    page.fill("#note-side", "본인 계정의 원본")
+    page.get_by_role("button", name="사건에 보관").click()
+    page.wait_for_url("**/items/*?done=compared#tab-side")
+    expect(page.get_by_role("tab", name="나란히 보기")).to_have_attribute("aria-selected", "true")
+    own, other = page.locator("#side canvas").all()
+    expect(page.locator("#side option")).to_have_text(["", "본인 계정의 원본 · 검사하지 않음"])
+    for canvas in (own, other):
+        assert "blur(18px)" in canvas.evaluate("e => getComputedStyle(e).filter")
+    page.select_option("#side select", index=1)
+    wait_until(lambda: other.evaluate(BRIGHTNESS) not in (0, 128))  # empty, then grey
+    page.keyboard.press("v")
+    assert "blur(0px)" in other.evaluate("e => getComputedStyle(e).filter")
+    drawn = "c => c.toDataURL()"
+    for switched in (False, True):
+        assert (own.evaluate(drawn) == other.evaluate(drawn)) == switched
+        page.keyboard.press("b")
+    page.keyboard.press("d")
+    aligned = own.evaluate(BRIGHTNESS)
+    assert aligned < 6  # where the original shows what the item shows, the difference is black
+    page.keyboard.down("Shift")
+    other.hover()
+    page.mouse.down()
+    page.mouse.move(600, 300)
+    page.mouse.up()
+    page.mouse.wheel(0, -100)
+    page.keyboard.up("Shift")
+    assert own.evaluate(BRIGHTNESS) > 2 * aligned
     page.context.close()
 
 

@@ -86,6 +86,8 @@ class CaptureState(StrEnum):
     """Read, signed and kept."""
     REFUSED = "refused"
     """It could not be read; the reason is stated."""
+    COMPARISON = "comparison"
+    """A picture or video that people compare items with. It is never read, signed or examined."""
 
 
 class CallbackContent(StrEnum):

@@ -1,4 +1,4 @@
-// Sends forms about posts to the HTTP API, which accepts screenshots.
+// Sends forms with files to the HTTP API.
 import { ask, refusal } from "./api.js";
 import { onChosen } from "./chosen.js";
 import { completeTime, decode } from "./delimited.js";
@@ -9,10 +9,10 @@ for (const form of document.querySelectorAll("form.api")) {
   const time = form.elements.captured_at ?? form.elements.seen_at;
   form.hidden = false;
   nameZones(form);
-  time.addEventListener("change", () => { time.value = completeTime(time.value); });
+  time?.addEventListener("change", () => { time.value = completeTime(time.value); });
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    time.value = completeTime(time.value);
+    if (time) time.value = completeTime(time.value);
     const body = new FormData();
     for (const [name, value] of new FormData(form)) {
       if (typeof value === "string" ? value.trim() : value.size) body.append(name, value);

@@ -49,7 +49,7 @@ function draw(people) {
     const motion = Object.assign(document.createElement("button"), { type: "button", className: "second", textContent: text("motion") });
     motion.addEventListener("click", () => {
       const picture = Object.assign(new Image(), { className: "face", alt: text("motion") });
-      picture.src = `/v1/jobs/${mount.dataset.job}/motion.webp?person=${person.person}&from_s=${viewer.time()}`;
+      picture.src = `${mount.dataset.place}/motion.webp?person=${person.person}&from_s=${viewer.time()}`;
       part.querySelector("img")?.remove();
       part.append(picture);
     });
@@ -67,7 +67,7 @@ async function measure() {
   const people = new Map();
   for (let from = 0; from !== null;) {
     now.textContent = text("measuring", { s: from.toFixed(0) });
-    const answer = await ask("GET", `/v1/jobs/${mount.dataset.job}/changes?from_s=${from}`);
+    const answer = await ask("GET", `${mount.dataset.place}/changes?from_s=${from}`);
     if (!answer?.ok) { [now.textContent, problem.textContent] = ["", await refusal(answer)]; return; }
     const part = await answer.json();
     for (const person of part.people) {

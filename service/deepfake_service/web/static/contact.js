@@ -19,7 +19,7 @@ async function bitmap(base64) {
 // Draws a face at the file's own pixels, enlarged by whole numbers and not smoothed.
 async function enlarge(figure, { time_s: time, person, box }) {
   const caption = figure.querySelector("figcaption");
-  const frame = await frameAt(mount.dataset.job, time, (problem) => { caption.textContent = problem; });
+  const frame = await frameAt(mount.dataset.place, time, (problem) => { caption.textContent = problem; });
   if (!frame) return;
   const side = Math.max(box[2] - box[0], box[3] - box[1]) * AROUND;
   const [left, top] = [(box[0] + box[2] - side) / 2, (box[1] + box[3] - side) / 2].map(Math.round);
@@ -61,7 +61,7 @@ async function fill(list, faces, chosen) {
 
 async function load(query) {
   tell(mount.dataset.waiting, "");
-  const answer = await ask("GET", `/v1/jobs/${mount.dataset.job}/sheet${query}`);
+  const answer = await ask("GET", `${mount.dataset.place}/sheet${query}`);
   if (!answer?.ok) { tell("", await refusal(answer)); return []; }
   const { faces, omitted } = await answer.json();
   tell(omitted ? mount.dataset.omitted.replace("{n}", omitted) : "", "");

@@ -10,7 +10,7 @@ const PLACES = {
   mouth: [0.2, 0.6, 0.8, 1], left_ear: [-0.35, 0.2, 0.15, 0.8], right_ear: [0.85, 0.2, 1.35, 0.8], neck: [-0.1, 0.85, 1.1, 1.5],
 };
 
-const frame = (view) => frameAt(mount.dataset.job, viewer.time(), (problem) => { mount.querySelector(".problem").textContent = problem; }, view);
+const frame = (view) => frameAt(mount.dataset.place, viewer.time(), (problem) => { mount.querySelector(".problem").textContent = problem; }, view);
 
 function draw(canvas, picture, [left, top, width, height], times) {
   canvas.width = Math.max(1, Math.round(width * times));
@@ -30,7 +30,7 @@ async function show(view) {
 
 // The places of each face that was examined in this frame, or next to it in time.
 async function places() {
-  const [faces, picture] = await Promise.all([facesAround(mount.dataset.job, viewer.time()), frame()]);
+  const [faces, picture] = await Promise.all([facesAround(mount.dataset.place, viewer.time()), frame()]);
   if (!faces.length || !picture) return;
   const nearest = new Map();
   for (const { person, box } of faces) if (!nearest.has(person)) nearest.set(person, box);

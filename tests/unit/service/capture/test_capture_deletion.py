@@ -180,7 +180,7 @@ async def test_the_console_says_what_stays_and_deletes_the_capture(
     done = await service.client.post(action, data={**form, "sure": "yes"})
     assert done.headers["location"] == f"{case}?done=capture_deleted#captures"
     page = (await service.client.get(done.headers["location"])).text
-    assert "The captured page was deleted. Items that were taken out of it stay." in page
+    assert "It was deleted. Items that were taken out of it stay." in page
     assert f'action="{action}"' not in page
     assert "keeps the file until" not in (await service.client.get(item)).text
     await browse(service, Role.ANALYST)
