@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_models.bundle.bundle import MANIFEST, default_bundle_dir, load_bundle
+from deepfake_models.bundle.bundle import MANIFEST, default_bundle_dir
 from tests.support import footage
 from tests.support.servers import Site
 
@@ -22,17 +22,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with Site(tmp_path_factory.mktemp("shipped"), settings) as running:
         running.serve()
         yield running
-
-
-def test_a_picture_gets_a_score(site: Site) -> None:
-    picture = footage.picture(footage.astronaut(), "JPEG")
-    with site.client as client:
-        answer = client.post("/v1/frames", files={"files": ("a.jpg", picture)}).json()
-    assert answer["model"] == load_bundle().model_json()
-    (frame,) = answer["frames"]
-    (face,) = frame["faces"]
-    assert 0.0 <= frame["score"] <= 1.0
-    assert frame["score"] == face["score"]
 
 
 def test_evidence_of_a_video_is_verified_with_its_medium_and_its_scores(

@@ -97,25 +97,6 @@ def test_evidence_from_the_service_verifies(
     assert {k["kty"] for k in jwks["keys"]} == {"OKP"}
 
 
-def test_keys_are_rotated_and_old_bundles_stay_verifiable(site: Site, job: dict[str, Any]) -> None:
-    path = f"/v1/jobs/{job['id']}"
-    with site.client as admin:
-        before = admin.get(f"{path}/evidence").content
-        assert "signed with" in site.command("keys", "signing", "rotate")
-        review = {"decision": "undecided", "reason": "again"}
-        assert admin.post(f"{path}/reviews", json=review).status_code == 201
-        after = admin.get(f"{path}/evidence").content
-        found = [admin.post("/v1/verify", content=c).json() for c in (before, after)]
-        assert [f["result"] for f in found] == ["superseded", "verified"]
-        assert found[0]["signer"] != found[1]["signer"]
-    assert len(httpx.get(f"{site.url}/.well-known/jwks.json").json()["keys"]) == 2
-    assert "retired" in site.command("keys", "signing", "list")
-    site.command("keys", "signing", "revoke", str(found[0]["signer"])[:12])
-    with site.client as admin:
-        assert admin.post("/v1/verify", content=before).json()["result"] == "failed"
-        assert admin.post("/v1/verify", content=after).json()["result"] == "verified"
-
-
 def test_no_content_is_in_the_log(site: Site) -> None:
     log = site.processes[0].log
     for secret in ("example.org", "log_likelihood"):

@@ -10,21 +10,18 @@ import shutil
 import signal
 import socket
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from sqlalchemy import delete, select, update
-from standardwebhooks.webhooks import Webhook
 
 from deepfake_service.accounts.accounts import Accounts
-from deepfake_service.platform.db import Delivery, Job, Key, Media, Protection
-from deepfake_service.platform.db.enums import DeliveryState, Role
+from deepfake_service.platform.db import Job, Key, Media, Protection
+from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import NotAuthenticated
 from tests.support.footage import short_clip
-from tests.support.loopback import serving
 from tests.support.programs import held_jobs
 from tests.support.servers import ADMIN_KEY, Site, wait_until
 
@@ -40,10 +37,8 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Yield a running service, for tests that submit and read. It may call this machine, and is
-    soon idle between jobs."""
-    idle = '{"deepfake_service.examination.runner.IDLE_S": 0.5}'
-    settings = {"DEEPFAKE_CALLBACK_HOSTS": "127.0.0.1", "TEST_CONSTANTS": idle}
+    """Yield a running service that is soon idle between jobs, for tests that submit and read."""
+    settings = {"TEST_CONSTANTS": '{"deepfake_service.examination.runner.IDLE_S": 0.5}'}
     root = tmp_path_factory.mktemp("running")
     with Site(root, settings, program=held_jobs.__name__) as shared:
         shared.serve()
@@ -227,44 +222,6 @@ def test_who_follows_a_job_does_not_hold_up_a_restart(site: Site) -> None:
                 seen.append(line)
     assert seen[-1] == "event: stopping"
     assert "Exception in ASGI application" not in service.log
-
-
-def test_a_webhook_reports_the_end_once_and_its_signature_verifies(running: Site) -> None:
-    received: list[tuple[dict[str, str], bytes]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            received.append(({k.lower(): v for k, v in self.headers.items()}, body))
-            self.send_response(204 if len(received) > 1 else 500)  # the first attempt fails
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            return None
-
-    service = running.processes[0]
-    with serving(HTTPServer(("127.0.0.1", 0), Handler)) as receiver:
-        url = f"http://127.0.0.1:{receiver.server_port}/hook"
-        job = running.submit(short_clip(6), callback_url=url)
-        with running.client as client:
-            secret = client.get("/v1/webhook-secret").json()["secret"]
-
-        def delivered() -> bool:
-            with running.database() as database, database.read() as session:
-                states = session.scalars(select(Delivery.state)).all()
-            return states == [str(DeliveryState.DELIVERED)]
-
-        # A delivery in this state is never sent again.
-        wait_until(delivered, lambda: service.log)
-        assert len(received) == 2
-        assert received[0][0]["webhook-id"] == received[1][0]["webhook-id"]
-        for headers, body in received:
-            event = Webhook(secret).verify(body, headers)
-            assert event["type"] == "job.succeeded"
-            assert event["data"]["id"] == job["id"]
-            assert "score" not in body.decode()
-        assert url not in service.log
-        assert not running.files_containing(url.encode())
 
 
 def test_a_backup_of_a_running_service_is_restored(site: Site) -> None:

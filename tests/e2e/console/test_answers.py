@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from playwright.sync_api import Browser, Route, expect
 
@@ -124,56 +123,6 @@ def test_a_form_that_is_sent_slowly_is_sent_once(
     assert len(held) == 1
     expect(page.locator("#main").get_by_text("pressed again")).to_have_count(1)
     page.context.close()
-
-
-def test_the_same_bytes_show_the_same_person(site: Site, key: str) -> None:
-    other = site.create_key("another analyst", "analyst")
-    video = clip(7, SHORT)
-    first = site.wait(site.submit(video)["id"])
-    with site.client_of(key) as ann:
-        assert ann.put(f"/v1/cases/{first['case_id']}/minor").status_code == 204
-    with site.client_of(other) as bob:
-        again = bob.post("/v1/videos", files={"file": ("v", video)}).json()
-        site.wait(again["id"])
-        assert bob.get(f"/v1/jobs/{again['id']}/faces/1.png").status_code == 403
-        content = f"/v1/cases/{again['case_id']}/media/{again['media_id']}/content"
-        assert bob.get(content).status_code == 403
-        assert bob.delete(f"/v1/cases/{again['case_id']}/minor").status_code == 403
-        assert bob.get(f"/v1/jobs/{first['id']}").status_code == 404
-
-
-def test_each_role_sees_its_pages(site: Site, key: str, job: dict[str, Any]) -> None:
-    auditor = site.create_key("auditor", "auditor")
-    for who, path, status in (
-        (key, "/admin", 403), (key, "/audit", 403), (auditor, f"/items/{job['id']}", 403),
-        (auditor, "/audit", 200), (ADMIN_KEY, "/admin", 200),
-    ):  # fmt: skip
-        with site.browser() as client:
-            client.post("/sign-in", data={"key": who})
-            assert client.get(path).status_code == status, path
-
-
-def test_accounts_and_keys_are_created_and_revoked(site: Site) -> None:
-    with site.browser() as client:
-        client.post("/sign-in", data={"key": ADMIN_KEY})
-        page = client.get("/admin").text
-        token = re.search(r'name="csrf" content="(\w+)"', page)
-        assert token
-        form = {"csrf": token[1], "name": "new", "role": "pipeline", "kind": "system"}
-        page = client.post("/admin/accounts", data=form).text
-        link = re.search(r"/invitation/[\w-]{43}", page)
-        assert link
-        with site.browser() as invited:
-            assert "dfk_" not in invited.get(link[0]).text
-            created = invited.post(link[0]).text
-        new = re.search(r"dfk_[0-9a-f]{12}_[\w-]{43}", created)
-        assert new
-        headers = {"Authorization": f"Bearer {new[0]}"}
-        assert httpx.get(f"{site.url}/v1/jobs", headers=headers).status_code == 200
-        revoke = {"csrf": token[1], "revoke": new[0].split("_")[1], "sure": "yes"}
-        assert client.post("/admin/keys", data=revoke).status_code == 200
-        assert httpx.get(f"{site.url}/v1/jobs", headers=headers).status_code == 401
-        assert client.post("/admin/accounts", data={**form, "role": "king"}).status_code == 422
 
 
 def test_the_page_about_the_api_runs_under_its_policy(site: Site, browser: Browser) -> None:

@@ -99,6 +99,24 @@ async def test_what_is_gone_is_proposed_and_what_returns_is_an_alarm(
     assert followed["notice"]["id"] in await shown(service, "/notices?part=overdue")
 
 
+async def test_the_next_notice_is_about_the_posts_that_are_still_there(service: Service) -> None:
+    case_id, (gone, stays) = await reported(
+        service, "https://video.example/1", "https://video.example/2"
+    )
+    notice = await sent(service, case_id, [gone, stays])
+    caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
+    looks = service.app.state.shared.services.looks
+    for post, result in ((gone, LookResult.GONE), (gone, LookResult.GONE), (stays, LookResult.UP)):
+        service.clock.advance(timedelta(hours=2))
+        looks.record_for(caller, case_id, post, saw(service, result))
+    service.client.headers["Accept-Language"] = "en"
+    address = f"/cases/{case_id}/notices/us-ftc?after={notice['id']}"
+    assert address in await shown(service, f"/notices/{notice['id']}")
+    form = await shown(service, address)
+    assert re.findall(r'name="occurrences" value="(\w+)"\s+checked', form) == [stays]
+    assert "still there at look" in form
+
+
 async def test_a_look_can_be_asked_for_where_the_service_looks(start: Any, tmp_path: Any) -> None:
     async with start(looks_from="KR") as service:
         case_id, (post,) = await reported(service, "https://video.example/v/1")

@@ -15,6 +15,7 @@ from deepfake_service.web.notices import _local_time
 from deepfake_service.web.pages import moment, utc
 from deepfake_service.web.signing_in import local_path
 from tests.support.answers import ORIGIN, browse
+from tests.unit.service.conftest import Service
 
 
 @pytest.mark.parametrize(
@@ -120,3 +121,13 @@ async def test_the_language_of_a_page_with_a_long_address_can_be_switched(servic
     assert switch
     answer = await service.client.get(switch[1])
     assert answer.headers["location"] == selected
+
+
+async def test_each_role_sees_its_pages(service: Service) -> None:
+    del service.client.headers["Authorization"]
+    for role, path, status in (
+        (Role.ANALYST, "/admin", 403), (Role.ANALYST, "/audit", 403), (Role.AUDITOR, "/", 403),
+        (Role.AUDITOR, "/audit", 200), (Role.ADMIN, "/admin", 200),
+    ):  # fmt: skip
+        await service.sign_in(role)
+        assert (await service.client.get(path)).status_code == status, path
