@@ -49,9 +49,10 @@ def detector(
     source: Annotated[
         str,
         typer.Argument(
-            help="MODULE:FUNCTION, a Python function that scores the file at a path; or a CSV file "
-            "of scores with the columns media, label (real or fake) and score (higher for more "
-            "suspect media); optional are frame, method, dataset, group and kind."
+            help="MODULE:FUNCTION, a Python function that scores the file at a path, or the name "
+            "of one in an installed package; or a CSV file of scores with the columns media, label "
+            "(real or fake) and score (higher for more suspect media); optional are frame, method, "
+            "dataset, group and kind."
         ),
     ],
     out: ResultsOption,

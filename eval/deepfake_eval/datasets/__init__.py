@@ -1,6 +1,7 @@
 """Turn data sets in their published layouts into labelled rows.
 
-A data set is a manifest in ``sets``, or one of yours; ``manifest`` describes its keys and reads it.
+A data set is a manifest in ``sets``, of an installed package (entry points of the group
+``deepfake.datasets``), or one of yours; ``manifest`` describes its keys and reads it.
 Two kinds of lists have code of their own. Only file names and lists are read: nothing is decoded.
 """
 
@@ -13,6 +14,7 @@ from deepfake_eval.datasets import csv_table, deepfakebench
 from deepfake_eval.datasets.base import LABELS, SPLITS, Label, Row, Rows
 from deepfake_eval.datasets.manifest import Manifest, load_manifest, read
 from deepfake_eval.errors import DatasetError
+from deepfake_eval.installed import Registry
 
 __all__ = [
     "DATASETS",
@@ -22,12 +24,17 @@ __all__ = [
     "Rows",
     "describe",
     "load",
+    "load_manifest",
     "parse",
 ]
 
-DATASETS: dict[str, Manifest] = {
-    path.stem: load_manifest(path) for path in sorted((Path(__file__).parent / "sets").iterdir())
-}
+_SETS = sorted((Path(__file__).parent / "sets").iterdir())
+DATASETS: Registry[Manifest] = Registry(
+    "deepfake.datasets",
+    {path.stem: load_manifest(path) for path in _SETS},
+    DatasetError,
+    lambda found: isinstance(found, Manifest),
+)
 """Every data set by its name on the command line."""
 
 
@@ -95,10 +102,19 @@ def describe(text: str) -> str:
     Raises:
         DatasetError: there is no such data set or option, or no such root.
     """
+    if not text:
+        return "\n\n".join(map(_listed, DATASETS))
     if ":" not in text:
-        return "\n\n".join(map(_block, [text] if text else DATASETS))
+        return _block(text)
     name, options, root = parse(text)
     return "\n".join([_block(name), "", _found(name, options, root)])
+
+
+def _listed(name: str) -> str:
+    try:
+        return _block(name)
+    except DatasetError as error:  # a package that cannot be imported hides no other data set
+        return f"{name}\n  {error.message}"
 
 
 def _block(name: str) -> str:

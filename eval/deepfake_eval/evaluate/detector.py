@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import pkgutil
 import sys
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from deepfake_eval.evaluate import score_table
 from deepfake_eval.evaluate.run import Labelled, LoadedDataset, load_media, record_key
 from deepfake_eval.inference import runner
 from deepfake_eval.inference.pool import no_progress
+from deepfake_eval.installed import Registry
 from deepfake_eval.options import DetectorOptions
 from deepfake_eval.reporting.report import write_results
 from deepfake_eval.reporting.tables import SCORE_COLUMNS, SCORES
@@ -29,6 +31,9 @@ Scores = float | list[float] | None
 Detector = Callable[[Path], Scores]
 """Returns a score that is higher for more suspect media, or a list of those of its frames, or
 ``None`` to abstain. Its argument is a picture, a video, or a folder with the frames of a video."""
+
+DETECTORS: Registry[Detector] = Registry("deepfake.detectors", {}, RunError, callable)
+"""The detectors of installed packages, by name."""
 
 
 def measure_table(
@@ -88,7 +93,7 @@ def run_detector(
     split: str = "test",
     progress: runner.StageReporter = no_progress,
 ) -> dict[str, Any]:
-    """Measure the Python function ``detector`` (``MODULE:FUNCTION``) on ``datasets``.
+    """Measure ``detector``, as named for ``load_detector``, on ``datasets``.
 
     The scores are written to ``scores.csv`` in ``out``. Media that were scored by the same function
     are not scored again, unless the file of its module has changed. The next run retries those on
@@ -100,7 +105,7 @@ def run_detector(
             or it failed on every medium.
     """
     score = load_detector(detector)
-    made_by = (detector, _source_digest(detector))
+    made_by = (detector, _source_digest(detector, score))
     labelled, facts = load_media(datasets, split, out)
     score_table.require_classes((row.label for row, _ in labelled), options)
     scores, failures = _score_all(score, made_by, labelled, out / runner.RECORDS, progress)
@@ -131,11 +136,14 @@ def run_detector(
 
 
 def load_detector(name: str) -> Detector:
-    """Import the function ``name`` (``MODULE:FUNCTION``), also from the working directory.
+    """Import the function ``name``: that of an installed package, or ``MODULE:FUNCTION``, also from
+    the working directory.
 
     Raises:
         RunError: the name is malformed, or there is no such module or function.
     """
+    if name in DETECTORS:
+        return DETECTORS[name]
     if (folder := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, folder)
     try:
@@ -143,7 +151,8 @@ def load_detector(name: str) -> Detector:
     except (ImportError, AttributeError, ValueError) as error:
         raise RunError(
             f"There is no function {name!r}: {error}. Name it MODULE:FUNCTION, and run in the "
-            "folder of the module."
+            f"folder of the module, or name one of a package ({', '.join(DETECTORS) or 'none'} "
+            "installed)."
         ) from error
     if not callable(function):
         raise RunError(f"{name} is not a function. Name one as MODULE:FUNCTION.")
@@ -151,12 +160,13 @@ def load_detector(name: str) -> Detector:
     return detector
 
 
-def _source_digest(name: str) -> str:
+def _source_digest(name: str, detector: Detector) -> str:
     """Return the SHA-256 of the file of a loaded detector's module; empty for one without a file.
 
     Whatever else the detector reads, such as weights or further modules, is not seen.
     """
-    source = getattr(sys.modules[name.partition(":")[0]], "__file__", None)
+    module = sys.modules.get(name.partition(":")[0]) or inspect.getmodule(detector)
+    source = getattr(module, "__file__", None)
     try:
         return hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""
     except OSError:

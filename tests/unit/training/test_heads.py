@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from deepfake_models.classifier import KIND_LOGITS, LOGIT
 from deepfake_training.config import BundleConfig, Config, ProbeConfig
 from deepfake_training.errors import ConfigError
-from deepfake_training.heads import chosen_heads, heads_of, logits_of, state_of
+from deepfake_training.heads import chosen_heads, fit_heads, heads_of, logits_of, state_of
+from deepfake_training.heads.head import Examples, Material
 from deepfake_training.heads.kinds import KindHead
 from deepfake_training.heads.linear import LinearHead
+from tests.support.installed import install
 
 RNG = np.random.default_rng(0)
 FEATURES = RNG.normal(size=(5, 2, 3)).astype(np.float16)
@@ -56,4 +61,41 @@ def test_heads_that_make_no_bundle_are_named(names: tuple[str, ...], says: str) 
     bundle = BundleConfig(name="n", version="1", terms="t")
     config = Config(bundle=bundle, probe=ProbeConfig(heads=names))
     with pytest.raises(ConfigError, match=says):
+        chosen_heads(config)
+
+
+def test_a_head_of_an_installed_package_is_fitted_saved_and_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The head that the page on training shows."""
+    page = (Path(__file__).parents[3] / "docs" / "training.md").read_text()
+    code = page.split("```python\n# my_heads/__init__.py\n")[1].split("```")[0]
+    install(tmp_path, monkeypatch, "my_heads", code, heads={"a.logistic": "my_heads:LogisticHead"})
+    config = Config(
+        bundle=BundleConfig(name="n", version="1", terms="t"),
+        probe=ProbeConfig(heads=("a.logistic",)),
+    )
+    features = RNG.normal(size=(40, 2, 3)).astype(np.float32)
+    truth = np.arange(40) % 2
+    features[truth == 1] += 3.0
+    plain = Examples(features, truth, np.full(40, 1 / 40))
+    empty = np.zeros(0)
+    nothing = Examples(features[:0], truth[:0], empty)
+    material = Material(nothing, empty, empty, plain, pd.DataFrame(), np.zeros(40))
+    heads = fit_heads(material, config)
+    logits = logits_of(heads, features)[LOGIT]
+    assert logits.shape == (40, 2)
+    assert logits[truth == 1].min() > 0 > logits[truth == 0].max()
+    made = heads_of(state_of(heads))
+    assert np.array_equal(logits_of(made, features)[LOGIT], logits)
+    assert type(made["a.logistic"]).__module__ == "my_heads"
+
+
+def test_what_is_no_head_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, monkeypatch, "no_heads", "def fit(): ...", heads={"none": "no_heads:fit"})
+    config = Config(
+        bundle=BundleConfig(name="n", version="1", terms="t"),
+        probe=ProbeConfig(heads=("none",)),
+    )
+    with pytest.raises(ConfigError, match=r"'none' of no_heads 1.0 is of the wrong type, function"):
         chosen_heads(config)

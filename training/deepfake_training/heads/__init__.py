@@ -1,7 +1,8 @@
 """Heads: what is fitted on the features of a frozen network, and exported behind it.
 
 May import config and errors alone; the networks that give the features know nothing of heads.
-Begin with ``Head`` in ``head.py``: a further head is a module like ``kinds.py`` and a line below.
+Begin with ``Head`` in ``head.py``: a further head is a module like ``kinds.py``, here with a line
+below, or in a package of your own with an entry point of the group ``deepfake.heads``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
+from deepfake_eval.installed import Registry
 from deepfake_models.classifier import LOGIT
 from deepfake_training.config import Config
 from deepfake_training.errors import ConfigError
@@ -18,10 +20,12 @@ from deepfake_training.heads.head import Head, Material
 from deepfake_training.heads.kinds import KindHead
 from deepfake_training.heads.linear import LinearHead
 
-HEADS: Final[dict[str, type[Head]]] = {
-    "linear": LinearHead,
-    "kinds": KindHead,
-}
+HEADS: Final[Registry[type[Head]]] = Registry(
+    "deepfake.heads",
+    {"linear": LinearHead, "kinds": KindHead},
+    ConfigError,
+    lambda found: isinstance(found, type) and issubclass(found, Head),
+)
 """Every head by the name that ``probe.heads`` gives it."""
 
 Heads = dict[str, Head]
@@ -61,6 +65,6 @@ def heads_of(state: Mapping[str, Any]) -> Heads:
     """Return the heads that ``state``, of arrays or tensors, was made from."""
     parts: dict[str, dict[str, NDArray[Any]]] = {}
     for key, value in state.items():
-        name, field = key.split(".")
+        name, _, field = key.rpartition(".")
         parts.setdefault(name, {})[field] = value.numpy() if hasattr(value, "numpy") else value
     return {name: HEADS[name](**arrays) for name, arrays in parts.items()}
