@@ -124,7 +124,7 @@ def test_two_packages_with_one_name_are_refused(
         )
     with pytest.raises(RunError, match=r"'f' of (one|two) 1.0 and (one|two) 1.0 has the name of a"):
         load_detector("f")
-    with pytest.raises(RunError, match=r"There is no function 'g'.*one of a package \(f installed\)"):
+    with pytest.raises(RunError, match=r"no function 'g'.*one of a package \(f installed\)"):
         load_detector("g")
 
 
