@@ -272,7 +272,7 @@ def test_a_kept_original_is_compared_without_its_being_examined(
     page.mouse.up()
     page.mouse.wheel(0, -100)
     page.keyboard.up("Shift")
-    assert own.evaluate(BRIGHTNESS) > 2 * aligned
+    wait_until(lambda: own.evaluate(BRIGHTNESS) > 2 * aligned)
     page.context.close()
 
 
