@@ -65,7 +65,7 @@ holds. What is left out is stated."""
 
 
 def requester_of(session: Session, job: Job) -> str:
-    """Return the name, kind and role of the account that asked for the examination."""
+    """Return the name, kind and role of the account that submitted the medium."""
     account = session.get_one(Account, job.account_id)
     return f"{account.name} ({account.kind}, {account.role})"
 

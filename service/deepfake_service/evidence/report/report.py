@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -78,6 +78,7 @@ def present(
     name = next(filter(None, names), d.issuer)
     created = to_the_second(d.created_at, words.language)
     pictures = [p for p in reading.pictures if copy.faces and p.crop in payload]
+    places = [_place(reading, p, payload, copy) for p in d.cutouts or ()]
     return {
         "lang": words.language,
         "words": words.plain,
@@ -99,7 +100,8 @@ def present(
         **custody_of(reading, shown(custody)),
         "pictures": [_picture(reading, p, payload) for p in pictures],
         "pictures_note": None if pictures else _pictures_note(reading),
-        "places": [_place(reading, p, payload, copy) for p in d.cutouts or ()],
+        "places": places,
+        "places_note": _places_note(reading, places),
         "spread": value_plot(reading, width="720"),
         "timeline": timeline(d, words) if reading.kind == "video" else None,
         "files": sorted((name, sha256(content).hexdigest()) for name, content in payload.items()),
@@ -136,14 +138,23 @@ def _place(
     signs = [sign for review in d.reviews for sign in review.signs]
     here = [sign for sign in signs if (sign.time_s, sign.rect) == (place.time_s, place.rect)]
     picture = _marked(payload[place.name], place) if place.file and copy.faces else None
+    note = None  # what keeps the pictures of all places out is said once
     if picture:
         note = words("place_file", name=place.name)
-    elif place.left_out in (None, "minor"):
-        key = "pictures_withheld" if place.left_out else "pictures_left_out"
-        note = words(key, edition=d.edition)
-    else:
+    elif place.left_out not in (None, "minor"):
         note = words.of("place_left_out", place.left_out)
     return {"lines": list(dict.fromkeys(sign_lines(here, words))), "picture": picture, "note": note}
+
+
+def _places_note(reading: Reading, places: Sequence[Mapping[str, object]]) -> str | None:
+    """Return what the pictures of all places are, or what keeps them out."""
+    words, d = reading.words, reading.document
+    if any(place["picture"] for place in places):
+        return words("places_meaning")
+    if any(place.left_out in (None, "minor") for place in d.cutouts or ()):
+        key = "pictures_withheld" if d.case.minor else "pictures_left_out"
+        return words(key, edition=d.edition)
+    return None
 
 
 def _marked(content: bytes, place: Cutout) -> str:

@@ -289,7 +289,7 @@ def test_a_part_is_examined_frame_by_frame_and_stated_in_evidence(worker: Worker
         told[most] = summary_of(Reading(document, words("en"), str))["reasons"][0]
     assert "only the part from 7.0 s to 17.0 s was examined" in told[600]
     assert "every frame of it" in told[600]
-    assert "7 of its frames, spread evenly" in told[7]
+    assert "7 frames, spread evenly over it" in told[7]
     assert "do not hold for a chosen part" in told[7]
     assert worker.services.evidence_store.read(worker.caller, whole)[1] == first
 

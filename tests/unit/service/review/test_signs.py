@@ -135,14 +135,20 @@ async def test_a_marked_place_becomes_a_picture_that_stays(service: Service) -> 
     assert second[f"data/{place['file']}"] == picture
     assert [c.get("left_out") for c in told["cutouts"]] == [None, "media_deleted"]
     for language, gone in (("en", "the file had been deleted"), ("ko", "이미 삭제된 상태")):
-        kept, deleted = report_texts(told, {place["file"]: picture}, words(language))["places"]
+        texts = report_texts(told, {place["file"]: picture}, words(language))
+        assert texts["places_note"] == words(language)("places_meaning")
+        kept, deleted = texts["places"]
         assert "<rect" in kept["picture"]
         assert len(kept["lines"]) == 2
         assert deleted["picture"] is None
         assert gone in deleted["note"]
     payload = {name.removeprefix("data/"): content for name, content in second.items()}
     copy = present(exhibits.stated(told), payload, words("en"), None, ReportCopy(faces=False))
-    assert "Edition 2 of the evidence has them." in copy["places"][0]["note"]
+    assert "Edition 2 of the evidence has them." in copy["places_note"]
+    assert [place["note"] for place in copy["places"]] == [
+        None,
+        words("en").of("place_left_out", "media_deleted"),
+    ]
 
     flag = f"/v1/cases/{job['case_id']}/minor"
     await service.client.put(flag, headers=headers(service, Role.ADMIN))
