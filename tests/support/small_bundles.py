@@ -2,7 +2,7 @@
 
 The detector's graphs are those of the shipped bundle; the preprocessing, the decision rules and
 the published error rates are those of release 0.2.0. The classifier is a mean of colours that costs
-next to nothing.
+next to nothing. ``python -m tests.support.small_bundles FOLDER`` writes it into a new folder.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import json
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -23,7 +24,8 @@ from onnx import TensorProto, helper, numpy_helper
 from deepfake_models.bundle.bundle import MANIFEST, Bundle, default_bundle_dir, load_bundle, seal
 from deepfake_models.scorer import Scorer
 
-_ASSETS = Path(__file__).parents[1] / "assets" / "small_bundle"
+_ASSETS = Path(__file__).parents[1] / "assets" / "release_0.2.0"
+"""Rules and tables; no bundle, which needs graphs and a model card as well."""
 
 
 @cache
@@ -221,3 +223,9 @@ def _model(graph: Any) -> Any:
     if not any(tensor.external_data for tensor in graph.initializer):
         onnx.checker.check_model(model)  # it looks for external data in the current directory
     return model
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1])
+    target.mkdir(parents=True)
+    write_small_bundle(target)
