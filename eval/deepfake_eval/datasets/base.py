@@ -145,6 +145,8 @@ def read_table(
         reader = csv.DictReader(io.StringIO(text, newline=""), restval="")
         columns = reader.fieldnames = [composed(c).strip() for c in reader.fieldnames or ()]
         lines = [(reader.line_num, line) for line in reader]
+    except FileNotFoundError as cause:
+        raise error(f"{path} does not exist.") from cause
     except (OSError, UnicodeDecodeError, csv.Error) as cause:
         raise error(f"{path.name} is not a readable CSV in UTF-8. Save it as one.") from cause
     if missing := [c for c in required if c not in columns]:

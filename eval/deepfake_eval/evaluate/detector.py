@@ -14,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from deepfake_eval.analysis.in_sample import is_fitted
 from deepfake_eval.analysis.summary import summarise
 from deepfake_eval.datasets import Row, Rows
 from deepfake_eval.errors import RunError
@@ -56,10 +57,15 @@ def measure_table(
     score_table.require_classes(predictions["label"], options)
     items = predictions[predictions["level"] == "item"]
     notes = []
-    if items["group"].nunique() == len(items):
+    if not grouped and items["group"].nunique() == len(items):
         notes.append(
             "Each medium is a group of its own. If people recur, intervals are too narrow: name "
             "the people in the column group."
+        )
+    if options.fitted and not is_fitted(items["fitted"]).any():
+        notes.append(
+            f"None of these media is in {options.fitted.name}. If some were fitted on, name them "
+            f"there as {path.name} does, for example {items['media'].iloc[0]}."
         )
     datasets = [
         LoadedDataset(
@@ -106,6 +112,7 @@ def run_detector(
     """
     score = load_detector(detector)
     made_by = (detector, _source_digest(detector, score))
+    score_table.fitted_media(options)  # fail before the long steps
     labelled, facts = load_media(datasets, split, out)
     score_table.require_classes((row.label for row, _ in labelled), options)
     scores, failures = _score_all(score, made_by, labelled, out / runner.RECORDS, progress)
@@ -128,7 +135,7 @@ def run_detector(
                 f"The detector failed on {len(failed)} media, which were not scored; first "
                 f"{failed[0]}."
             )
-    settings = {"split": split, "datasets": facts, "notes": []}
+    settings = {"split": split, "datasets": facts}
     options = replace(options, name=options.name or detector)
     return measure_table(
         out / SCORES, out, options, settings=settings, grouped=True, progress=progress

@@ -62,6 +62,13 @@ def require_classes(labels: Iterable[str], options: DetectorOptions) -> None:
         )
 
 
+def fitted_media(options: DetectorOptions) -> set[tuple[str, str]]:
+    """Return the data set (empty for any) and the name of each medium that the detector was fitted
+    on, as far as that is known; ``RunError`` if the list of them is malformed."""
+    listed = base.read_table(options.fitted, ("media",), RunError)[1] if options.fitted else ()
+    return {(line.get("dataset") or "", line["media"]) for _, line in listed}
+
+
 def read(path: Path, options: DetectorOptions, *, grouped: bool = False) -> pd.DataFrame:
     """Return the predictions in the table ``path``, with rows of the levels ``item`` and ``frame``.
 
@@ -72,13 +79,12 @@ def read(path: Path, options: DetectorOptions, *, grouped: bool = False) -> pd.D
         RunError: a column is missing, a medium occurs twice, or a value is not what its column
             needs; the message names the line.
     """
-    listed = options.fitted and base.read_table(options.fitted, ("media",), RunError)[1]
-    fitted = {(line.get("dataset") or "", line["media"]) for _, line in listed or ()}
+    fitted = fitted_media(options)
     by_media: dict[tuple[str, str], dict[str | None, dict[str, Any]]] = {}
     for number, line in base.read_table(path, REQUIRED, RunError)[1]:
         where = f"{path.name}, line {number}"
         row = _labels(line, where)
-        if listed is not None:
+        if options.fitted:
             found = not fitted.isdisjoint((("", row["media"]), (row["dataset"], row["media"])))
             row["fitted"] = SAME_FILE if found else NOT_FITTED
         row["rank"] = _score(row["score"], where, options)

@@ -155,6 +155,31 @@ def test_scores_of_frames_are_measured_as_frames_and_by_their_mean(
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["levels"]["video"][0]["auc"]["value"] == 1.0
     assert (metrics["in_sample"]["known"], metrics["in_sample"]["same_file"]) == (True, 1)
+    assert "None of these media" not in done.output
+    lists.write_text("media\n/data/train/real/0.mp4\n")
+    done = CliRunner().invoke(cli.app, command)
+    notes = json.loads((out / "metrics.json").read_text())["settings"]["notes"]
+    assert notes[-1] == (
+        "None of these media is in fitted.csv. If some were fitted on, name them there as "
+        "scores.csv does, for example real/0.mp4."
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [("file\n", "fitted.csv has no column media"), (None, "does not exist")]
+)
+def test_a_list_of_fitted_media_is_read_before_anything_is_scored(
+    folders: Path, tmp_path: Path, content: str | None, message: str
+) -> None:
+    lists = tmp_path / "fitted.csv"
+    if content:
+        lists.write_text(content)
+    options = DetectorOptions(draws=50, fitted=lists)
+    with pytest.raises(RunError, match=message):
+        run_detector("own_detector:brightness", [f"folders:{folders}"], tmp_path / "o", options)
+    import own_detector
+
+    assert own_detector.calls == []
 
 
 @pytest.mark.parametrize(
