@@ -31,9 +31,10 @@ from deepfake_models.media.interface import DecodeLimits
 from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.evidence.bundle.artifacts import mime_of
+from deepfake_service.evidence.bundle.documents import Failed
 from deepfake_service.evidence.bundle.look_format import file_of
 from deepfake_service.evidence.bundle.readers import BundleReaders, UnreadableFile
-from deepfake_service.evidence.bundle.steps import ExitCode, Failed
+from deepfake_service.evidence.bundle.steps import ExitCode
 from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.http.admission import UploadMemory

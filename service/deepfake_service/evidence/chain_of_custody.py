@@ -19,11 +19,11 @@ from deepfake_service.evidence.bundle.documents import (
     Custody,
     CustodyAccount,
     CustodyEntry,
+    Failed,
     OmittedEntries,
     StatedDecision,
 )
 from deepfake_service.evidence.bundle.signs import SIGNS
-from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import (
     Account,

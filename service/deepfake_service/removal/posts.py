@@ -14,13 +14,13 @@ from sqlalchemy.orm import Session, aliased
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import find_visible
 from deepfake_service.cases.cases import read_screenshot, screenshot_of_look
+from deepfake_service.evidence.bundle.documents import Failed
 from deepfake_service.evidence.bundle.look_format import (
     Record,
     file_of,
     looks_of,
     record_of,
 )
-from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.platform.answers import ItemId, Published, Sha256, Time
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Job, Look, Notice, Occurrence, Watch

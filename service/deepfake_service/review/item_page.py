@@ -15,9 +15,8 @@ from deepfake_service.cases.cases import open_post
 from deepfake_service.cases.posts import Post
 from deepfake_service.evidence.bundle.builder import VERDICT
 from deepfake_service.evidence.bundle.custody import found_by
-from deepfake_service.evidence.bundle.documents import VerdictDocument, read
+from deepfake_service.evidence.bundle.documents import Failed, VerdictDocument, read
 from deepfake_service.evidence.bundle.signs import MAX_SIGNS, Sign, SignCode
-from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.evidence.bundle.zip_format import member
 from deepfake_service.evidence.chain_of_custody import altered_jobs, reviews_of
 from deepfake_service.evidence.editions import IssuedEdition, editions_of

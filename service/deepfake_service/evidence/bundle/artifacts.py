@@ -36,6 +36,7 @@ from deepfake_service.evidence.bundle.documents import (
     Cutout,
     Examination,
     FacePicture,
+    Failed,
     FrameHashes,
     Likeness,
     Reliability,
@@ -44,7 +45,6 @@ from deepfake_service.evidence.bundle.documents import (
 )
 from deepfake_service.evidence.bundle.perceptual_hashes import hash_media
 from deepfake_service.evidence.bundle.signs import Rect
-from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.evidence.bundle.zip_format import sha256, zipped
 
 MAX_GATHERED_FACES = 16

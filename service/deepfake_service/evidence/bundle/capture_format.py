@@ -18,9 +18,9 @@ from pydantic import JsonValue
 
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.builder import SOFTWARE, signed_bag
-from deepfake_service.evidence.bundle.documents import Document, read, read_canonical
+from deepfake_service.evidence.bundle.documents import Document, Failed, read, read_canonical, same
 from deepfake_service.evidence.bundle.dsse import CAPTURE_TYPE, CaptureStatement, Signers
-from deepfake_service.evidence.bundle.steps import Failed, Found, Outcome, same
+from deepfake_service.evidence.bundle.steps import Found, Outcome
 
 CAPTURE, RECORDS = "data/capture.json", "data/page.warc.gz"
 

@@ -17,9 +17,9 @@ from deepfake_service.evidence.bundle.documents import (
     Custody,
     CustodyAccount,
     CustodyEntry,
+    Failed,
     StatedDecision,
 )
-from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.platform.texts.formatting import (
     BODY_GENERATED,
     CONFIRMED,

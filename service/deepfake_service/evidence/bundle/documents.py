@@ -29,9 +29,9 @@ from deepfake_models.bundle.spec import (
     is_none,
 )
 from deepfake_models.decision.serialization import ExactRecord
+from deepfake_models.errors import DeepfakeError
 from deepfake_models.media.credentials import Credentials
 from deepfake_service.evidence.bundle.signs import Rect, Signs
-from deepfake_service.evidence.bundle.steps import Failed
 
 T = TypeVar("T")
 Absent = Annotated[T | None, Field(exclude_if=is_none)]
@@ -40,6 +40,16 @@ Result = Annotated[Verdict, PlainSerializer(Verdict.to_json)]
 """A verdict in its published form."""
 Claims = Annotated[Credentials, PlainSerializer(Credentials.to_json)]
 """The Content Credentials of a file."""
+
+
+class Failed(DeepfakeError):
+    """The step failed."""
+
+
+def same(what: str, expected: object, found: object) -> None:
+    """Raise ``Failed`` unless two values are equal."""
+    if expected != found:
+        raise Failed(f"{what}: expected {expected!r:.200}, found {found!r:.200}")
 
 
 class Document(BaseModel):

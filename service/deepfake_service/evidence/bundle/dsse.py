@@ -25,8 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import AfterValidator, Base64Bytes, ConfigDict, Field, TypeAdapter
 from pydantic.alias_generators import to_camel
 
-from deepfake_service.evidence.bundle.documents import Document, read, read_canonical
-from deepfake_service.evidence.bundle.steps import Failed
+from deepfake_service.evidence.bundle.documents import Document, Failed, read, read_canonical
 
 # securesystemslib imports the libraries of cloud services, so it is imported within functions.
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ConfigDict, JsonValue
 
 from deepfake_service.evidence.bundle import dsse
-from deepfake_service.evidence.bundle.documents import Document, read
-from deepfake_service.evidence.bundle.steps import Failed, Found, Outcome, Verification
+from deepfake_service.evidence.bundle.documents import Document, Failed, read
+from deepfake_service.evidence.bundle.steps import Found, Outcome, Verification
 from deepfake_service.evidence.bundle.trust_store import Trust
 
 LOOK_TYPE: Literal["urn:deepfake-service:look:1"] = "urn:deepfake-service:look:1"

@@ -34,8 +34,8 @@ from pyhanko.sign.validation.generic_cms import extract_tst_data_iter
 from pyhanko_certvalidator import ValidationContext
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 
+from deepfake_service.evidence.bundle.documents import Failed
 from deepfake_service.evidence.bundle.dsse import Signers
-from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.timestamps import PostQuery, TimestampFailed
 

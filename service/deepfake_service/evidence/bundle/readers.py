@@ -29,7 +29,7 @@ from deepfake_models.sandbox.protocol import Options
 from deepfake_service.evidence.bundle import dsse, look_format
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.artifacts import pixels_of
-from deepfake_service.evidence.bundle.steps import Failed
+from deepfake_service.evidence.bundle.documents import Failed
 from deepfake_service.platform import timestamps
 
 MEMORY_BYTES = 3 << 30

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from deepfake_models.bundle.bundle import BundleSpec
 from deepfake_models.decision.level import LN10
 from deepfake_models.scorer import Scorer
-from deepfake_service.evidence.bundle.documents import VerdictDocument
-from deepfake_service.evidence.bundle.steps import Failed, same
+from deepfake_service.evidence.bundle.documents import Failed, VerdictDocument, same
 
 LOGIT_TOLERANCE = 1e-2
 """Tolerance of a logit in floating point. Other processors and batch sizes change it by a hundredth

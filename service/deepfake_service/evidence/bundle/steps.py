@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from deepfake_models.bundle.results import VerdictCode
-from deepfake_models.errors import DeepfakeError
+from deepfake_service.evidence.bundle.dsse import OfBundle
 from deepfake_service.platform.answers import ItemId, Published, Sha256
-
-if TYPE_CHECKING:  # which imports from here
-    from deepfake_service.evidence.bundle.dsse import OfBundle
 
 
 class Outcome(StrEnum):
@@ -104,13 +101,3 @@ class Verification:
 Found = tuple[Outcome, str]
 """What came out of a step, and an explanation."""
 NamedStep = tuple[str, Callable[[], Found]]
-
-
-class Failed(DeepfakeError):
-    """The step failed."""
-
-
-def same(what: str, expected: object, found: object) -> None:
-    """Raise ``Failed`` unless two values are equal."""
-    if expected != found:
-        raise Failed(f"{what}: expected {expected!r:.200}, found {found!r:.200}")

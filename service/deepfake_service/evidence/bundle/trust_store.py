@@ -25,9 +25,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import Field, PlainSerializer
 
 from deepfake_models.errors import DeepfakeError
-from deepfake_service.evidence.bundle.documents import Document, read
+from deepfake_service.evidence.bundle.documents import Document, Failed, read
 from deepfake_service.evidence.bundle.dsse import envelope_in, key_id, sign, signed_by
-from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.platform.clock import Moment
 from deepfake_service.platform.errors import KeyUnreadable
 from deepfake_service.platform.outbound import AnswerLimits, UnusableAnswer, fetch_bounded

@@ -47,20 +47,19 @@ from deepfake_service.evidence.bundle import builder, custody, dsse
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.artifacts import PICTURE_FOLDERS
 from deepfake_service.evidence.bundle.capture_format import CaptureSteps
-from deepfake_service.evidence.bundle.documents import Custody, Reliability, VerdictDocument, read
+from deepfake_service.evidence.bundle.documents import (
+    Custody,
+    Failed,
+    Reliability,
+    VerdictDocument,
+    read,
+    same,
+)
 from deepfake_service.evidence.bundle.error_rates import error_rates
 from deepfake_service.evidence.bundle.look_format import LookSteps
 from deepfake_service.evidence.bundle.readers import BundleReaders
 from deepfake_service.evidence.bundle.rescoring import ratio_tolerance, rescore
-from deepfake_service.evidence.bundle.steps import (
-    Failed,
-    Found,
-    NamedStep,
-    Outcome,
-    Step,
-    Verification,
-    same,
-)
+from deepfake_service.evidence.bundle.steps import Found, NamedStep, Outcome, Step, Verification
 from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.platform.texts.i18n import LANGUAGES
 

@@ -15,7 +15,7 @@ import struct
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 
-from deepfake_service.evidence.bundle.steps import Failed
+from deepfake_service.evidence.bundle.documents import Failed
 
 MAX_BYTES = 256 * 1024 * 1024
 """Four times what one JSON file of a bundle may have. Bundles are in memory as a whole while they

@@ -16,8 +16,8 @@ from deepfake_service.evidence.bundle.custody import (
     compare,
     findings_of,
 )
-from deepfake_service.evidence.bundle.documents import Custody, StatedDecision, read
-from deepfake_service.evidence.bundle.steps import ExitCode, Failed, Outcome
+from deepfake_service.evidence.bundle.documents import Custody, Failed, StatedDecision, read
+from deepfake_service.evidence.bundle.steps import ExitCode, Outcome
 from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
 from tests.support import exhibits

@@ -25,9 +25,9 @@ from deepfake_service.evidence.bundle.builder import (
     build,
     report_of,
 )
-from deepfake_service.evidence.bundle.documents import VerdictDocument
+from deepfake_service.evidence.bundle.documents import Failed, VerdictDocument
 from deepfake_service.evidence.bundle.dsse import EvidencePredicate, Named, sign
-from deepfake_service.evidence.bundle.steps import ExitCode, Failed, Outcome
+from deepfake_service.evidence.bundle.steps import ExitCode, Outcome
 from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
 from tests.support import exhibits, footage

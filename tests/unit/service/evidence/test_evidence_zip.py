@@ -13,7 +13,8 @@ import pytest
 
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.builder import VERDICT
-from deepfake_service.evidence.bundle.steps import ExitCode, Failed
+from deepfake_service.evidence.bundle.documents import Failed
+from deepfake_service.evidence.bundle.steps import ExitCode
 from deepfake_service.evidence.bundle.verification import verify
 from tests.support import exhibits
 from tests.support.exhibits import OURS, failed_at

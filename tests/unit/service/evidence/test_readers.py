@@ -23,9 +23,10 @@ from deepfake_service.cli.app import app
 from deepfake_service.evidence.bundle import readers
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.builder import CERTIFICATES, MODEL_RATES, PUBLIC_KEY, build
+from deepfake_service.evidence.bundle.documents import Failed
 from deepfake_service.evidence.bundle.look_format import file_of
 from deepfake_service.evidence.bundle.readers import BundleReaders, UnreadableFile
-from deepfake_service.evidence.bundle.steps import ExitCode, Failed, Outcome
+from deepfake_service.evidence.bundle.steps import ExitCode, Outcome
 from deepfake_service.evidence.bundle.trust_store import Trust, certificates
 from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.platform import timestamps

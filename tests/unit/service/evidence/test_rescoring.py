@@ -10,9 +10,8 @@ import pytest
 
 from deepfake_models.bundle.results import FaceScore
 from deepfake_models.scorer import Scorer
-from deepfake_service.evidence.bundle.documents import VerdictDocument
+from deepfake_service.evidence.bundle.documents import Failed, VerdictDocument
 from deepfake_service.evidence.bundle.rescoring import LOGIT_TOLERANCE, ratio_tolerance, rescore
-from deepfake_service.evidence.bundle.steps import Failed
 from tests.support.small_bundles import small_bundle
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import delete, select, update
 
 from deepfake_service.cases.notice_history import digest_of
 from deepfake_service.evidence.bundle import pdf_signature
-from deepfake_service.evidence.bundle.steps import Failed
+from deepfake_service.evidence.bundle.documents import Failed
 from deepfake_service.platform.db import AuditEntry, NoticeEvent
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import RecordAltered

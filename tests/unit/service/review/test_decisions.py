@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from deepfake_service.audit.log import SERVICE
 from deepfake_service.cases.cases import material_of
-from deepfake_service.evidence.bundle.steps import Failed
+from deepfake_service.evidence.bundle.documents import Failed
 from deepfake_service.hashes import hash_bank
 from deepfake_service.hashes.hash_bank import HashBank
 from deepfake_service.platform.db import Case, Job, KnownHashes, Review
