@@ -240,8 +240,9 @@ def run_all(
     If the config has validation_folds, cross-validation is skipped and those folds are measured.
     """
     from deepfake_training.data.manifests import Manifest, read_manifests
-    from deepfake_training.data.splits import check_videos
+    from deepfake_training.data.splits import check_videos, fold_splits, source_splits
     from deepfake_training.export.bundle import ExportInputs, check_destination, check_exportable
+    from deepfake_training.train.method_metrics import check_measurable
 
     settings = load_config(config)
     manifests = [Manifest.parse(text) for text in manifest]
@@ -250,6 +251,9 @@ def run_all(
     check_exportable(settings)
     listing = read_manifests(manifests)
     check_videos(listing.rows, settings)
+    splits = fold_splits(listing.rows, settings) + source_splits(listing.rows, settings)
+    for split in [] if settings.validation_folds else splits:
+        check_measurable(listing.rows, split.config)
     weights(config)
     crops = work / "crops"
     prepare(config, manifest, crops, workers)

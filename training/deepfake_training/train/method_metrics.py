@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from deepfake_training.config import Config
 from deepfake_training.data.manifests import is_still
-from deepfake_training.data.splits import held_out
+from deepfake_training.data.splits import held_out, trained_on
 from deepfake_training.errors import TrainingError
 
 _MIN_OWN = 3
@@ -29,11 +29,18 @@ def check_classes(rows: pd.DataFrame, apart: Sequence[str] = ()) -> None:
 
 
 def check_measurable(index: pd.DataFrame, config: Config) -> None:
-    """Check that a run which holds out anything of ``index`` can be measured on it;
-    ``TrainingError`` if what it holds out lacks a class."""
+    """Check that a run can learn every kind that it tells apart from ``index``, and can be measured
+    on what it holds out of it, if anything; ``TrainingError`` if a kind or a class is missing."""
     held = index[held_out(index, config)]
     if len(held):
         check_classes(held, config.cross_validation.apart)
+    learnt = index.loc[trained_on(index, config) & (index["label"] == "fake"), "method"]
+    for kind in config.probe.kinds:
+        if not learnt.isin(config.cross_validation.families[kind]).any():
+            raise TrainingError(
+                f"No fake of the kind {kind} is left to train on. Add some, or take the kind out "
+                "of probe.kinds."
+            )
 
 
 def media_table(scores: pd.DataFrame) -> pd.DataFrame:
