@@ -117,10 +117,10 @@ class EvidenceStore:
             RecordAltered: the records differ from the audit log.
         """
         for _ in range(ISSUE_ATTEMPTS):
-            records, material, edition, key = self._records(job_id)
+            records, material, media, edition, key = self._records(job_id)
             if only_first and edition.number > 1:
                 return
-            material = self._with_places(records, material, key)
+            material = self._with_places(records, material, media, key)
             edition.imagery = bool(material.pictures) and not records.case.minor
             content = build(records, material, self.keys.current())
             assert edition.blob is not None
@@ -165,8 +165,9 @@ class EvidenceStore:
                 "created. Request an edition by its number."
             ) from error
 
-    def _records(self, job_id: str) -> tuple[Records, Material, Edition, bytes]:
-        """Return what a new edition is built from, its row, and the key of the case."""
+    def _records(self, job_id: str) -> tuple[Records, Material, Media, Edition, bytes]:
+        """Return what a new edition is built from, the medium, the edition's row, and the key of
+        the case."""
         organisation = self._sender.organisation().known()
         with self._database.read() as session:
             job = session.get(Job, job_id)
@@ -217,25 +218,26 @@ class EvidenceStore:
                 finding=job.finding,
                 custody=custody.custody_of(session, job, media, case),
             )
-        return records, material, edition, key
+        return records, material, media, edition, key
 
-    def _with_places(self, records: Records, material: Material, key: bytes) -> Material:
+    def _with_places(
+        self, records: Records, material: Material, media: Media, key: bytes
+    ) -> Material:
         """Return the material with the cut-outs of the places that reviewers marked: as the last
         edition with pictures has them, or else from the medium, while that is kept."""
         places = marked_places(records.reviews, material.examination.exact.media)
         if not places or records.case.minor:
             return material
         with self._database.read() as session:
-            job_id = records.job.id
-            last = editions.last_with_pictures(session, job_id)
-            media = session.scalar(select(Media).join(Job).where(Job.id == job_id))
+            last = editions.last_with_pictures(session, records.job.id)
         cut: dict[str, bytes] = {}
-        with contextlib.suppress(BlobMissing):
-            earlier = zip_format.unzipped(self._vault.read(last, key)) if last else {}
-            names = [place.name for place in places if f"data/{place.name}" in earlier]
-            cut = {name: earlier[f"data/{name}"] for name in names}
+        if last is not None:
+            wanted = [f"data/{place.name}" for place in places]
+            with contextlib.suppress(BlobMissing):
+                found = zip_format.members(self._vault.read(last, key), wanted)
+                cut = {name.removeprefix("data/"): picture for name, picture in found.items()}
         missing = [place for place in places if place.name not in cut]
-        if missing and media is not None and media.blob is not None:
+        if missing and media.blob is not None:
             try:
                 with (
                     self._vault.open(media.blob, media_key(media, key)) as file,
@@ -244,7 +246,7 @@ class EvidenceStore:
                     cut |= cut_places(opened, missing)
             except (BlobMissing, MediaError) as error:
                 # A decision stands without pictures of what its reviewer saw.
-                _log.warning("places_missing", job_id=job_id, failure=describe(error))
+                _log.warning("places_missing", job_id=records.job.id, failure=describe(error))
         return replace(material, files={**material.files, **cut})
 
     def read(self, caller: Caller, job_id: str, number: int | None = None) -> tuple[int, bytes]:

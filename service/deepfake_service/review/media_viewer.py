@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,25 +18,19 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import Field
 from sqlalchemy.orm import Session
 
 from deepfake_models.bundle.results import Box
+from deepfake_models.decision.serialization import ExactFace
 from deepfake_models.errors import MediaError, UndecodableMedia
 from deepfake_models.faces.crops import whole_square
 from deepfake_models.media.interface import OpenMedia
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import find_visible
-from deepfake_service.cases.cases import material_of
-from deepfake_service.evidence.bundle.artifacts import (
-    EXAMINATION,
-    OUTSIDE,
-    decoded,
-    index_at,
-    png,
-)
-from deepfake_service.evidence.bundle.zip_format import member
+from deepfake_service.evidence.bundle.artifacts import OUTSIDE, decoded, index_at, png
+from deepfake_service.evidence.store import examination_of
 from deepfake_service.platform.answers import Published
 from deepfake_service.platform.db import Case, Database, Job
 from deepfake_service.platform.db.enums import JobState
@@ -66,17 +59,6 @@ MOTION_S = 4.0
 MOTION_QUALITY = 75
 QUALITY = 90
 """Of WebP, for small pictures of faces. Whole frames are lossless."""
-
-
-class _Examined(BaseModel):
-    """What is read of a face in ``examination.json``."""
-
-    time_s: float
-    box: Box
-    track: int
-
-
-_EXAMINED = TypeAdapter(list[_Examined])
 
 
 class FaceView(Published):
@@ -227,13 +209,11 @@ class MediaViewer:
         )  # fmt: skip
         return content.getvalue()
 
-    def _faces(self, caller: Caller, job_id: str) -> list[_Examined]:
+    def _faces(self, caller: Caller, job_id: str) -> tuple[ExactFace, ...]:
         with self.database.read() as session:
             job, case = _examined(session, caller, job_id)
         with missing_as(NotFound, job_id=job_id):
-            packed = self.vault.read(material_of(job), self.vault.case_key(case))
-        examination = json.loads(member(packed, EXAMINATION))
-        return _EXAMINED.validate_python(examination["exact"]["faces"])
+            return examination_of(self.vault, job, self.vault.case_key(case)).exact.faces
 
     @contextmanager
     def _opened(self, caller: Caller, job_id: str) -> Iterator[OpenMedia]:
@@ -285,7 +265,7 @@ def _box(values: NDArray[np.float64]) -> Box:
     return left, top, right, bottom
 
 
-def _paths(faces: Sequence[_Examined]) -> dict[int, _Path]:
+def _paths(faces: Sequence[ExactFace]) -> dict[int, _Path]:
     """Return the path of each track."""
     of_track: dict[int, dict[float, Box]] = defaultdict(dict)
     for face in sorted(faces, key=lambda face: face.time_s):

@@ -147,17 +147,25 @@ def unzipped(content: bytes) -> dict[str, bytes]:
     return files
 
 
-def member(content: bytes, name: str) -> bytes:
-    """Return one file of a ZIP, without reading the others or checking the archive's form.
+def members(content: bytes, names: Iterable[str]) -> dict[str, bytes]:
+    """Return those files of a ZIP that have one of these names, without reading the others or
+    checking the archive's form.
 
-    Use it for archives of our own making only; ``unzipped`` checks those of others. ``KeyError`` if
-    the archive has no file ``name``, ``Failed`` if ``content`` is not a ZIP file.
+    Use it for archives of our own making only; ``unzipped`` checks those of others. ``Failed`` if
+    ``content`` is not a ZIP file.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return archive.read(name)
+            there = set(archive.namelist())
+            return {name: archive.read(name) for name in names if name in there}
     except zipfile.BadZipFile as error:
         raise Failed("not an intact ZIP file") from error
+
+
+def member(content: bytes, name: str) -> bytes:
+    """Return one file of a ZIP of our own making, as ``members`` does; ``KeyError`` if it has no
+    file ``name``."""
+    return members(content, [name])[name]
 
 
 def _check_end(content: bytes) -> None:
