@@ -75,7 +75,7 @@ def worker_running(
         services.queue,
         _examination(services, scorer, decoder, metrics),
         settings,
-        metrics.step,
+        lambda name, seconds: metrics.step_seconds.labels(name).observe(seconds),
     )
     lanes: dict[str, WebhookDeliveries | Imports | Fetches | LookLane] = {
         "webhooks": WebhookDeliveries(

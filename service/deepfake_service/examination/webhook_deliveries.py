@@ -308,7 +308,7 @@ class WebhookDeliveries(Lane[_Due]):
                 delivery.state = DeliveryState.FAILED
             else:
                 delivery.due_at = self._database.clock() + webhooks.BACK_OFF[delivery.attempts - 1]
-        self._metrics.webhook(outcome.code)
+        self._metrics.webhooks.labels(outcome.code).inc()
         if not outcome.delivered:
             _log.warning(
                 "webhook_failed", delivery_id=delivery_id, job_id=delivery.job_id,

@@ -65,7 +65,7 @@ class RequestMiddleware:
             await send(message)
 
         started = time.monotonic()
-        self._metrics.request_started()
+        self._metrics.in_progress.inc()
         try:
             await self._app(scope, _bounded(scope, receive), send_with_headers)
         except asyncio.CancelledError:

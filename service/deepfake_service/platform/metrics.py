@@ -66,7 +66,7 @@ class Metrics:
             _SECONDS,
             *_REQUEST,
         )
-        self._in_progress = Gauge(
+        self.in_progress = Gauge(
             "deepfake_http_requests_in_progress",
             "Requests being received, processed or answered.",
             registry=registry,
@@ -83,10 +83,10 @@ class Metrics:
         self._job_seconds = histogram(
             "job_seconds", "Time from the first step of a job to its verdict.", _JOB_SECONDS
         )
-        self._step_seconds = histogram(
+        self.step_seconds = histogram(
             "step_seconds", "Duration of one step of a job.", _SECONDS, "step"
         )
-        self._webhooks = counter("webhooks", "Webhook delivery attempts, by outcome.", "outcome")
+        self.webhooks = counter("webhooks", "Webhook delivery attempts, by outcome.", "outcome")
         self._gauges = {name: Gauge(name, GAUGES[name], registry=registry) for name in GAUGES}
 
     def watch(self, reads: Mapping[str, Callable[[], float]]) -> None:
@@ -94,17 +94,9 @@ class Metrics:
         for name, read in reads.items():
             self._gauges[name].set_function(_or_nan(read))
 
-    def step(self, name: str, seconds: float) -> None:
-        """Record the duration of one step of a job."""
-        self._step_seconds.labels(name).observe(seconds)
-
-    def request_started(self) -> None:
-        """Count one request as in progress."""
-        self._in_progress.inc()
-
     def request_ended(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answered request and record its duration in seconds."""
-        self._in_progress.dec()
+        self.in_progress.dec()
         self._requests.labels(known_method(method), route, str(status)).inc()
         self._seconds.labels(known_method(method), route).observe(seconds)
 
@@ -121,10 +113,6 @@ class Metrics:
         self._jobs.labels(state).inc()
         if seconds is not None:
             self._job_seconds.observe(seconds)
-
-    def webhook(self, outcome: str) -> None:
-        """Count one webhook delivery attempt."""
-        self._webhooks.labels(outcome).inc()
 
 
 def _or_nan(read: Callable[[], float]) -> Callable[[], float]:
