@@ -15,7 +15,7 @@ from deepfake_service.http.list_filters import Period
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import Body, CaseId, JobId
 from deepfake_service.platform.answers import Published
-from deepfake_service.platform.db.enums import Finding
+from deepfake_service.platform.findings import Finding
 from deepfake_service.platform.texts.spreadsheets import BYTE_ORDER_MARK, csv_line
 from deepfake_service.review.reviews import Judgement, OnHold, Opinion
 from deepfake_service.review.shapes import FoundItems, SignSummary

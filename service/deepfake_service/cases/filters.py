@@ -10,7 +10,8 @@ from sqlalchemy import ColumnElement, and_, exists, false, func, not_, or_, sele
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from deepfake_service.platform.db import Case, Job, Media, Notice, Review
-from deepfake_service.platform.db.enums import MANIPULATED, Decision, Finding, JobState, NoticeState
+from deepfake_service.platform.db.enums import JobState, NoticeState
+from deepfake_service.platform.findings import CLEARED, MANIPULATED, Finding
 from deepfake_service.platform.pagination import Order
 
 
@@ -130,7 +131,7 @@ def disagreed() -> ColumnElement[bool]:
         ),
     )
     rejected = exists().where(
-        last.job_id == Job.id, last.decision == Decision.REJECTED, ~replaced.correlate(last)
+        last.job_id == Job.id, last.decision.in_(CLEARED), ~replaced.correlate(last)
     )
     return and_(Job.finding == Finding.UNDECIDED, rejected.correlate(Job))
 

@@ -10,11 +10,10 @@ from sqlalchemy.orm import Session
 from deepfake_service.audit.log import SERVICE
 from deepfake_service.cases.notice_history import NoticeHistory
 from deepfake_service.platform.db import Case, Job, Media, Notice, Occurrence, current_time
-from deepfake_service.platform.db.enums import Finding, JobState, NoticeEventKind, NoticeState
+from deepfake_service.platform.db.enums import JobState, NoticeEventKind, NoticeState
+from deepfake_service.platform.findings import AGAINST
 from deepfake_service.platform.storage import open_json
 
-AGAINST = frozenset({Finding.REJECTED, Finding.UNDECIDED, Finding.AWAITING_SECOND})
-"""Findings that no notice may rest on."""
 RUNNING = (NoticeState.SENT, NoticeState.PRESERVED)
 """States in which the deadline counts."""
 TO_WITHDRAW = Notice.withdraw_at.is_not(None) & (Notice.state != NoticeState.WITHDRAWN)

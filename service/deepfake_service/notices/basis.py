@@ -8,7 +8,6 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from deepfake_models.bundle.results import VerdictCode
-from deepfake_service.cases.notices_under_way import AGAINST
 from deepfake_service.evidence.bundle.custody import found_by
 from deepfake_service.evidence.bundle.documents import StatedDecision
 from deepfake_service.evidence.chain_of_custody import require_recorded, reviews_of
@@ -18,9 +17,10 @@ from deepfake_service.evidence.store import examination_of
 from deepfake_service.notices.compose import Basis
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Edition, Job, Media
-from deepfake_service.platform.db.enums import MANIPULATED, Finding, JobState
+from deepfake_service.platform.db.enums import JobState
 from deepfake_service.platform.db.row_authentication import refuse
 from deepfake_service.platform.errors import Code, NoticeRefused
+from deepfake_service.platform.findings import AGAINST, MANIPULATED, Finding
 from deepfake_service.platform.storage import BlobMissing, Vault, open_json
 
 ReportChoice = Literal["supporting", "all", "none"]

@@ -23,13 +23,14 @@ from deepfake_service.evidence.editions import IssuedEdition, editions_of
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.hashes.hash_bank import SimilarCase, similar_cases
 from deepfake_service.platform.db import Case, Database, Job, Media, Occurrence
-from deepfake_service.platform.db.enums import MANIPULATED, Finding, JobState
+from deepfake_service.platform.db.enums import JobState
 from deepfake_service.platform.errors import (
     EvidenceMissing,
     EvidenceTooLarge,
     ImageryWithheld,
     ServiceError,
 )
+from deepfake_service.platform.findings import MANIPULATED, Finding
 from deepfake_service.platform.storage import Vault
 from deepfake_service.review.queries import Queries, job_rows
 from deepfake_service.review.reviews import (

@@ -40,14 +40,7 @@ from deepfake_service.platform.db import (
     current_time,
     new_id,
 )
-from deepfake_service.platform.db.enums import (
-    MANIPULATED,
-    REUSED,
-    Decision,
-    Finding,
-    JobState,
-    Role,
-)
+from deepfake_service.platform.db.enums import REUSED, JobState, Role
 from deepfake_service.platform.errors import (
     Code,
     Conflict,
@@ -62,6 +55,7 @@ from deepfake_service.platform.errors import (
     ServiceError,
     invalid_field,
 )
+from deepfake_service.platform.findings import CLEARED, MANIPULATED, Decision, Finding
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.pagination import MAX_PAGE
 from deepfake_service.platform.storage import Vault, open_json, seal_json
@@ -269,7 +263,7 @@ class Reviews:
             )
             session.flush()
             self._note_whether_reviewed(session, case)
-            against = finding in (Finding.REJECTED, Finding.UNDECIDED)
+            against = finding in (*CLEARED, Finding.UNDECIDED)
             if against or (before in MANIPULATED and finding not in MANIPULATED):
                 notices_under_way.mark_reversed(session, key, case, job)
             elif finding in MANIPULATED:
@@ -307,7 +301,7 @@ class Reviews:
         refusals: dict[str, ServiceError | None] = dict.fromkeys(job_ids)
         for job_id in refusals:
             try:
-                if judgement.decision is Decision.REJECTED:
+                if judgement.decision in CLEARED:
                     self._require_opened(caller, job_id)
                 self.decide(caller, job_id, judgement)
             except DatabaseUnavailable:
@@ -343,9 +337,9 @@ class Reviews:
         made = select(Review).where(Review.job_id == job_id).order_by(Review.created_at, Review.id)
         latest = {review.account_id: review.decision for review in session.scalars(made)}
         possible = findings_of(latest)
-        if Finding.REJECTED in possible:
+        if cleared := CLEARED & possible:
             awaits = Finding.AWAITING_SECOND in possible and self._is_contested(session, job_id)
-            return Finding.AWAITING_SECOND if awaits else Finding.REJECTED
+            return Finding.AWAITING_SECOND if awaits else Finding(*cleared)
         if Finding.AWAITING_SECOND not in possible:
             (found,) = possible
             return Finding(str(found))

@@ -22,7 +22,8 @@ from deepfake_service.platform.answers import (
     ValueLeaning,
 )
 from deepfake_service.platform.clock import Day
-from deepfake_service.platform.db.enums import Finding, JobState, Priority, RetentionPolicy
+from deepfake_service.platform.db.enums import JobState, Priority, RetentionPolicy
+from deepfake_service.platform.findings import Finding
 from deepfake_service.platform.texts.fields import Text
 
 

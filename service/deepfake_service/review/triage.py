@@ -45,7 +45,8 @@ from deepfake_service.cases.notices_under_way import RUNNING, TO_WITHDRAW
 from deepfake_service.hashes.hash_bank import SimilarCase, is_same_file, similar_cases
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Job, Match, Media, Notice, Review
-from deepfake_service.platform.db.enums import MANIPULATED, UNFINISHED, Finding, JobState, Priority
+from deepfake_service.platform.db.enums import UNFINISHED, JobState, Priority
+from deepfake_service.platform.findings import CLEARED, MANIPULATED, Finding
 from deepfake_service.platform.pagination import (
     MAX_RANK,
     MAX_TURN,
@@ -319,7 +320,7 @@ def _tabs(caller: Caller, now: datetime) -> dict[Tab, ColumnElement[bool]]:
         Tab.DISAGREEMENT: disagreed(),
         Tab.DUE: Job.case_id.in_(noticed.where(or_(TO_WITHDRAW, near))),
         Tab.DONE: or_(
-            Job.finding == Finding.REJECTED,
+            Job.finding.in_(CLEARED),
             and_(Job.finding.in_(MANIPULATED), not_(lacks_notice())),
         ),
         Tab.ALL: Job.id.is_not(None),

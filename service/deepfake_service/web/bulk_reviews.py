@@ -9,7 +9,6 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from deepfake_service.platform.db.enums import Decision
 from deepfake_service.platform.errors import FieldError, InvalidRequest
 from deepfake_service.review.shapes import Item
 from deepfake_service.web.items import judgement_in
@@ -76,6 +75,6 @@ def post_reviews(visit: Reviewer, fields: Form) -> Response:
 def _review_page(
     visit: Visit, items: Sequence[Item], *, status: int = 200, **others: object
 ) -> Response:
-    values = {"items": items, "most": MAX_ITEMS, "decisions": [str(d) for d in Decision]}
+    values = {"items": items, "most": MAX_ITEMS}
     values |= {"typed": {}, "problems": [], "outcomes": None, "selected": 0}
     return visit.page("bulk_review.html", status=status, **(values | others))

@@ -14,7 +14,7 @@ from deepfake_service.cases.filters import Filters
 from deepfake_service.evidence.bundle.signs import BY_KIND, SIGNS
 from deepfake_service.http.problems import problem_of
 from deepfake_service.notices.kinds import KINDS, Kind
-from deepfake_service.platform.db.enums import ENDED, MANIPULATED, CaptureState, Decision
+from deepfake_service.platform.db.enums import ENDED, CaptureState
 from deepfake_service.platform.errors import (
     Conflict,
     FieldError,
@@ -22,6 +22,7 @@ from deepfake_service.platform.errors import (
     NotReviewable,
     invalid_field,
 )
+from deepfake_service.platform.findings import MANIPULATED, Decision
 from deepfake_service.platform.pagination import Order
 from deepfake_service.platform.texts.i18n import words
 from deepfake_service.review.reviews import NO_GROUNDS, Judgement, OnHold
@@ -68,7 +69,6 @@ def _item(visit: Visit, job_id: str) -> dict[str, object]:
             visit.caller, page.job.case_id, state=CaptureState.COMPARISON
         ).captures,
         "kinds": _kinds(visit),
-        "decisions": [str(d) for d in Decision],
         "sign_kinds": BY_KIND,
         "notice": visit.request.query_params.get("notice"),
         "typed": {},

@@ -52,12 +52,15 @@ from deepfake_service.platform.errors import (
     RequestTooLarge,
     ServiceError,
 )
+from deepfake_service.platform.findings import CLEARED, DECIDED, MANIPULATED, Decision
 from deepfake_service.platform.texts.formatting import to_the_second
 from deepfake_service.platform.texts.i18n import LANGUAGES, translations, words
 
 T = TypeVar("T")
 
 LANGUAGE_COOKIE = "language"
+DECISIONS = dict(zip("cgru", Decision, strict=True))
+"""The decisions, by the keys that choose them."""
 MAX_FORM_BYTES = 512 * 1024
 """Three texts of 5,000 Hangul syllables, which take nine bytes each when URL-encoded."""
 MAX_FORM_FIELDS = 500
@@ -101,6 +104,9 @@ def _environment(language: str) -> Environment:
     environment.install_gettext_translations(  # type: ignore[attr-defined]
         translations(language), newstyle=True
     )
+    environment.globals |= {
+        "DECISIONS": DECISIONS, "MANIPULATED": MANIPULATED, "CLEARED": CLEARED, "DECIDED": DECIDED,
+    }  # fmt: skip
     environment.globals["kind_name"] = lambda kind: KINDS[kind].name.of(language)
     environment.globals["notice_words"] = words(language, "notice", polite=True)
     environment.filters |= {

@@ -20,18 +20,17 @@ from deepfake_service.evidence.bundle.documents import (
     Failed,
     StatedDecision,
 )
-from deepfake_service.platform.texts.formatting import (
-    BODY_GENERATED,
-    CONFIRMED,
+from deepfake_service.platform.findings import (
+    CLEARED,
     DISAGREEMENT,
-    REJECTED,
-    UNDECIDED,
+    MANIPULATED,
+    Decision,
+    Finding,
 )
 
 # Values of ``audit.log.Action``, which are part of the format of the log.
 SUBMITTED, REVIEWED = "media.submitted", "case.reviewed"
 FLAGGED, UNFLAGGED = "minor.flagged", "minor.unflagged"
-AWAITING_SECOND = "awaiting_second"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +120,16 @@ def findings_of(latest: Mapping[str, str]) -> frozenset[str | None]:
     if not latest:
         return frozenset({None})
     decisions = list(latest.values())
-    confirmed = [d for d in (CONFIRMED, BODY_GENERATED) if d in decisions]
-    if REJECTED in decisions:
+    confirmed = [d for d in Decision if d in decisions and d in MANIPULATED]
+    if cleared := [d for d in Decision if d in decisions and d in CLEARED]:
         # One rejection is enough: nothing is sent out against the opinion of a reviewer. Whether it
         # clears a file alone depends on what the person shown has stated.
-        alone = {AWAITING_SECOND} if decisions.count(REJECTED) == 1 else set()
-        return frozenset({UNDECIDED} if confirmed else {REJECTED, *alone})
+        alone = {Finding.AWAITING_SECOND} if sum(map(decisions.count, cleared)) == 1 else set()
+        return frozenset({Finding.UNDECIDED} if confirmed else {cleared[0], *alone})
     if not confirmed:
-        return frozenset({UNDECIDED})
+        return frozenset({Finding.UNDECIDED})
     by_two = [d for d in confirmed if decisions.count(d) > 1]
-    return frozenset(by_two[:1] or {*confirmed, AWAITING_SECOND})
+    return frozenset(by_two[:1] or {*confirmed, Finding.AWAITING_SECOND})
 
 
 def told_finding(finding: str, reviews: Sequence[StatedDecision]) -> str:
@@ -140,7 +139,7 @@ def told_finding(finding: str, reviews: Sequence[StatedDecision]) -> str:
     finding with a rejection has a confirmation as well, or it would be ``rejected``.
     """
     latest = {review.account: review.decision for review in reviews}
-    disagree = finding == UNDECIDED and REJECTED in latest.values()
+    disagree = finding == Finding.UNDECIDED and not CLEARED.isdisjoint(latest.values())
     return DISAGREEMENT if disagree else finding
 
 

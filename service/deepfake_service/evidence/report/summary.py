@@ -11,6 +11,7 @@ from deepfake_service.evidence.bundle.documents import PersonRates, Rate, Verdic
 from deepfake_service.evidence.bundle.signs import sign_lines
 from deepfake_service.evidence.report.plots import value_note
 from deepfake_service.evidence.report.reading import MAX_PEOPLE, Reading, value_of
+from deepfake_service.platform import findings
 from deepfake_service.platform.texts import formatting as fmt
 from deepfake_service.platform.texts.characters import quoted
 from deepfake_service.platform.texts.i18n import Words
@@ -136,13 +137,13 @@ def _not_for_use(r: Reading) -> list[str]:
 def _concluded(r: Reading) -> dict[str, object] | None:
     """Return what people found, which leads; ``None`` if they have not decided."""
     w, finding = r.words, r.document.finding
-    if finding not in fmt.DECIDED:
+    if finding not in findings.DECIDED:
         return None
     return {
         "label": w("concluded_label", count=len(found_by(finding, r.document.reviews))),
         "answer": w.of("concluded", finding),
         "lines": _review_lines(r),
-        "colour": CLEARED if finding == fmt.REJECTED else FOUND,
+        "colour": CLEARED if finding in findings.CLEARED else FOUND,
     }
 
 
@@ -345,7 +346,7 @@ def _moments(r: Reading, moments: Sequence[Moment]) -> str:
 def _reviews(r: Reading) -> list[str]:
     """Return the reviews where they do not lead, and what they come to."""
     w, finding, reviews = r.words, r.document.finding, r.document.reviews
-    if finding in fmt.DECIDED:
+    if finding in findings.DECIDED:
         return []
     if not reviews:
         return [w("review_none")]

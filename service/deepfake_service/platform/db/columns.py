@@ -11,6 +11,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from deepfake_models.bundle.results import Leaning, VerdictCode
 from deepfake_service.platform.db import enums
+from deepfake_service.platform.findings import Decision, Finding
 
 ID_CHARS = 26
 DIGEST_CHARS = 64
@@ -62,11 +63,11 @@ class States(TypeDecorator[StrEnum]):
 
 _STATES: dict[int, tuple[type[StrEnum], ...]] = {
     16: (
-        enums.CaptureState, enums.Decision, enums.DeliveryState, enums.EditionState,
+        enums.CaptureState, Decision, enums.DeliveryState, enums.EditionState,
         enums.JobStage, enums.JobState, enums.LookResult, enums.NoticeEventKind, enums.Priority,
         enums.RetentionPolicy, enums.Role, enums.WatchState,
     ),
-    32: (enums.Finding, enums.NoticeState, Leaning, VerdictCode),
+    32: (Finding, enums.NoticeState, Leaning, VerdictCode),
 }  # fmt: skip
 """The states that columns hold, by the length of the column."""
 

@@ -108,35 +108,6 @@ class DeliveryState(StrEnum):
     FAILED = "failed"
 
 
-class Decision(StrEnum):
-    """What one person decides about an examination. The model's verdict does not change."""
-
-    CONFIRMED = "confirmed"
-    BODY_GENERATED = "body_generated"
-    """The body, the clothes or the surroundings are generated; the face may be the person's own."""
-    REJECTED = "rejected"
-    UNDECIDED = "undecided"
-
-
-class Finding(StrEnum):
-    """The outcome of all decisions on an examination."""
-
-    CONFIRMED = "confirmed"
-    BODY_GENERATED = "body_generated"
-    """It was confirmed that the body, the clothes or the surroundings are generated."""
-    REJECTED = "rejected"
-    UNDECIDED = "undecided"
-    AWAITING_SECOND = "awaiting_second"
-    """No two people decided the same where two are required."""
-
-
-MANIPULATED = frozenset({Finding.CONFIRMED, Finding.BODY_GENERATED})
-"""The findings that say that a file is manipulated: notices may rest on them."""
-DISAGREEMENT = "disagreement"
-"""What people are told instead of ``Finding.UNDECIDED`` where reviewers confirmed and rejected. It
-is not stored: see ``cases/filters.py``."""
-
-
 class EditionState(StrEnum):
     """Why an edition of evidence must not be relied on any more."""
 

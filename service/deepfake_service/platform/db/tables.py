@@ -31,14 +31,13 @@ from deepfake_service.platform.db.columns import (
 )
 from deepfake_service.platform.db.enums import (
     CaptureState,
-    Decision,
     DeliveryState,
-    Finding,
     JobStage,
     JobState,
     Priority,
     RetentionPolicy,
 )
+from deepfake_service.platform.findings import Decision, Finding
 
 
 class Case(Base):

@@ -11,10 +11,6 @@ from deepfake_service.platform.texts.i18n import Words
 
 KST = timezone(timedelta(hours=9), "KST")
 """Korea Standard Time, which has no summer time."""
-CONFIRMED, BODY_GENERATED, REJECTED = "confirmed", "body_generated", "rejected"
-UNDECIDED, DISAGREEMENT = "undecided", "disagreement"
-DECIDED = (CONFIRMED, BODY_GENERATED, REJECTED)
-"""The findings with which people have decided: they lead, and the automatic reading follows."""
 
 
 def attributed(name: str, text: str, claimed: Collection[str] | None, t: Words) -> str:

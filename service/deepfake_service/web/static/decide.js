@@ -2,26 +2,24 @@
 import { keyOf } from "./keys.js";
 import { ticked } from "./signs.js";
 
-const DECISIONS = { c: "confirmed", g: "body_generated", r: "rejected", u: "undecided" };
+const decisions = [...document.querySelectorAll("input[type=radio][name=decision]")];
 const reason = document.getElementById("reason");
 const sure = document.getElementById("sure");
 
-function decide(decision) {
-  const radio = document.querySelector(`input[type=radio][name=decision][value=${decision}]`);
-  if (!radio) return;
+function decide(radio) {
   const closed = radio.closest("details:not([open])");
   if (closed) closed.open = true;
   radio.checked = true;
   reason.focus();
 }
 addEventListener("keydown", (event) => {
-  const decision = DECISIONS[keyOf(event)];
-  if (decision) { event.preventDefault(); decide(decision); }
+  const radio = decisions.find((each) => each.dataset.key === keyOf(event));
+  if (radio) { event.preventDefault(); decide(radio); }
 });
 
 // The original's finding; `signs.js` ticks its signs.
 const original = document.getElementById("take-over");
-original?.addEventListener("click", () => decide(original.value));
+original?.addEventListener("click", () => decide(decisions.find((each) => each.value === original.value)));
 
 if (reason) {
   addEventListener("keydown", (event) => {
@@ -30,7 +28,7 @@ if (reason) {
     if (!reason.form.reportValidity()) return;
     if (!sure) return reason.form.requestSubmit(); // it has a box instead, to which the browser goes unless ticked
     const chosen = reason.form.querySelector("input[name=decision]:checked");
-    document.getElementById("sure-what").textContent = chosen.parentElement.textContent.trim();
+    document.getElementById("sure-what").textContent = chosen.nextSibling.textContent.trim();
     document.getElementById("sure-why").textContent = [...ticked(), reason.value].filter(Boolean).join("; ");
     sure.showModal();
   });

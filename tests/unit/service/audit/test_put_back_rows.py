@@ -18,8 +18,9 @@ from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.cli.app import app
 from deepfake_service.evidence.chain_of_custody import contradictions
 from deepfake_service.platform.db import Case, Job
-from deepfake_service.platform.db.enums import Decision, JobState, Role
+from deepfake_service.platform.db.enums import JobState, Role
 from deepfake_service.platform.errors import AuditBroken
+from deepfake_service.platform.findings import Decision
 from deepfake_service.platform.storage import seal_json
 from tests.support import exhibits
 from tests.support.jobs import VIDEO, decide, examined, submit

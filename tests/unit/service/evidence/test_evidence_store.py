@@ -16,8 +16,9 @@ from deepfake_service.audit.log import SERVICE
 from deepfake_service.evidence import store as store_module
 from deepfake_service.http import admission
 from deepfake_service.platform.db import Edition, Job
-from deepfake_service.platform.db.enums import Decision, Role
+from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import EvidenceTooLarge, NotFound
+from deepfake_service.platform.findings import Decision
 from deepfake_service.platform.timestamps import TimestampFailed
 from deepfake_service.retention.orphans import delete_orphans
 from deepfake_service.review.reviews import Judgement

@@ -48,8 +48,9 @@ from deepfake_service.platform.db import (
     SecondFactor,
     new_id,
 )
-from deepfake_service.platform.db.enums import Decision, DeliveryState, Finding, JobState, Role
+from deepfake_service.platform.db.enums import DeliveryState, JobState, Role
 from deepfake_service.platform.errors import CodeRejected, Conflict, Forbidden
+from deepfake_service.platform.findings import Decision, Finding
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.storage import Stored
 from deepfake_service.platform.storage.envelope import new_key

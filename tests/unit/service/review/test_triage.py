@@ -30,8 +30,9 @@ from deepfake_service.platform.db import (
     Review,
     new_id,
 )
-from deepfake_service.platform.db.enums import Finding, JobState, NoticeState, Role
+from deepfake_service.platform.db.enums import JobState, NoticeState, Role
 from deepfake_service.platform.errors import InvalidRequest, NotFound
+from deepfake_service.platform.findings import Finding
 from deepfake_service.platform.storage import seal_json
 from deepfake_service.platform.texts.i18n import words
 from deepfake_service.review.triage import Place, QueueRequest, Tab, places_of

@@ -346,7 +346,7 @@ async def test_what_people_decided_is_the_headline_of_the_item_and_of_its_row(
     assert "of 100 manipulated videos get this verdict too" in before
     assert "confirm that on other grounds" in part(await item_page(service, job), "next-steps")
     page = part(await decide(service, job, form, decision), "answer")
-    assert f'class="answer {decision}"' in page
+    assert f'class="answer {colour}"' in page
     assert f'<h1 id="answer">{texts.of("concluded", decision)}</h1>' in page
     assert page.index("seen") < page.index(texts.of("answers", "no_manipulation_found"))
     queue = (await service.client.get("/?tab=all")).text
@@ -356,7 +356,7 @@ async def test_what_people_decided_is_the_headline_of_the_item_and_of_its_row(
     style = (await service.client.get("/static/console.css")).text
     green = re.findall(r"[^{}]+{[^{}]*var\(--good[^{}]*}", style)
     assert not [rule for rule in green if "no_manipulation_found" in rule]
-    assert [rule for rule in green if f".{decision}" in rule] or colour == "bad"
+    assert [rule for rule in green if f".answer.{colour}" in rule] or colour == "bad"
     form = await browse(service, Role.ADMIN)
     page = part(await decide(service, job, form, "undecided"), "answer")
     assert texts("concluded_label", count=1) in page  # who left it open did not find it
