@@ -282,24 +282,29 @@ class MinorFlags:
         of_case = Media.case_id == case.id, Media.sha256.in_(digests)
         media = session.execute(select(Media.id, Media.sha256).where(*of_case)).all()
         for media_id, sha256 in media if case.minor_at is None else ():
-            flag = self._flag_of_bytes(session, media_id, sha256)
+            # The flag of a source that a person has cleared is never inherited again.
+            flag = self._flag_of_bytes(session, media_id, sha256, case.minor_from or "")
             if flag is not None:
                 self._set(session, SERVICE, case, flag)
                 break
         self._store_digests(session, case)
 
-    def _flag_of_bytes(self, session: Session, media_id: str, sha256: str) -> MinorFlag | None:
-        """Return the flag that a case with a medium of these bytes inherits, if there is one. The
-        flagged case may have been deleted in the meantime."""
+    def _flag_of_bytes(
+        self, session: Session, media_id: str, sha256: str, cleared: str
+    ) -> MinorFlag | None:
+        """Return the flag that a case with a medium of these bytes inherits, if there is one, from
+        any source but the one that was ``cleared``. The flagged case may have been deleted."""
         flagged = (
             select(Media.id, Case)
             .join(Case, Media.case_id == Case.id)
             .where(Media.sha256 == sha256, Case.minor_at.is_not(None))
+            .where(func.coalesce(Case.minor_from, Case.id) != cleared)
         )
         for copied, case in session.execute(flagged.limit(1)):
             return MinorFlag(case.minor_by, case.minor_from or case.id, (media_id, copied))
-        known = FlaggedHashes.digest == self._blind_index.of("flagged", sha256)
-        for entry in session.scalars(select(FlaggedHashes).where(known).limit(1)):
+        digest = self._blind_index.of("flagged", sha256)
+        known = FlaggedHashes.digest == digest, FlaggedHashes.case_id != cleared
+        for entry in session.scalars(select(FlaggedHashes).where(*known).limit(1)):
             return MinorFlag(entry.flagged_by, entry.case_id, (media_id, entry.job_id))
         return None
 

@@ -390,6 +390,24 @@ async def test_clearing_one_that_follows_leaves_what_else_the_flagged_case_shows
     assert is_flagged(service, await examined(service, child, child, case_reference="LATER"))
 
 
+async def test_bytes_that_come_again_bring_no_flag_back_that_a_person_removed(
+    service: Service,
+) -> None:
+    """A copy of another flagged case is still recognised."""
+    same, other = exhibits.video(), encoded("other")
+    first = await examined(service, same, same, case_reference="FIRST")
+    await flag(service, first)
+    copy = await examined(service, same, same, case_reference="COPY")
+    await examined(service, same + b"2", same, case_reference="COPY")
+    await unflag(service, copy)
+    assert (await service.client.delete(f"/v1/jobs/{copy['id']}")).is_success
+    again = await examined(service, same, same, case_reference="COPY")
+    assert not is_flagged(service, again)
+    second = await examined(service, other, other, case_reference="SECOND")
+    await flag(service, second)
+    assert is_flagged(service, await examined(service, other, other, case_reference="COPY"))
+
+
 async def test_removing_a_flag_leaves_that_of_a_case_flagged_for_another_medium(
     service: Service,
 ) -> None:
