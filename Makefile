@@ -200,7 +200,8 @@ fuzz: $(DEV)/.dev
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-40} FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-100} \
 		FUZZ_SEED=$${FUZZ_SEED:-1000} $(DEV)/bin/pytest tests/fuzz -s
 	$(DEV)/bin/pytest --hypothesis-profile fuzz \
-		tests/unit/service/http/test_multipart.py tests/unit/service/platform/test_crypto.py
+		tests/unit/service/http/test_multipart.py tests/unit/service/platform/test_crypto.py \
+		tests/unit/service/life
 
 format: $(DEV)/.dev
 	$(DEV)/bin/ruff check --fix .
