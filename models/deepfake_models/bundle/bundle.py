@@ -38,7 +38,6 @@ MAP = "map.onnx"
 """Optional: the graph of the activation map. Without it, the classifier has that output."""
 WEIGHTS = "weights.bin"
 """Optional: the tensors that ``classifier.onnx`` and ``map.onnx`` share, as their external data."""
-_LOADED = frozenset({*GRAPHS, MAP, WEIGHTS})
 REQUIRED = (*GRAPHS, "reliability.json", "MODEL_CARD.md")
 MAX_FILE_BYTES = 4 * 1024**3
 """A ViT-L in fp32 has 1.2 GB. A wrong path must not fill the memory."""
@@ -103,13 +102,12 @@ class BundleSpec(Spec):
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A verified bundle. ``sha256`` identifies it; ``graphs`` holds the verified ONNX files
-    and the weights that they share, and is empty once their sessions are open."""
+    """A verified bundle. ``sha256`` identifies it; its files are read, and verified again, when
+    they are needed."""
 
     directory: Path
     spec: BundleSpec
     sha256: str
-    graphs: dict[str, bytes]
 
     def model_json(self) -> dict[str, str]:
         """Return the ``model`` object of every result."""
@@ -157,17 +155,14 @@ def load_bundle(directory: Path | None = None) -> Bundle:
             f"{MANIFEST}: {where}: {first['msg']}. Use the version that the bundle was made "
             "for, or export it again."
         ) from error
-    graphs = {}
     for name in spec.files:
-        content = _verified(directory, name, spec)
-        if name in _LOADED:
-            graphs[name] = content
+        _verified(directory, name, spec)
     if not spec.crop.size == spec.input.height == spec.input.width:
         raise BundleError(
             f"{MANIFEST}: crop.size differs from input.height and input.width. Export the "
             "bundle again."
         )
-    return Bundle(directory, spec, hashlib.sha256(raw).hexdigest(), graphs)
+    return Bundle(directory, spec, hashlib.sha256(raw).hexdigest())
 
 
 def seal(directory: Path, fields: dict[str, Any]) -> Bundle:
