@@ -61,8 +61,6 @@ T = TypeVar("T")
 LANGUAGE_COOKIE = "language"
 DECISIONS = dict(zip("cgru", Decision, strict=True))
 """The decisions, by the keys that choose them."""
-MAX_FORM_BYTES = 512 * 1024
-"""Three texts of 5,000 Hangul syllables, which take nine bytes each when URL-encoded."""
 MAX_FORM_FIELDS = 500
 """A notice is about at most 200 posts, each of which is a field of its form."""
 Id = Annotated[str, Path(max_length=26)]
@@ -267,13 +265,8 @@ def redirect(path: str, done: str | None = None, *, part: str | None = None) -> 
 
 async def _read_form(request: Request) -> dict[str, str]:
     """Read the URL-encoded fields of a form. Values of fields with the same name become lines."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body.extend(chunk)
-        if len(body) > MAX_FORM_BYTES:
-            raise RequestTooLarge(f"A form has at most {MAX_FORM_BYTES} bytes.")
     try:
-        fields = urlencoded_fields(bytes(body), MAX_FORM_FIELDS)
+        fields = urlencoded_fields(await request.body(), MAX_FORM_FIELDS)
     except ValueError as error:
         raise RequestTooLarge(f"A form has at most {MAX_FORM_FIELDS} fields.") from error
     values: dict[str, list[str]] = {}

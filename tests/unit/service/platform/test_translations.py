@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from deepfake_service.capture.captures import MAX_FILES
+from deepfake_service.http.middleware import MAX_BODY_BYTES
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import (
     Code,
@@ -28,7 +29,6 @@ from deepfake_service.platform.errors import (
     TooManyRequests,
 )
 from deepfake_service.platform.texts.i18n import translations
-from deepfake_service.web.pages import MAX_FORM_BYTES
 from tests.support.jobs import headers
 from tests.support.translations import error_messages, problems, raised_messages, template_messages
 
@@ -82,12 +82,12 @@ async def test_details_are_in_the_language_of_the_page(start: Any) -> None:
         refused = await client.get("/statistics?start=2026-02-01&end=2026-01-01")
         assert "시작일보다 빠를 수 없습니다" in refused.text
         origin = {"Origin": str(client.base_url)}
-        large = await client.post("/sign-in", data={"key": "x" * MAX_FORM_BYTES}, headers=origin)
+        large = await client.post("/sign-in", data={"key": "x" * MAX_BODY_BYTES}, headers=origin)
         assert "허용된 크기를 넘었습니다." in large.text
         english = await client.post(
-            "/sign-in", data={"key": "x" * MAX_FORM_BYTES}, headers={**origin, **ENGLISH}
+            "/sign-in", data={"key": "x" * MAX_BODY_BYTES}, headers={**origin, **ENGLISH}
         )
-        assert f"A form has at most {MAX_FORM_BYTES} bytes." in english.text
+        assert f"The body may have at most {MAX_BODY_BYTES} bytes." in english.text
         many = await client.post(
             "/v1/captures",
             files=[("screenshots", (f"{n}.png", b"x")) for n in range(MAX_FILES)],
