@@ -91,6 +91,7 @@ class Services:
         self.signing_keys = signing_keys = open_signing_keys(settings, database, keys)
         blind_index = BlindIndex(database, keys)
         media_kept = timedelta(days=settings.media_days_after_verdict)
+        after_review = timedelta(hours=settings.media_hours_after_review)
 
         self.settings, self.database = settings, database
         self.disk = DiskSpace(settings)
@@ -133,7 +134,7 @@ class Services:
             submitter_confirms=settings.submitter_confirms,
             longest_hold=periods.evidence,
         )
-        self.queries = queries = Queries(database, vault)
+        self.queries = queries = Queries(database, vault, after_review)
         self.triage = Triage(database, vault, queries)
         self.exports = Exports(
             database, vault, self.disk, queries, settings.data_dir / EXPORT_FOLDER

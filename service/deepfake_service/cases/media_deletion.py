@@ -1,14 +1,25 @@
-"""Delete one medium with its screenshots, unless its case is under a legal hold."""
+"""When a medium expires, and its deletion with its screenshots, unless its case is under a hold."""
 
 from __future__ import annotations
+
+from datetime import datetime, timedelta
 
 from sqlalchemy import Select, select
 
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.cases.case_lock import lock_unheld
 from deepfake_service.cases.cases import screenshot_of
-from deepfake_service.platform.db import Database, Media, Occurrence
+from deepfake_service.platform.db import Case, Database, Job, Media, Occurrence
 from deepfake_service.platform.storage import BlobMissing, Vault
+
+
+def expiry_of(job: Job, media: Media, case: Case, after_review: timedelta) -> datetime | None:
+    """Return when the medium of a job expires, as ``retention.due.due_media`` selects it; ``None``
+    if that is not known yet, or it is deleted."""
+    at = media.expires_at if media.blob else None
+    if at and case.reviewed_at and case.reviewed_at >= media.created_at:
+        at = min(at, case.reviewed_at + after_review)
+    return max(at, job.awaited_until + after_review) if at and job.awaited_until else at
 
 
 def expire(database: Database, vault: Vault, media_id: str, due: Select[str] | None = None) -> None:

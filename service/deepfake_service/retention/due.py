@@ -60,7 +60,8 @@ def unheld(model: type[Capture | Job | Media | Occurrence]) -> Select[str]:
 def due_media(periods: RetentionPeriods, at: datetime) -> Select[str]:
     """Select the media that are due at ``at``, and deleted ones that left a screenshot. Media that
     are being examined again are not, unless that has been waiting for too long, and neither are
-    those of items on hold."""
+    those of items on hold. What the API and the console say of it is ``media_deletion.expiry_of``.
+    """
     late = being_examined().where(Job.created_at <= at - MEDIA_UNEXAMINED)
     waiting = being_examined().where(Job.created_at > at - MEDIA_UNEXAMINED)
     # What was handed in after the review, and was not examined yet, is not reviewed by it.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import BinaryIO, TypeVar
 
 from sqlalchemy import Row, Select, func, select
@@ -21,6 +21,7 @@ from deepfake_service.accounts.visibility import find_visible, is_kept, may_dele
 from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.cases.cases import media_key, open_post
 from deepfake_service.cases.filters import Filters, case_conditions, conditions, disagreed
+from deepfake_service.cases.media_deletion import expiry_of
 from deepfake_service.cases.posts import Post
 from deepfake_service.evidence.bundle.signs import SignCode
 from deepfake_service.evidence.chain_of_custody import altered_jobs
@@ -79,9 +80,10 @@ class Queries:
     """Reads for callers. What does not exist, is being shredded, or is not theirs to see raises
     ``NotFound``, and a cursor that is not one of an earlier answer ``InvalidRequest``."""
 
-    def __init__(self, database: Database, vault: Vault) -> None:
+    def __init__(self, database: Database, vault: Vault, after_review: timedelta) -> None:
         self._database = database
         self._vault = vault
+        self._after_review = after_review
         self._read_audit = ReadAudit(database)
 
     def job(self, caller: Caller, job_id: str) -> tuple[ScoredJob, Mapping[str, object] | None]:
@@ -296,7 +298,7 @@ class Queries:
 
     def plain(self, row: JobRow) -> PlainJob:
         """Return what is in plain text about a job."""
-        job, media, _, _, _, disagree, _ = row
+        job, media, case, _, _, disagree, _ = row
         return PlainJob(
             **{name: getattr(job, name) for name in OF_JOB},
             sha256=media.sha256,
@@ -309,7 +311,7 @@ class Queries:
                 remaining_s=_remaining_s(job, self._database.clock()),
             ),
             reviewers_disagree=bool(disagree),
-            media_expires_at=_expiry_of(job, media) if media.blob else None,
+            media_expires_at=expiry_of(job, media, case, self._after_review),
             media_kept=media.blob is not None,
         )
 
@@ -393,13 +395,6 @@ def _visible_row(session: Session, caller: Caller, job_id: str) -> JobRow:
     """Return the row of a job; ``NotFound`` as ``find_visible``."""
     find_visible(session, caller, Job, job_id)
     return session.execute(job_rows().where(Job.id == job_id)).one()
-
-
-def _expiry_of(job: Job, media: Media) -> datetime | None:
-    """Return when a medium expires: not while its item is on hold."""
-    if media.expires_at is None or job.awaited_until is None:
-        return media.expires_at
-    return max(media.expires_at, job.awaited_until)
 
 
 def _remaining_s(job: Job, now: datetime) -> int | None:

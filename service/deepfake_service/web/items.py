@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from datetime import datetime, timedelta
 
 from fastapi import APIRouter, Response
 from pydantic import ValidationError
@@ -26,7 +25,7 @@ from deepfake_service.platform.findings import MANIPULATED, Decision
 from deepfake_service.platform.pagination import Order
 from deepfake_service.platform.texts.i18n import words
 from deepfake_service.review.reviews import NO_GROUNDS, Judgement, OnHold
-from deepfake_service.review.shapes import HoldRequest, Item
+from deepfake_service.review.shapes import HoldRequest
 from deepfake_service.web.item_view import result_view
 from deepfake_service.web.pages import (
     Cursor,
@@ -57,7 +56,6 @@ def get_item(job_id: Id, visit: Reader) -> Response:
 def _item(visit: Visit, job_id: str) -> dict[str, object]:
     """Return the variables of ``item.html``."""
     page = visit.services.item_pages.read(visit.caller, job_id)
-    after_review = timedelta(hours=visit.state.settings.media_hours_after_review)
     return {
         **{field.name: getattr(page, field.name) for field in fields(page)},
         "case": page.job.case,
@@ -74,7 +72,6 @@ def _item(visit: Visit, job_id: str) -> dict[str, object]:
         "typed": {},
         "now": visit.state.database.clock(),
         "problem": None,
-        "kept_until": _media_expire_at(page.job, after_review),
     }
 
 
@@ -86,16 +83,6 @@ def _kinds(visit: Visit) -> list[str]:
         return bool(kind.follows), kind.language != visit.language, kind.recipient != "platform"
 
     return [kind.id for kind in sorted(KINDS.values(), key=rank)]
-
-
-def _media_expire_at(item: Item, after_review: timedelta) -> datetime | None:
-    """Return when the media expire: on their own date, or some time after the case's review."""
-    if item.media_expires_at is None:
-        return None
-    expires = datetime.fromisoformat(item.media_expires_at)
-    if item.case.reviewed_at is None:
-        return expires
-    return min(expires, datetime.fromisoformat(item.case.reviewed_at) + after_review)
 
 
 @router.get("/items/{job_id}/progress")

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from deepfake_service.platform.db import AuditEntry, Case
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.storage.vault import LONGEST_UPLOAD
-from deepfake_service.retention.due import GRACE
+from deepfake_service.retention.due import GRACE, RetentionPeriods, due_media
 from deepfake_service.retention.orphans import COMMITTED_WITHIN, delete_orphans
 from tests.support.answers import check_problem
 from tests.support.captures import hand_in
@@ -113,6 +113,33 @@ async def test_the_media_go_when_an_item_on_hold_is_decided(service: Service) ->
         sweep(service)
         assert len(blobs(service)) == kept
         service.clock.advance(timedelta(days=2))
+
+
+async def test_the_time_at_which_media_are_said_to_expire_is_when_they_are_due(
+    service: Service,
+) -> None:
+    """As two places say it: a query for the sweeps, and what is told of one item."""
+    job, analyst = (await post_video(service)).json(), headers(service, Role.ANALYST)
+    finish(service, job["id"], service.clock() + WEEK)
+    periods = RetentionPeriods(service.app.state.shared.settings)
+    day = (service.clock() + timedelta(days=20)).date().isoformat()
+    hold = {"awaited": "original", "awaited_from": "police", "awaited_until": day}
+    told = []
+    for review in (None, {"decision": "rejected"}, {"decision": "undecided", "on_hold": hold}):
+        if review is not None:
+            path = f"/v1/jobs/{job['id']}/reviews"
+            answer = await service.client.post(
+                path, json={**review, "reason": "seen"}, headers=analyst
+            )
+            assert answer.status_code == 201, answer.text
+        found = (await service.client.get(f"/v1/jobs/{job['id']}", headers=analyst)).json()
+        expires, second = datetime.fromisoformat(found["media_expires_at"]), timedelta(seconds=1)
+        with service.database.read() as session:
+            for at, due in ((expires - second, []), (expires + second, [job["media_id"]])):
+                assert list(session.scalars(due_media(periods, at))) == due
+        told.append((expires - service.clock()) / timedelta(days=1))
+    assert told[:2] == pytest.approx([7, 1], abs=0.01)
+    assert 20 < told[2] < 22  # a day after the end of that day in Korea
 
 
 async def test_files_handed_in_after_the_review_are_not_reviewed(service: Service) -> None:
