@@ -43,7 +43,7 @@ router = api_router("captures")
 
 SCREENSHOTS = "screenshots"
 _FILES = {
-    FILE: {**BINARY, "description": "A WACZ, WARC or MHTML file, a picture or a recording."},
+    FILE: {**BINARY, "description": "A captured page, a picture or a recording."},
     SCREENSHOTS: {
         "type": "array",
         "maxItems": MAX_FILES - 1,
@@ -105,8 +105,8 @@ class ChoiceIn(Body):
 )
 @streams_body
 async def submit_capture(response: Response, call: Uploader) -> ShownCapture:
-    """Hand in a page that another tool recorded (WACZ, WARC, MHTML), or that you recorded yourself
-    (screenshots, a recording), for a case. Send it as multipart: one file in `file`, up to
+    """Hand in a page that another tool recorded, or that you recorded yourself (screenshots, a
+    recording), for a case. Send it as multipart: one file in `file`, up to
     19 pictures in `screenshots`. A worker reads it; `GET` says what it found. Nothing of it is
     fetched from the network. With `examine=never`, the file is kept to compare items with."""
     state, services = call.state, call.services

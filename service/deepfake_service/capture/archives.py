@@ -65,8 +65,7 @@ _UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OS
 
 
 def kind_of(source: BinaryIO) -> Kind:
-    """Return ``wacz``, ``warc``, ``mhtml``, ``picture`` or ``video``, by the content; ``Refused``
-    if it is none of them."""
+    """Return what a file is by its content; ``Refused`` if it is of no kind."""
     source.seek(0)
     head = source.read(4096)
     mime = mime_of(head)

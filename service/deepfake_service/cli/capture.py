@@ -173,7 +173,7 @@ def import_files(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="WACZ, WARC or MHTML files, pictures or recordings; each is a capture.",
+            help="Pages that other tools recorded, pictures or recordings; each is a capture.",
             exists=True,
             dir_okay=False,
         ),

@@ -43,7 +43,7 @@ async def test_a_captured_page_is_shown_and_its_pictures_are_chosen(
     assert "<b>" not in page
     assert "digests verified" in page
     assert "digests do not match" in page
-    assert "Refused: It is neither a WACZ, WARC or MHTML file" in page
+    assert "Refused: It is no page (WACZ, WARC, MHTML), picture or video." in page
     assert page.count("Below the minimum of the Berkeley Protocol.") == 2
     assert "picture of the whole page with its address and the time." in page
     assert page.count('download="">') + page.count(" download>") >= 2
