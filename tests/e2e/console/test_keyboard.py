@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,28 @@ def test_a_medium_is_looked_at_and_decided_on_one_screen(
         expect(tab).to_be_visible()
         expect(page.locator("[role=tabpanel]:visible")).to_have_count(1)
     page.keyboard.press("1")
-    expect(page.locator(".sheet-of-faces button").first).to_be_visible()
+    cells = page.locator(".sheet-of-faces button")
+    page.keyboard.press("0")
+    cells.first.press("Enter")
+    expect(page.locator("#zoom")).not_to_have_text("100%")
+    expect(viewer).to_be_in_viewport(ratio=1)
+    _, _, (left, top, right, bottom), _ = json.loads(viewer.get_attribute("data-faces") or "")[0]
+    box = viewer.bounding_box()
+    assert box
+    middle = page.evaluate(UNDER, [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2])
+    assert abs(middle[0] - (left + right) / 2) < 0.5
+    assert abs(middle[1] - (top + bottom) / 2) < 0.5
+    page.keyboard.press("ArrowRight")
+    expect(cells.nth(1)).to_be_focused()
+    page.check("#contact input")
+    expect(cells.first.locator("canvas")).to_have_count(2)
+    page.keyboard.press("3")
+    page.locator("#views .cut").click()
+    expect(page.locator(".places canvas").first).to_be_visible()
+    page.route("**/sheet?around=*", lambda route: route.fulfill(json={"faces": [], "omitted": 0}))
+    page.locator("#views .cut").click()
+    expect(page.locator(".places")).to_have_text("이 시점에는 검사한 얼굴이 없습니다.")
+    page.unroute("**/sheet?around=*")
     page.keyboard.press("2")
     page.locator("#changes .measure").click()
     page.locator("#changes svg").click()

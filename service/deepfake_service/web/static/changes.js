@@ -1,22 +1,18 @@
 // How much faces change from frame to frame: lines over time, and the moments that stand out.
 import { ask, refusal } from "./api.js";
 import { around } from "./contact.js";
+import { make, svg } from "./elements.js";
 import { viewer } from "./viewer.js";
 
 const mount = document.getElementById("changes");
 const [WIDTH, HEIGHT] = [1000, 160];
 const LINES = ["around", "edge", "inside"]; // the last one is drawn over the others
 
-const svg = (name, attributes) => {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  return element;
-};
 const text = (key, values = {}) => Object.entries(values).reduce((said, [name, value]) => said.replace(`{${name}}`, value), mount.dataset[key]);
 
 function go(time, person) {
   viewer.go(time);
-  around(time, person);
+  around(time, person).then((face) => face && viewer.go(face.time_s, face.box));
   document.querySelector("[role=tab]").click(); // the faces
 }
 
@@ -34,29 +30,22 @@ function draw(people) {
       const box = plot.getBoundingClientRect();
       go(((event.clientX - box.x) / box.width) * until, person.person);
     });
-    const peaks = document.createElement("ul");
-    peaks.className = "peaks";
+    const peaks = make("ul", "", "peaks");
     peaks.append(...[...person.peaks].sort((a, b) => a.time_s - b.time_s).map((peak) => {
-      const [item, button] = [document.createElement("li"), document.createElement("button")];
-      button.type = "button";
-      button.className = "plain";
-      button.textContent = text(peak.region, { s: peak.time_s.toFixed(2) });
+      const [item, button] = [make("li"), make("button", text(peak.region, { s: peak.time_s.toFixed(2) }), "plain")];
       button.addEventListener("click", () => go(peak.time_s, person.person));
       item.append(button);
       return item;
     }));
-    const part = document.createElement("section");
-    const motion = Object.assign(document.createElement("button"), { type: "button", className: "second", textContent: text("motion") });
+    const [part, motion] = [make("section"), make("button", text("motion"), "second")];
     motion.addEventListener("click", () => {
       const picture = Object.assign(new Image(), { className: "face", alt: text("motion") });
       picture.src = `${mount.dataset.place}/motion.webp?person=${person.person}&from_s=${viewer.time()}`;
       part.querySelector("img")?.remove();
       part.append(picture);
     });
-    const title = document.createElement("h3");
-    title.textContent = text("person", { n: person.person });
-    if (!person.peaks.length) peaks.append(Object.assign(document.createElement("li"), { textContent: text("none") }));
-    part.append(title, plot, peaks, motion);
+    if (!person.peaks.length) peaks.append(make("li", text("none")));
+    part.append(make("h3", text("person", { n: person.person })), plot, peaks, motion);
     return part;
   }));
 }

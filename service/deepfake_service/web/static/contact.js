@@ -1,13 +1,14 @@
-// The contact sheet: every examined face in order of time, every frame around a moment, and one face large.
+// The contact sheet: every examined face in order of time, and every frame around one.
 import { ask, refusal } from "./api.js";
-import { frameAt } from "./frames.js";
+import { draw, make } from "./elements.js";
+import { PLACES, nearest, placeOf } from "./frames.js";
 import { viewer } from "./viewer.js";
 
 const mount = document.getElementById("contact");
-const LARGE = 448; // pixels of the screen
-const AROUND = 2.2; // of the longer side of a face, shown large
+const SHOWN = 1.6; // longer sides of a face that its picture has
+const PARTS = [[0.08, 0.2, 0.92, 0.52], PLACES.mouth]; // both eyes, and the mouth
+const WIDE = 200; // pixels of the screen for a face of which these are shown
 
-const make = (name, text = "", kind = "") => Object.assign(document.createElement(name), { textContent: text, className: kind });
 const tell = (...texts) => texts.forEach((text, n) => { mount.querySelectorAll("[role=status]")[n].textContent = text; });
 const said = (time, person) => `${mount.dataset.seconds.replace("{s}", time.toFixed(2))} · ${mount.dataset.person} ${person}`;
 
@@ -16,35 +17,34 @@ async function bitmap(base64) {
   return createImageBitmap(new Blob([bytes], { type: "image/webp" }));
 }
 
-// Draws a face at the file's own pixels, enlarged by whole numbers and not smoothed.
-async function enlarge(figure, { time_s: time, person, box }) {
-  const caption = figure.querySelector("figcaption");
-  const frame = await frameAt(mount.dataset.place, time, (problem) => { caption.textContent = problem; });
-  if (!frame) return;
-  const side = Math.max(box[2] - box[0], box[3] - box[1]) * AROUND;
-  const [left, top] = [(box[0] + box[2] - side) / 2, (box[1] + box[3] - side) / 2].map(Math.round);
-  const canvas = figure.querySelector("canvas");
-  const times = Math.max(1, Math.floor(LARGE / side));
-  canvas.width = canvas.height = Math.round(side) * times;
-  const context = canvas.getContext("2d");
-  context.imageSmoothingEnabled = false;
-  context.drawImage(frame, -left * times, -top * times, frame.width * times, frame.height * times);
-  canvas.hidden = false;
-  caption.textContent = `${said(time, person)} · ${times * 100}%`;
+// Shows a face large in the viewer.
+function show({ time_s: time, box }) {
+  viewer.go(time, box);
+  viewer.element.scrollIntoView({ block: "nearest" });
 }
 
-// Fills a list with faces. Arrow keys go from one to the next; the one in focus is large.
+// Eyes and mouth alone, equally large at each moment. A picture shows its face in the middle.
+function parts(picture, { box }) {
+  const [width, height] = [box[2] - box[0], box[3] - box[1]];
+  const scale = picture.width / (Math.max(width, height) * SHOWN);
+  const [left, top] = [(picture.width - width * scale) / 2, (picture.height - height * scale) / 2];
+  const inPicture = [left, top, picture.width - left, picture.height - top];
+  return PARTS.map((sides) => [placeOf(inPicture, sides), WIDE / (width * scale)]);
+}
+
+// Fills a list with faces. Arrow keys go from one to the next.
 async function fill(list, faces, chosen) {
   const cells = await Promise.all(faces.map(async (face) => {
     const picture = await bitmap(face.picture);
-    const canvas = Object.assign(make("canvas", "", "face"), { width: picture.width, height: picture.height });
-    canvas.getContext("2d").drawImage(picture, 0, 0);
-    const button = make("button", "", "cell");
-    button.type = "button";
-    button.setAttribute("aria-label", said(face.time_s, face.person));
-    button.append(canvas, make("span", said(face.time_s, face.person), "hint"));
-    button.addEventListener("click", () => { button.focus(); chosen(face); });
-    const item = make("li");
+    const [item, button] = [make("li"), make("button", "", "cell")];
+    const shown = mount.querySelector("input").checked ? parts(picture, face) : [[[0, 0, picture.width, picture.height]]];
+    for (const [place, times] of shown) {
+      const canvas = make("canvas", "", "face");
+      draw(canvas, picture, place, times);
+      button.append(canvas);
+    }
+    button.append(make("span", said(face.time_s, face.person), "hint"));
+    button.addEventListener("click", () => { button.focus({ preventScroll: true }); chosen(face); });
     item.append(button);
     return item;
   }));
@@ -68,16 +68,16 @@ async function load(query) {
   return faces;
 }
 
-// Shows the frames around a moment, and the face nearest to it large.
+// Shows the frames around a moment, and resolves with the face nearest to it unless another moment was asked for.
+let asked;
 export async function around(time, person) {
-  const [figure, list] = [mount.querySelector("figure"), mount.querySelector(".around")];
+  asked = time;
   const faces = await load(`?around=${time}`);
+  if (asked !== time) return null;
   const own = person ? faces.filter((face) => face.person === person) : faces;
-  const show = (face) => { viewer.go(face.time_s); enlarge(figure, face); };
-  await fill(list, own, show);
+  await fill(mount.querySelector(".around"), own, show);
   mount.querySelector(".around-title").hidden = !own.length;
-  const [nearest] = [...own].sort((a, b) => Math.abs(a.time_s - time) - Math.abs(b.time_s - time));
-  if (nearest) enlarge(figure, nearest);
+  return nearest(own, time)[0];
 }
 
 async function open() {
@@ -87,13 +87,13 @@ async function open() {
   select.append(...people.map((person) => new Option(`${mount.dataset.person} ${person}`, person)));
   select.closest("p").hidden = people.length < 2;
   const chosen = (face) => {
-    if (viewer.kind === "video") { viewer.go(face.time_s); around(face.time_s, face.person); }
-    enlarge(mount.querySelector("figure"), face);
+    show(face);
+    if (viewer.kind === "video") around(face.time_s, face.person);
   };
-  const show = () => fill(mount.querySelector(".sheet-of-faces"),
+  const list = () => fill(mount.querySelector(".sheet-of-faces"),
     faces.filter((face) => !select.value || face.person === Number(select.value)), chosen);
-  select.addEventListener("change", show);
-  await show();
+  for (const choice of [select, mount.querySelector("input")]) choice.addEventListener("change", list);
+  await list();
 }
 
 // Nothing is decoded until someone looks.

@@ -75,7 +75,7 @@ if (mount) {
       event.preventDefault();
       const nearer = event.deltaY + event.deltaX < 0; // with Shift, browsers scroll sideways
       if (event.shiftKey && shown.other) shown.other.face[2] *= nearer ? 0.98 : 1.02;
-      else zoom = Math.min(16, Math.max(0.25, zoom * (nearer ? 1.25 : 0.8)));
+      else zoom = Math.min(16, Math.max(0.25, zoom * 1.5 ** (event.deltaY / -100)));
       draw();
     }, { passive: false });
     canvas.addEventListener("pointerdown", (event) => { canvas.setPointerCapture(event.pointerId); from = [event.clientX, event.clientY]; });

@@ -1,5 +1,7 @@
 // The medium of an item at its own pixels: zoom, pan, frame by frame, boxes over faces, marked places. Where the
 // browser cannot show it, frames that the service decodes stand in; once the file is gone, the evidence's pictures.
+import { svg } from "./elements.js";
+
 const element = document.getElementById("viewer");
 const plane = element?.querySelector(".plane");
 const media = plane?.querySelector("video, img");
@@ -9,6 +11,7 @@ const pictures = JSON.parse(element?.dataset.pictures || "[]");
 const DURATION_S = Number(element?.dataset.duration || 0);
 const [WIDTH, HEIGHT, FRAME_S] = ["width", "height", "frame"].map((name) => Number(element?.dataset[name] || 0));
 const MOST = 8; // screen pixels of a pixel of the file
+const ROOM = 1.6; // of the longer side of a rectangle that is looked at
 const NEAR_S = 0.15;
 const faces = JSON.parse(element?.dataset.faces || "[]"); // [time, person, box, whether its value is high]
 const listeners = { time: [], rest: [], mark: [] };
@@ -16,13 +19,6 @@ const REST_MS = 400; // without another moment, after which what is decoded for 
 let resting;
 const tell = (name, value) => { for (const listener of listeners[name]) listener(value); };
 const control = (id) => document.getElementById(id);
-
-const svg = (name, attributes, text = "") => {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.textContent = text;
-  return made;
-};
 
 // -- zoom and pan: the compositor moves the plane, nothing is drawn again --
 let [scale, x, y] = [1, 0, 0];
@@ -50,6 +46,11 @@ function reset() {
   [x, y] = [(room[0] - WIDTH * scale) / 2, (room[1] - HEIGHT * scale) / 2];
   place();
 }
+function look([left, top, right, bottom]) {
+  scale = Math.min(MOST, Math.max(fitting(), Math.min(...room) / (Math.max(right - left, bottom - top) * ROOM)));
+  [x, y] = [room[0] / 2 - ((left + right) / 2) * scale, room[1] / 2 - ((top + bottom) / 2) * scale];
+  place();
+}
 const inFile = (event) => {
   const box = element.getBoundingClientRect();
   return [(event.clientX - box.x - x) / scale, (event.clientY - box.y - y) / scale];
@@ -73,7 +74,8 @@ function showPicture(n) {
   [moment, media.src] = [pictures.indexOf(picture), element.dataset.source.replace("{n}", picture.number)];
   control("at").textContent = `${moment + 1} / ${pictures.length} · ${element.dataset.seconds.replace("{s}", picture.time_s.toFixed(2))}`;
 }
-function go(at) {
+function go(at, face) {
+  if (face) look(face);
   if (standIn) {
     moment = Math.max(0, Math.min(frameAt(at + FRAME_S / 2), DURATION_S - FRAME_S));
     load();
@@ -147,7 +149,7 @@ function drawMark([left, top], [right, bottom]) {
 }
 
 export const viewer = {
-  element, kind: FRAME_S ? "video" : "picture", time, go, step, play, zoom, reset, startMark,
+  element, kind: FRAME_S ? "video" : "picture", time, go, look, step, play, zoom, reset, startMark,
   on(name, listener) { listeners[name].push(listener); },
 };
 
@@ -164,7 +166,7 @@ if (element) {
   element.addEventListener("wheel", (event) => {
     event.preventDefault();
     const box = element.getBoundingClientRect();
-    zoom(event.deltaY < 0 ? 1.25 : 0.8, [event.clientX - box.x, event.clientY - box.y]);
+    zoom(1.5 ** (event.deltaY / -100), [event.clientX - box.x, event.clientY - box.y]);
   }, { passive: false });
   element.addEventListener("dblclick", reset);
   element.addEventListener("pointerdown", (event) => {

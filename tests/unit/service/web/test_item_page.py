@@ -156,6 +156,14 @@ async def test_an_overlay_is_offered_only_for_a_verdict_of_manipulation(service:
     assert "There is no overlay of what raised the values" in page
 
 
+async def test_a_leaning_is_stated_where_the_value_is_explained(service: Service) -> None:
+    gathered = exhibits.leaning_material(exhibits.video())
+    await browse(service, Role.ANALYST)
+    page = await item_page(service, await judged_again(service, gathered))
+    assert 'class="leaning"' in part(page, "meaning")
+    assert "lean" not in part(page, "answer")
+
+
 async def test_the_overlay_of_a_verdict_of_manipulation(service: Service) -> None:
     gathered = exhibits.leaning_material(exhibits.video())
     manifest = json.loads(gathered.files[MODEL_MANIFEST])
