@@ -12,6 +12,13 @@ in 16 bits with saturation; with seven bits the sum fits, so every processor giv
 The graph has the standard operators QuantizeLinear and DequantizeLinear around each product.
 onnxruntime replaces them by integer kernels on a CPU, and computes the same in floating point
 elsewhere. The head, calibration and thresholds of a bundle are fitted on what this graph computes.
+
+onnxruntime.quantization (1.32) would need fewer lines here, but rounds a product as a whole: it
+leaves out no channels, and smooths by a package that it does not bring. With the networks of the
+shipped bundle, logits of 60 faces differ from those in floating point by 0.10 on average (at most
+0.34) by this module, by 0.24 (0.77) by its fixed ranges after ``smooth``, 0.28 (1.08) without, and
+0.22 (0.92) by ranges of each batch, in which a face changes the logit of another by up to 0.36. Its
+files are as large, and it saves at most a tenth of the time.
 """
 
 from __future__ import annotations

@@ -152,6 +152,7 @@ class FeatureStore:
         if not jobs:
             return
         jobs[0][0].parent.mkdir(parents=True, exist_ok=True)
+        report(max(total - len(jobs) * in_shard, 0), total)  # the first job may take minutes
         graph = self.graph()
         start = partial(Worker, self._store.root, self._neutral, graph)
         workers = self._config.fit.workers
