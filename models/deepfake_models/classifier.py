@@ -67,9 +67,9 @@ class Classifier:
 
     def activation_maps(
         self, crops: Sequence[NDArray[np.uint8]], *, still: bool
-    ) -> NDArray[np.float32]:
+    ) -> NDArray[np.float32] | None:
         """Return (N, h, w) float32 maps of ``crops``, as ``scores`` takes them, on the network's
-        grid over the first square.
+        grid over the first square; ``None`` if the bundle has no map.
 
         Higher means more towards manipulated. The bundle's ``training.map_method`` names what a
         cell holds: its share of the logit (Zhou et al. 2016, CVPR), its direct contribution to the
@@ -79,6 +79,8 @@ class Classifier:
         if not crops:
             return np.zeros((0, 0, 0), dtype=np.float32)
         session = self._open_map() if self._open_map else self._session
+        if ACTIVATION_MAP not in session.output_names:
+            return None
         maps = np.concatenate(
             [self._finite([ACTIVATION_MAP], crop[np.newaxis], session)[0] for crop in crops]
         )

@@ -35,7 +35,7 @@ MANIFEST = "bundle.json"
 CLASSIFIER = "classifier.onnx"
 GRAPHS = (CLASSIFIER, "pnet.onnx", "rnet.onnx", "onet.onnx")
 MAP = "map.onnx"
-"""Optional: the graph of the activation map. Without it, the classifier has that output."""
+"""Optional: the graph of the activation map. Without it, the classifier may have that output."""
 WEIGHTS = "weights.bin"
 """Optional: the tensors that ``classifier.onnx`` and ``map.onnx`` share, as their external data."""
 REQUIRED = (*GRAPHS, "reliability.json", "MODEL_CARD.md")

@@ -133,7 +133,7 @@ def get_face(
 @file_route(router, "/v1/jobs/{job_id}/heatmaps/{number}.png", "Get a heat map", "image/png")
 def get_heatmap(job_id: JobId, number: Number, call: Reader) -> Response:
     """Return a transparent overlay of the face's size that marks the regions that raised its score.
-    Audited."""
+    There is none of a model without a map. Audited."""
     content = call.services.evidence_store.picture(call.caller, job_id, "heatmaps", number)
     return Response(content, media_type="image/png")
 

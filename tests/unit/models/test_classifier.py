@@ -26,6 +26,7 @@ class Mean:
 
     def __init__(self) -> None:
         self.asked: list[tuple[tuple[str, ...], int]] = []
+        self.output_names: tuple[str, ...] = (LOGIT, KIND_LOGITS, ACTIVATION_MAP)
 
     def run(
         self, outputs: Sequence[str] | None, feed: Mapping[str, NDArray[Any]]
@@ -153,3 +154,11 @@ def test_a_value_that_is_not_finite_is_refused() -> None:
 
     with pytest.raises(BundleError, match="not finite"):
         Classifier(Broken(), spec()).scores(crops(SIZE, SIZE, 3), still=False)
+
+
+def test_a_graph_without_a_map_gives_none() -> None:
+    session: Any = Mean()
+    session.output_names = (LOGIT,)
+    classifier = Classifier(session, spec())
+    assert classifier.activation_maps(crops(SIZE, SIZE, 3), still=False) is None
+    assert classifier.scores(crops(SIZE, SIZE, 3), still=False)

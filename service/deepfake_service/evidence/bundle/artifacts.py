@@ -72,10 +72,10 @@ VERSIONS = ("deepfake-service", "av", "numpy", "onnxruntime", "onnxruntime-gpu",
 class Material:
     """The content of ``examination.json``, and files by name.
 
-    The files are ``crops/001.png``, ``heatmaps/001.png`` and so on, for an edition also the
-    cut-outs in ``places/``, and the model's
-    ``model/bundle.json``, ``model/reliability.json`` and ``model/model-card.md``. Where the model
-    sees several squares of a face, the further ones are ``crops/001-2.png`` and so on.
+    The files are ``crops/001.png``, ``heatmaps/001.png`` where the model has a map, and so on, for
+    an edition also the cut-outs in ``places/``, and the model's ``model/bundle.json``,
+    ``model/reliability.json`` and ``model/model-card.md``. Where the model sees several squares of
+    a face, the further ones are ``crops/001-2.png`` and so on.
     """
 
     examination: Examination
@@ -224,14 +224,16 @@ def _pictures(
     shown = sorted(crops)
     still = media.facts.kind == "image"
     maps = scorer.classifier.activation_maps([crops[i] for i in shown], still=still)
-    strongest = max(float(maps.max()), 1e-6)
     pictures: list[FacePicture] = []
     files: dict[str, bytes] = {}
-    for number, (i, map_) in enumerate(zip(shown, maps, strict=True), start=1):
+    for number, i in enumerate(shown, start=1):
         first, *others = squares(crops[i])
-        crop, heatmap = f"crops/{number:03}.png", f"heatmaps/{number:03}.png"
+        crop, heatmap = f"crops/{number:03}.png", None
         further = {f"crops/{number:03}-{k}.png": png(s) for k, s in enumerate(others, start=2)}
-        files |= {crop: png(first), **further, heatmap: png(heat(map_ / strongest, len(first)))}
+        files |= {crop: png(first), **further}
+        if maps is not None:
+            heatmap, strongest = f"heatmaps/{number:03}.png", max(float(maps.max()), 1e-6)
+            files[heatmap] = png(heat(maps[number - 1] / strongest, len(first)))
         names = tuple(further) or None
         pictures.append(
             FacePicture(number=number, face=i, crop=crop, heatmap=heatmap, further=names)

@@ -129,7 +129,8 @@ class FacePicture(Document):
     number: int
     face: int
     crop: str
-    heatmap: str
+    heatmap: Absent[str] = None
+    """``None`` of a model without a map."""
     further: Absent[tuple[str, ...]] = None
 
     @property
@@ -454,6 +455,8 @@ class ModelName(Document):
     version: str
     sha256: str
     terms: str
+    origin: Absent[str] = None
+    """Where a network is from that was trained elsewhere."""
 
 
 class Method(Document):
@@ -461,7 +464,8 @@ class Method(Document):
 
     model: ModelName
     prior: float
-    map: str
+    map: str | None
+    """What the overlays show; ``None`` of a model without a map."""
     sampling: SamplingSpec
     detector: DetectorSpec
     crop: CropSpec

@@ -229,7 +229,8 @@ class _Run:
             same(name, predicate[name], value)
         if len(document.pictures) > MAX_LISTED_PICTURES:
             raise Failed(f"{builder.VERDICT}: lists more than {MAX_LISTED_PICTURES} pictures")
-        listed = {f"data/{name}" for p in document.pictures for name in (*p.crops, p.heatmap)}
+        names = [(*p.crops, p.heatmap) for p in document.pictures]
+        listed = {f"data/{name}" for of_one in names for name in of_one if name}
         cutouts = document.cutouts or ()
         listed |= {f"data/{place.file}" for place in cutouts if place.file}
         folders = tuple(f"data/{folder}" for folder in PICTURE_FOLDERS)

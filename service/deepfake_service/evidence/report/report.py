@@ -124,7 +124,9 @@ def _picture(
     )
     return {
         "plain": layered(crop),
-        "heat": layered(crop, payload[picture.heatmap]) if reading.is_likely else None,
+        "heat": layered(crop, payload[picture.heatmap])
+        if picture.heatmap and reading.is_likely
+        else None,
         "mirrored": bool(margin.any()),
         "line": line,
         "alt": f"{words('person')} {person}",

@@ -27,7 +27,11 @@ _RESEMBLED = 0.25
 """A kind with a smaller share is not named: one of four kinds has that by chance."""
 CLASS_ACTIVATION = "class_activation"
 """The ``method.map`` of a model whose maps hold each cell's share of the logit."""
-_OVERLAY_NOTES = {CLASS_ACTIVATION: "overlay_note", "direct_effect": "overlay_note_effects"}
+_OVERLAY_NOTES = {
+    None: "overlay_missing",
+    CLASS_ACTIVATION: "overlay_note",
+    "direct_effect": "overlay_note_effects",
+}
 """Key of the text on the overlays by ``method.map``; other methods get the most cautious one."""
 _OPEN = (VerdictCode.INCONCLUSIVE, VerdictCode.NO_MANIPULATION_FOUND)
 _FINDS_LITTLE = 0.25
@@ -117,15 +121,16 @@ def summary_of(r: Reading) -> dict[str, object]:
         "people_more": w("more", count=more) if more > 0 else None,
         "people_note": w("people_note") if tracks and not r.is_still else None,
         "reviews": _reviews(r),
-        "overlay": r.is_likely,
+        "overlay": r.is_likely and method.map is not None,
         "pictures_meaning": _pictures_meaning(r),
     }
 
 
 def _pictures_meaning(r: Reading) -> str:
     """Return what the pictures of faces, their overlays and their values are."""
-    of_map = _OVERLAY_NOTES.get(r.document.method.map, "overlay_note_cells")
-    keys = ["pictures_cut", of_map if r.is_likely else "overlay_none"]
+    of_map = r.document.method.map
+    note = _OVERLAY_NOTES.get(of_map, "overlay_note_cells")
+    keys = ["pictures_cut", note if r.is_likely or of_map is None else "overlay_none"]
     return " ".join(map(r.words, keys if r.is_still else [*keys, "pictures_values"]))
 
 

@@ -215,6 +215,7 @@ def _method(r: Reading) -> Rows:
     return [
         [w("model"), w("model_line", name=model.name, version=model.version)],
         [w("model_sha256"), model.sha256],
+        *([[w("origin"), quoted(model.origin)]] if model.origin else []),
         [w("terms"), w.of("terms_of_use", model.terms)],
         [w("detector"), w("detector_line", thresholds=" / ".join(
             f"{t:g}" for t in m.detector.thresholds))],
