@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deepfake_eval.cli.messages import Lines, console, run_app
+from deepfake_models.command_line import flatten_options
 from deepfake_models.decision.fitness import unfit
 from deepfake_training.config import load_config
 
 if TYPE_CHECKING:
+    from deepfake_models.bundle.bundle import Bundle
     from deepfake_training.data.splits import Split
     from deepfake_training.export.bundle import ExportInputs
     from deepfake_training.train.checkpoints import StepReport
@@ -187,17 +190,25 @@ def crossvalidate(
     typer.echo(f"{len(splits)} runs in {out}; deepfake-train export measures the recipe by them")
 
 
-@app.command()
-def export(
-    config: ConfigOption,
-    manifest: ManifestOption,
-    crops: CropsOption,
-    run: RunOption,
-    out: OutOption,
+@dataclass(frozen=True, slots=True)
+class _Runs:
+    """The runs that are exported and measured."""
+
+    crops: CropsOption
+    run: RunOption
     cross_validation: Annotated[
         Path | None,
         typer.Option(help="Folder of the fold runs from which calibration and figures come."),
-    ] = None,
+    ] = None
+
+
+@app.command()
+@flatten_options
+def export(
+    config: ConfigOption,
+    manifest: ManifestOption,
+    runs: _Runs,
+    out: OutOption,
     even_if_useless: UselessOption = False,
 ) -> None:
     """Export, calibrate and measure the run in --checkpoints as the bundle --out."""
@@ -205,7 +216,36 @@ def export(
     from deepfake_training.export.bundle import ExportInputs
 
     manifests = [Manifest.parse(text) for text in manifest]
-    _export(config, ExportInputs(manifests, crops, run, cross_validation, even_if_useless), out)
+    fitted = (runs.crops, runs.run, runs.cross_validation)
+    _export(config, ExportInputs(manifests, *fitted, even_if_useless), out)
+
+
+@app.command()
+def export_onnx(
+    config: ConfigOption,
+    manifest: ManifestOption,
+    onnx: Annotated[
+        Path, typer.Option(help="ONNX file of a network that was trained elsewhere.", exists=True)
+    ],
+    out: OutOption,
+    even_if_useless: UselessOption = False,
+) -> None:
+    """Calibrate and measure a network that was trained elsewhere, as the bundle --out.
+
+    All media of the manifests have to be such that it did not learn from them or their people.
+    """
+    from deepfake_training.data.manifests import Manifest
+    from deepfake_training.export.bundle import export_given
+
+    bundle = export_given(
+        onnx,
+        [Manifest.parse(text) for text in manifest],
+        out,
+        load_config(config, given=True),
+        even_if_useless=even_if_useless,
+        progress=partial(Lines(console), "scoring held-out media"),
+    )
+    _told(out, bundle)
 
 
 def _export(config: Path, inputs: ExportInputs, out: Path) -> None:
@@ -219,6 +259,11 @@ def _export(config: Path, inputs: ExportInputs, out: Path) -> None:
         settings,
         progress=partial(report, "scoring held-out media"),
     )
+    _told(out, bundle)
+
+
+def _told(out: Path, bundle: Bundle) -> None:
+    """Print what was written, and why not to use it."""
     for reason in unfit(bundle.spec):
         console.print(f"NOT FOR USE: {reason.detail}", style="red", highlight=False, markup=False)
     typer.echo(f"{out}: {bundle.spec.name} {bundle.spec.version}, SHA-256 {bundle.sha256}")

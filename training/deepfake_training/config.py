@@ -177,6 +177,22 @@ class CrossValidationConfig(Spec):
     figures: whether a retouched face counts as manipulated depends on who asks."""
 
 
+class GraphConfig(Spec):
+    """A network that was trained elsewhere, for ``deepfake-train export-onnx``. Nothing is fitted
+    but the calibrations and thresholds of its bundle."""
+
+    origin: Annotated[str, Field(max_length=300, pattern=r"^\S.*$")]
+    """Where it is from, in a line: a sentence or an address. The card and each report name it."""
+    output: str
+    """Name of the output that is read. It has one value for a face, or one for each of two
+    classes."""
+    gives: Literal["logit", "probability"]
+    """What the values are: after a sigmoid or a softmax they are probabilities."""
+    manipulated: Literal[0, 1] = 1
+    """The class that means manipulated. One value is that of class 1: 0 says that a higher value
+    means authentic."""
+
+
 class CardSource(Spec):
     """One line of the model card's table of training sources."""
 
@@ -252,6 +268,7 @@ class Config(Spec):
     fit: FitConfig = FitConfig()
     probe: ProbeConfig = ProbeConfig()
     cross_validation: CrossValidationConfig = CrossValidationConfig()
+    graph: GraphConfig | None = None
     bundle: BundleConfig
     card: CardConfig = CardConfig()
 
@@ -287,6 +304,12 @@ class Config(Spec):
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
+        fitted = {"validation_folds", "prepare", "mix", "backbone", "beside", "fit", "probe"}
+        if self.graph and (named := fitted & self.model_fields_set):
+            raise ValueError(
+                f"{min(named)} does not belong beside graph, a network that was trained elsewhere: "
+                "leave it out."
+            )
         if self.frozen and not self.backbone.blocks:
             raise ValueError(
                 'backbone.tune = "head" needs backbone.blocks: list the blocks of a transformer '
@@ -321,9 +344,9 @@ def first_problem(error: ValidationError) -> str:
     return ": ".join(filter(None, (".".join(str(part) for part in first["loc"]), reason)))
 
 
-def load_config(path: Path) -> Config:
-    """Read a config file. ``ConfigError`` if the file cannot be read or a field is invalid; the
-    message names it."""
+def load_config(path: Path, *, given: bool = False) -> Config:
+    """Read a config file. ``ConfigError`` if the file cannot be read, a field is invalid, or it is
+    of a network that was trained elsewhere and that is not ``given``; the message names it."""
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -331,10 +354,16 @@ def load_config(path: Path) -> Config:
             f"{path}: The config cannot be read ({error.strerror}). Name another file."
         ) from error
     try:
-        return Config.model_validate(tomllib.loads(raw.decode("utf-8")))
+        config = Config.model_validate(tomllib.loads(raw.decode("utf-8")))
     except ValidationError as error:
         raise ConfigError(f"{path.name}: {first_problem(error)}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{path.name}: This is not valid TOML. Correct the file. ({error})"
         ) from error
+    if given != bool(config.graph):
+        raise ConfigError(
+            f"{path.name}: graph: It is for a network that was trained elsewhere. deepfake-train "
+            "export-onnx needs it, and no other command takes it."
+        )
+    return config

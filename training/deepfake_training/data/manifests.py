@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
@@ -176,6 +176,17 @@ def _one_row_per_medium(listed: pd.DataFrame) -> pd.DataFrame:
             "give it another dataset."
         )
     return rows
+
+
+def check_same(earlier: Mapping[str, Any], row: Mapping[str, Any]) -> None:
+    """Check that two rows of equal bytes agree; ``TrainingError`` if not."""
+    for column in ("label", "group"):  # and so the fold
+        if earlier[column] != row[column]:
+            raise TrainingError(
+                f"{earlier['where']} and {row['where']} list the same bytes, once with the "
+                f"{column} {earlier[column]} and once with {row[column]}. Correct one of "
+                "the lines; what shows the same people is one group."
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from deepfake_models.faces.detection import Detection
 from deepfake_models.machine import atomic_write, atomic_write_text
 from deepfake_training.config import Config, PrepareConfig
 from deepfake_training.data.cutting import Cutter, record_path
-from deepfake_training.data.manifests import COLUMNS, TERMS, Manifest, read_manifests
+from deepfake_training.data.manifests import COLUMNS, TERMS, Manifest, check_same, read_manifests
 from deepfake_training.errors import TrainingError
 
 INDEX = "index.parquet"
@@ -186,14 +186,7 @@ def _write_index(
     for row in rows:
         record = recorded(out, row["media"])
         if record["sha256"] in seen:
-            earlier = seen[record["sha256"]]
-            for column in ("label", "group"):  # and so the fold
-                if earlier[column] != row[column]:
-                    raise TrainingError(
-                        f"{earlier['where']} and {row['where']} list the same bytes, once with the "
-                        f"{column} {earlier[column]} and once with {row[column]}. Correct one of "
-                        "the lines; what shows the same people is one group."
-                    )
+            check_same(seen[record["sha256"]], row)
             duplicates.append(row["media"])
             continue
         seen[record["sha256"]] = row

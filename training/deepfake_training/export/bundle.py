@@ -7,8 +7,8 @@ import json
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,19 +49,23 @@ from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_training.config import Config
 from deepfake_training.data import splits
 from deepfake_training.data.datasets import CropStore
-from deepfake_training.data.manifests import TERMS, Manifest
+from deepfake_training.data.manifests import TERMS, Manifest, read_manifests
 from deepfake_training.data.prepare import MANIFESTS, recorded
 from deepfake_training.errors import ConfigError, TrainingError
 from deepfake_training.evaluate.calibrate import fit_levels
 from deepfake_training.export import graphs
+from deepfake_training.export.given import GivenGraph
 from deepfake_training.export.held_out import (
     HeldOut,
     HeldOutRun,
     Judged,
+    crops_of,
     held_out_rows,
     listed_once,
+    rows_of_given,
     score_heads,
     score_networks,
+    score_served,
 )
 from deepfake_training.export.model_card import Outcomes, long_tables, model_card
 from deepfake_training.heads import heads_of
@@ -75,6 +79,20 @@ BOOTSTRAP_DRAWS = 300
 """Draws for the intervals of the held-out figures, of which there are hundreds."""
 HELD_OUT_REPORT = "held_out"
 """Folder beside the checkpoint with the evaluation from which the card takes its figures."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """Held-out media with their verdicts, of which a bundle's figures are made."""
+
+    judged: Sequence[Judged]
+    even_if_useless: bool
+    samples: NDArray[np.uint8] | None = None
+    """Crops on which the noise of logits is measured, if it is."""
+    by_known: Sequence[Judged] = ()
+    """The same by runs that knew their sources, if those of ``judged`` did not."""
+    crossed: tuple[int, int] | None = None
+    """See ``model_card``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +149,7 @@ def export(
                 splits.source_splits(store.index, config),
             )
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".bundle-") as scratch:
-        directory = Path(scratch) / "bundle"
-        directory.mkdir()
-        for name in GRAPHS:
-            if name != CLASSIFIER:  # the face detector that cut the crops
-                shutil.copy(default_bundle_dir() / name, directory / name)
+    with _made_at(out) as directory:
         difference, method = _export_classifier(directory, weights, config, store)
         _list_fitted(directory, store, config)
         rows = listed_once(inputs.manifests, inputs.crops, config)
@@ -158,53 +170,123 @@ def export(
                 return score_heads(held_out_media, store, neutral.spec, progress)
             return score_networks(held_out_media, directory, progress)
 
-        judged = people = score(by_people)
+        judged, by_known = score(by_people), []
         if by_sources:
             # What varies from one source to the next is what a new one may do.
+            by_known = judged
             judged = [({**row, "group": row["source"]}, v) for row, v in score(by_sources)]
-        judged, apart = _without(judged, config.cross_validation.apart)
-        faces = face_table(judged, neutral.spec)
-        calibration, thresholds = fit_levels(
-            faces, neutral.spec, config.bundle, even_if_useless=inputs.even_if_useless
-        )
-        fitted = {"calibration": calibration, "thresholds": thresholds}
-        table = reliability.reliability_table(
-            faces[faces["main"] | (faces["label"] == "real")],
-            neutral.spec.model_copy(update=fitted),
-        )
-        _write_json(directory / "reliability.json", table)
-        fields = _fields(config, calibration, thresholds, training)
-        fields["conditions"] = reliability.conditions(table["by_condition"]).model_dump()
-        fields["unseen"] = "sources" if by_sources else "people"
-        if config.frozen:
-            fields["logit_noise"] = graphs.logit_noise(directory, _samples(store, config))
-        bundle = seal(directory, fields)
-        measures, items = _measure(judged, bundle, inputs.run / HELD_OUT_REPORT, config)
-        min_groups = bundle.spec.conditions.min_groups
-        table |= reliability.media_tables(items, min_groups)
-        if by_sources:
-            known = _items(_without(people, config.cross_validation.apart)[0], bundle)
-            table["known_sources"] = reliability.media_tables(known, min_groups)
-            table["by_group"] = reliability.group_table(items)
-        _write_json(directory / "reliability.json", table)
-        spread = reliability.histograms(items, calibration, min_groups)
-        if spread is not None:
-            fields["histograms"] = spread.model_dump()
-        card = model_card(
-            config,
-            fields,
-            table,
-            crossed=(len(measured), len(by_source)) if inputs.cross_validation else None,
-            outcomes=Outcomes.of(judged, apart, bundle.spec, config),
-        )
-        card = marked_card(card, unfit(bundle.spec))
-        (directory / "MODEL_CARD.md").write_text(card, encoding="utf-8")
-        for name, rows in long_tables(training, measures).items():
-            rows.to_csv(directory / name, index=False, float_format="%.4g")
-        seal(directory, fields)
+        samples = _samples(store, config) if config.frozen else None
+        runs = (len(measured), len(by_source)) if inputs.cross_validation else None
+        scored = _Scored(judged, inputs.even_if_useless, samples, by_known, runs)
+        _conclude(neutral, scored, config, inputs.run / HELD_OUT_REPORT)
+    return load_bundle(out)
+
+
+def export_given(
+    path: Path,
+    manifests: Sequence[Manifest],
+    out: Path,
+    config: Config,
+    *,
+    even_if_useless: bool = False,
+    progress: Callable[[int, int], None] = no_progress,
+) -> Bundle:
+    """Make the bundle ``out`` of the ONNX file ``path`` of a network that was trained elsewhere,
+    as ``config.graph`` describes it.
+
+    All media of the manifests are scored by it through the serving path; calibrations, thresholds,
+    rates and card come of them as in ``export``. Beside ``out``, a folder with ``-held-out`` at the
+    end of its name has the evaluation. ``TrainingError`` if either exists, the file cannot be a
+    classifier or gives other values in the bundle, or the media do not allow a calibration.
+    """
+    out = check_destination(out)
+    report = check_destination(out.with_name(f"{out.name}-held-out"))
+    assert config.graph  # see load_config
+    given = GivenGraph.read(path, config.graph, config.bundle.input)
+    listing = read_manifests(manifests, excluded=config.excluded_datasets)
+    rows = rows_of_given(listing, config)
+    used = {"excluded_datasets", "cross_validation", "graph", "bundle", "card"}
+    training: dict[str, Any] = {
+        "config": config.model_dump(mode="json", include=used),
+        "manifests": listing.sources,
+        "train": {},
+        "held_out": _counts(rows),
+        "versions": _versions("onnx", "onnxruntime"),
+        "origin": config.graph.origin,
+        "onnx_sha256": given.sha256,
+        "map_method": None,
+    }
+    with _made_at(out) as directory:
+        given.write(directory)
+        _seal_neutral(directory, config, training)
+        crops = crops_of(directory, rows, PARITY_CROPS)
+        training["parity_max_abs_difference"] = round(given.parity(directory, crops), 8)
+        neutral = _seal_neutral(directory, config, training)
+        judged: list[Judged] = []
+        for one in score_served(directory, rows, config.bundle.sampling.min_frames):
+            judged.append(one)
+            progress(len(judged), len(rows))
+        evaluation = directory.parent / HELD_OUT_REPORT
+        _conclude(neutral, _Scored(judged, even_if_useless, crops), config, evaluation)
+        evaluation.rename(report)
+    return load_bundle(out)
+
+
+@contextmanager
+def _made_at(out: Path) -> Iterator[Path]:
+    """Yield a folder with the face detector's graphs, and at the end move it to ``out``."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".bundle-") as scratch:
+        directory = Path(scratch) / "bundle"
+        directory.mkdir()
+        for name in GRAPHS:
+            if name != CLASSIFIER:  # the face detector that cut the crops
+                shutil.copy(default_bundle_dir() / name, directory / name)
+        yield directory
         check_destination(out)
         directory.rename(out)
-    return load_bundle(out)
+
+
+def _conclude(neutral: Bundle, scored: _Scored, config: Config, report: Path) -> None:
+    """Fit calibrations and thresholds on the media that a ``neutral`` bundle has scored, measure it
+    with them, and seal it with rates, card and tables. The folder ``report`` gets the evaluation.
+    """
+    directory, training = neutral.directory, neutral.spec.training
+    judged, apart = _without(scored.judged, config.cross_validation.apart)
+    faces = face_table(judged, neutral.spec)
+    calibration, thresholds = fit_levels(
+        faces, neutral.spec, config.bundle, even_if_useless=scored.even_if_useless
+    )
+    fitted = {"calibration": calibration, "thresholds": thresholds}
+    table = reliability.reliability_table(
+        faces[faces["main"] | (faces["label"] == "real")],
+        neutral.spec.model_copy(update=fitted),
+    )
+    _write_json(directory / "reliability.json", table)
+    fields = _fields(config, calibration, thresholds, training)
+    fields["conditions"] = reliability.conditions(table["by_condition"]).model_dump()
+    fields["unseen"] = "sources" if scored.by_known else "people"
+    if scored.samples is not None:
+        fields["logit_noise"] = graphs.logit_noise(directory, scored.samples)
+    bundle = seal(directory, fields)
+    measures, items = _measure(judged, bundle, report, config)
+    min_groups = bundle.spec.conditions.min_groups
+    table |= reliability.media_tables(items, min_groups)
+    if scored.by_known:
+        known = _items(_without(scored.by_known, config.cross_validation.apart)[0], bundle)
+        table["known_sources"] = reliability.media_tables(known, min_groups)
+        table["by_group"] = reliability.group_table(items)
+    _write_json(directory / "reliability.json", table)
+    spread = reliability.histograms(items, calibration, min_groups)
+    if spread is not None:
+        fields["histograms"] = spread.model_dump()
+    outcomes = Outcomes.of(judged, apart, bundle.spec, config)
+    card = model_card(config, fields, table, crossed=scored.crossed, outcomes=outcomes)
+    card = marked_card(card, unfit(bundle.spec))
+    (directory / "MODEL_CARD.md").write_text(card, encoding="utf-8")
+    for name, rows in long_tables(training, measures).items():
+        rows.to_csv(directory / name, index=False, float_format="%.4g")
+    seal(directory, fields)
 
 
 def check_destination(out: Path) -> Path:
@@ -372,11 +454,13 @@ def _provenance(config: Config, store: CropStore) -> dict[str, Any]:
         "train": _counts(train),
         "held_out": _counts(held),
         **({"taught": _counts(taught)} if len(taught) else {}),
-        "versions": {
-            "python": platform.python_version(),
-            **{p: importlib.metadata.version(p) for p in ("torch", "timm", "onnx", "onnxruntime")},
-        },
+        "versions": _versions("torch", "timm", "onnx", "onnxruntime"),
     }
+
+
+def _versions(*packages: str) -> dict[str, str]:
+    versions = {package: importlib.metadata.version(package) for package in packages}
+    return {"python": platform.python_version(), **versions}
 
 
 def _counts(index: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -386,7 +470,7 @@ def _counts(index: pd.DataFrame) -> dict[str, dict[str, Any]]:
     for (dataset, label), part in index.groupby(["dataset", "label"], sort=True):
         media = part.drop_duplicates("media")
         counts[f"{dataset} ({label})"] = {
-            "crops": len(part),
+            **({"crops": len(part)} if "crop" in part else {}),
             "media": len(media),
             "groups": int(part["group"].nunique()),
         }

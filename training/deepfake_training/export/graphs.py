@@ -59,17 +59,18 @@ def network_parity(graph: ExportGraph, directory: Path, crops: NDArray[np.uint8]
     """Return the largest absolute difference of logits between torch and ``classifier.onnx`` in
     ``directory`` on ``crops`` (N, S, S, 3) uint8 RGB; ``TrainingError`` if it exceeds
     ``PARITY_TOLERANCE``."""
-    got = _classifier(directory).run([LOGIT], {CROPS: crops})[0]
+    got = open_classifier(directory).run([LOGIT], {CROPS: crops})[0]
     with torch.inference_mode():
         # The backbone's own forward pass, to detect a head that ExportGraph misinterprets.
         want = graph.reference(torch.from_numpy(crops)).numpy()
-    return _tolerated(float(np.abs(got - want).max()))
+    return tolerated(float(np.abs(got - want).max()))
 
 
-def _tolerated(difference: float) -> float:
+def tolerated(difference: float) -> float:
+    """Return ``difference``; ``TrainingError`` if it exceeds ``PARITY_TOLERANCE``."""
     if not difference <= PARITY_TOLERANCE:
         raise TrainingError(
-            f"{CLASSIFIER}: The logits differ by {difference:.2e} from those that were fitted. "
+            f"{CLASSIFIER}: The logits differ by {difference:.2e} from those before the export. "
             "Report this with the versions of torch, onnx and onnxruntime."
         )
     return difference
@@ -238,7 +239,7 @@ def heads_parity(directory: Path, features: Path, heads: Heads, crops: NDArray[n
     ``crops`` are (N, S, S, 3) or (N, V, S, S, 3) uint8 RGB. ``TrainingError`` if it exceeds
     ``PARITY_TOLERANCE``.
     """
-    classifier = _classifier(directory)
+    classifier = open_classifier(directory)
     network = OnnxSession(features.read_bytes(), name=features.name, device="cpu", threads=0)
     worst = 0.0
     for crop in crops:
@@ -246,7 +247,7 @@ def heads_parity(directory: Path, features: Path, heads: Heads, crops: NDArray[n
         got = classifier.run(list(expected), {CROPS: crop[None]})
         for have, want in zip(got, expected.values(), strict=True):
             worst = max(worst, float(np.abs(have - want).max()))
-    return _tolerated(worst)
+    return tolerated(worst)
 
 
 def logit_noise(directory: Path, crops: NDArray[np.uint8]) -> float:
@@ -256,7 +257,7 @@ def logit_noise(directory: Path, crops: NDArray[np.uint8]) -> float:
     It is the largest of those of the logit and of the logits of kinds. ``crops`` are (N, S, S, 3)
     or (N, V, S, S, 3) uint8 RGB.
     """
-    session = _classifier(directory)
+    session = open_classifier(directory)
     outputs = [name for name in (LOGIT, KIND_LOGITS) if name in session.output_names]
     changed = crops.copy()
     middle = crops.shape[-2] // 2
@@ -275,7 +276,7 @@ def logit_noise(directory: Path, crops: NDArray[np.uint8]) -> float:
     return round(noise, 3) if noise >= 1e-3 else 0.0
 
 
-def _classifier(directory: Path) -> OnnxSession:
+def open_classifier(directory: Path) -> OnnxSession:
     """Open the classifier of the bundle in ``directory``."""
     shared = directory / WEIGHTS
     external = {WEIGHTS: shared.read_bytes()} if shared.exists() else None

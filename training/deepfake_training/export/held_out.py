@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from deepfake_eval.inference.frame_folders import open_medium
 from deepfake_eval.inference.pool import no_progress
 from deepfake_eval.inference.predictions import examine
 from deepfake_models.bundle.bundle import BundleSpec, load_bundle, seal
@@ -22,13 +25,14 @@ from deepfake_models.decision.decide import Part
 from deepfake_models.decision.level import Criteria
 from deepfake_models.errors import MediaError
 from deepfake_models.faces.crops import CroppedFace
+from deepfake_models.media.interface import frame_at
 from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import Scorer, conclude
 from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore
-from deepfake_training.data.manifests import Manifest, read_manifests
+from deepfake_training.data.manifests import Listing, Manifest, check_same, read_manifests
 from deepfake_training.data.prepare import not_used
-from deepfake_training.data.splits import measured_on
+from deepfake_training.data.splits import check_videos, measured_on, thinned
 from deepfake_training.errors import TrainingError
 from deepfake_training.export.graphs import write_network
 from deepfake_training.heads import Heads, heads_of, logits_of
@@ -68,6 +72,53 @@ def listed_once(manifests: Sequence[Manifest], crops: Path, config: Config) -> p
     return rows[~rows["media"].isin(not_used(crops))]
 
 
+def rows_of_given(listing: Listing, config: Config) -> pd.DataFrame:
+    """Return the rows to measure a network on that was trained elsewhere: each of equal files once,
+    and at most ``media_per_group`` of each group, label and method. ``TrainingError`` if a file is
+    missing, equal files are listed differently, or there are no videos of both classes."""
+    seen: dict[bytes, dict[str, Any]] = {}
+    missing = [path for path in listing.rows["path"] if not Path(path).is_file()]
+    if missing:
+        raise TrainingError(
+            f"Of {len(listing.rows)} files of the manifests {len(missing)} are missing, for "
+            f"example {missing[0]}. Pass the folder to which paths are relative as --manifest "
+            "FILE:ROOT, or take out their lines."
+        )
+    for row in _records(listing.rows):
+        with Path(row["path"]).open("rb") as file:
+            check_same(seen.setdefault(hashlib.file_digest(file, "sha256").digest(), row), row)
+    rows = pd.DataFrame(list(seen.values()))
+    check_videos(rows, config)
+    return thinned(rows, config.cross_validation.media_per_group)
+
+
+def crops_of(directory: Path, rows: pd.DataFrame, most: int) -> NDArray[np.uint8]:
+    """Return the crops of at most ``most`` faces in the middle frames of ``rows``, as the sealed
+    bundle in ``directory`` sees them; ``TrainingError`` if there is none."""
+    scorer, crops = Scorer.open(directory, device="cpu"), []
+    spread = np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int))
+    with closing(ProcessDecoder(workers=1)) as decoder:
+        for path in rows["path"].iloc[spread]:
+            with suppress(MediaError), open_medium(Path(path), decoder) as media:
+                frame = frame_at(media, len(media.times) // 2)
+                faces = scorer.observe(frame.pixels, frame.time_s)
+                crops += [face.crop for face in faces if face.crop is not None]
+    if not crops:
+        raise TrainingError(
+            f"No face that can be scored is in the middle frames of {len(spread)} held-out files. "
+            "Hold out files that show faces."
+        )
+    return np.stack(crops[:most])
+
+
+def score_served(directory: Path, rows: pd.DataFrame, frames: int) -> Iterator[Judged]:
+    """Yield each of the media ``rows`` with the verdict of the sealed bundle in ``directory``."""
+    scorer = Scorer.open(directory, device="cpu")
+    with closing(ProcessDecoder(workers=1)) as decoder:
+        for row in _records(rows):
+            yield row, examine(scorer, Path(row["path"]), decoder, frames=frames)
+
+
 def score_networks(
     held_out: HeldOut, directory: Path, report: Report = no_progress
 ) -> list[Judged]:
@@ -75,19 +126,12 @@ def score_networks(
     judged: list[Judged] = []
     total = sum(len(part) for _, _, part in held_out)
     for config, weights, part in held_out:
-        with (
-            closing(ProcessDecoder(workers=1)) as decoder,
-            tempfile.TemporaryDirectory(dir=directory.parent) as copy,
-        ):
+        with tempfile.TemporaryDirectory(dir=directory.parent) as copy:
             shutil.copytree(directory, copy, dirs_exist_ok=True)
             write_network(Path(copy), weights, config.backbone, config.bundle.input)
             seal(Path(copy), load_bundle(directory).spec.model_dump(exclude={"files"}))
-            scorer = Scorer.open(Path(copy), device="cpu")
-            for row in _records(part):
-                verdict = examine(
-                    scorer, Path(row["path"]), decoder, frames=config.bundle.sampling.min_frames
-                )
-                judged.append((row, verdict))
+            for one in score_served(Path(copy), part, config.bundle.sampling.min_frames):
+                judged.append(one)
                 report(len(judged), total)
     return judged
 
