@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from torch import nn
 from typer.testing import CliRunner
 
@@ -18,9 +19,6 @@ from deepfake_models.scorer import Scorer
 from deepfake_service.cli.app import app as service
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.builder import VERDICT, build
-from deepfake_service.evidence.bundle.steps import Outcome
-from deepfake_service.evidence.bundle.trust_store import Trust
-from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.platform.texts.i18n import words
 from deepfake_training.cli import app
 from tests.support import exhibits
@@ -119,7 +117,9 @@ def test_the_bundle_and_its_card_say_where_the_network_is_from(bundle: Path) -> 
     assert means["fake"] > 0.3 > -0.3 > means["real"]
 
 
-def test_it_scores_and_its_evidence_is_verified(bundle: Path, manifest: Path) -> None:
+def test_it_scores_and_its_evidence_is_verified(
+    bundle: Path, manifest: Path, tmp_path: Path
+) -> None:
     clip = manifest.parent / "02.mp4"
     scored = CliRunner().invoke(service, ["score", str(clip), "--bundle", str(bundle), "--json"])
     line = json.loads(scored.stdout.splitlines()[0])
@@ -129,10 +129,17 @@ def test_it_scores_and_its_evidence_is_verified(bundle: Path, manifest: Path) ->
     evidence = build(exhibits.dossier(clip.read_bytes()), material, exhibits.signers())
     files = bag.unzipped(evidence)
     assert not [name for name in files if "heatmap" in name]
-    trust = Trust(keys=(exhibits.signers().statement.public_key(),))
-    steps = verify(evidence, trust, scorer=judge).steps
-    assert not [step for step in steps if step.outcome is Outcome.FAIL]
-    assert steps[9].outcome is Outcome.PASS, steps[9]
+    (tmp_path / "e.zip").write_bytes(evidence)
+    key = exhibits.signers().statement.public_key()
+    pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "key.pem").write_bytes(pem)
+    asked = ["verify", tmp_path / "e.zip", "--public-key", tmp_path / "key.pem", "--rescore"]
+    told = CliRunner().invoke(service, [*map(str, asked), "--bundle", str(bundle), "--json"])
+    found = json.loads(told.stdout)
+    assert found["result"] == "verified", told.output
+    outcomes = {step["number"]: step["outcome"] for step in found["steps"]}
+    assert "fail" not in outcomes.values()
+    assert outcomes[10] == "pass"
     document = json.loads(files[VERDICT])
     assert document["method"]["map"] is None
     assert "heatmap" not in document["pictures"][0]

@@ -16,17 +16,23 @@ from deepfake_models.faces.mtcnn import MtcnnDetector
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.media.interface import FailedFrame
 from deepfake_models.media.sampling import sample
+from deepfake_models.sandbox.decoder import Decoder
 
 
 def face_crops(
-    path: Path, *, frames: int = 32, size: int = 224, scale: float = 1.3
+    path: Path,
+    *,
+    frames: int = 32,
+    size: int = 224,
+    scale: float = 1.3,
+    decoder: Decoder | None = None,
 ) -> NDArray[np.uint8]:
     """Return the widest face of each examined frame, (N, ``size``, ``size``, 3) uint8 RGB.
 
     ``path`` is a picture, a video, or a folder with the frames of a video, of which ``frames``
     evenly spread ones are examined. N is the number of frames with a face, and may be 0. A crop is
-    the square around the face, ``scale`` times as wide as the face, cut as for a bundle. Media are
-    decoded in this process: they must be trusted.
+    the square around the face, ``scale`` times as wide as the face, cut as for a bundle. Without a
+    ``decoder``, media are decoded in this process: they must be trusted.
 
     Raises:
         MediaError: the medium cannot be read or decoded.
@@ -34,7 +40,7 @@ def face_crops(
     detector, spec = _detector()
     crop = CropSpec(size=size, scale=scale)
     crops = []
-    with open_medium(path, InProcessDecoder()) as media:
+    with open_medium(path, decoder or InProcessDecoder()) as media:
         for frame in media.frames(sample(media.times, spec.sampling, frames)):
             if isinstance(frame, FailedFrame):
                 continue

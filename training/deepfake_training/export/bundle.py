@@ -218,8 +218,7 @@ def export_given(
     }
     with _made_at(out) as directory:
         given.write(directory)
-        _seal_neutral(directory, config, training)
-        crops = crops_of(directory, rows, PARITY_CROPS)
+        crops = crops_of(rows, config, PARITY_CROPS)
         training["parity_max_abs_difference"] = round(given.parity(directory, crops), 8)
         neutral = _seal_neutral(directory, config, training)
         judged: list[Judged] = []

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import onnx
@@ -58,26 +57,21 @@ class GivenGraph:
         return given
 
     @property
-    def _input(self) -> onnx.ValueInfoProto:
+    def _inputs(self) -> list[onnx.ValueInfoProto]:
         constants = {tensor.name for tensor in self.model.graph.initializer}
-        inputs = [i for i in self.model.graph.input if i.name not in constants]
-        if len(inputs) != 1:
-            raise TrainingError(
-                f"{self.name}: It has {len(inputs)} inputs. It may have one, a square of a face."
-            )
-        return cast("onnx.ValueInfoProto", inputs[0])
+        return [i for i in self.model.graph.input if i.name not in constants]
 
     def _check(self) -> None:
-        tensor, wanted = self._input.type.tensor_type, (1, 3, self.spec.height, self.spec.width)
-        sides = [side.dim_value or side.dim_param or "?" for side in tensor.shape.dim]
-        fits = len(sides) == 4 and all(
-            isinstance(have, str) or have == want for have, want in zip(sides, wanted, strict=True)
-        )
-        if not fits or tensor.elem_type != TensorProto.FLOAT:
+        wanted, tensors = [1, 3, self.spec.height, self.spec.width], []
+        for tensor in (one.type.tensor_type for one in self._inputs):
+            # A side of 0 is dynamic.
+            sides = [s.dim_value or w for s, w in zip(tensor.shape.dim, wanted, strict=False)]
             kind = TensorProto.DataType.Name(tensor.elem_type).lower()
+            tensors.append(f"{kind} {sides if len(tensor.shape.dim) == 4 else 'of no such shape'}")
+        if tensors != [f"float {wanted}"]:
             raise TrainingError(
-                f"{self.name}: The input is {kind} {sides}. By the config it has to be float "
-                f"{list(wanted)}, the first of them also dynamic: export the network so, or set "
+                f"{self.name}: Its inputs are {tensors}. By the config there has to be one, float "
+                f"{wanted}, the first of them also dynamic: export the network so, or set "
                 "bundle.crop.size, bundle.input.height and bundle.input.width to its size."
             )
         outputs = [output.name for output in self.model.graph.output]
@@ -96,7 +90,7 @@ class GivenGraph:
         """Return what the graph gives for a crop (S, S, 3) uint8 RGB: one value or two.
         ``TrainingError`` if it cannot be run, or gives anything else than ``config`` says."""
         pixels = (crop[np.newaxis] / 255.0 - self.spec.mean) / self.spec.std
-        feed = {self._input.name: pixels.transpose(0, 3, 1, 2).astype(np.float32)}
+        feed = {self._inputs[0].name: pixels.transpose(0, 3, 1, 2).astype(np.float32)}
         try:
             values = self.session.run([self.config.output], feed)[0].astype(np.float64).ravel()
         except Exception as error:  # onnxruntime's errors share no base class but Exception
@@ -125,7 +119,7 @@ class GivenGraph:
         model.ir_version = max(model.ir_version, 4)  # constants had to be inputs before
         (opset,) = (o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
         begin = f'<ir_version: {model.ir_version}, opset_import: ["": {opset}]>'
-        batch = self._input.type.tensor_type.shape.dim[0].dim_value or "N"
+        batch = self._inputs[0].type.tensor_type.shape.dim[0].dim_value or "N"
         of = f"[{batch}, {self.spec.height}, {self.spec.width}, 3]"
         mean, std = np.array(self.spec.mean), np.array(self.spec.std)
         before = f"""{begin} before (uint8{of} {CROPS}) => (float pixels)
@@ -148,7 +142,7 @@ class GivenGraph:
                 {LOGIT} = Reshape(column, flat)
             }}"""
         with_input = compose.merge_models(
-            parser.parse_model(before), model, [("pixels", self._input.name)], prefix2="given/"
+            parser.parse_model(before), model, [("pixels", self._inputs[0].name)], prefix2="given/"
         )
         read = [(f"given/{self.config.output}", "given")]
         made = compose.merge_models(with_input, parser.parse_model(after), read, outputs=[LOGIT])

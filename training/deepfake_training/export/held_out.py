@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from deepfake_eval.inference.frame_folders import open_medium
+from deepfake_eval.inference.faces import face_crops
 from deepfake_eval.inference.pool import no_progress
 from deepfake_eval.inference.predictions import examine
 from deepfake_models.bundle.bundle import BundleSpec, load_bundle, seal
@@ -25,7 +25,6 @@ from deepfake_models.decision.decide import Part
 from deepfake_models.decision.level import Criteria
 from deepfake_models.errors import MediaError
 from deepfake_models.faces.crops import CroppedFace
-from deepfake_models.media.interface import frame_at
 from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import Scorer, conclude
 from deepfake_training.config import Config
@@ -92,23 +91,24 @@ def rows_of_given(listing: Listing, config: Config) -> pd.DataFrame:
     return thinned(rows, config.cross_validation.media_per_group)
 
 
-def crops_of(directory: Path, rows: pd.DataFrame, most: int) -> NDArray[np.uint8]:
-    """Return the crops of at most ``most`` faces in the middle frames of ``rows``, as the sealed
-    bundle in ``directory`` sees them; ``TrainingError`` if there is none."""
-    scorer, crops = Scorer.open(directory, device="cpu"), []
+def crops_of(rows: pd.DataFrame, config: Config, most: int) -> NDArray[np.uint8]:
+    """Return the crop of a face from each of at most ``most`` of ``rows``, for a network of one
+    square; ``TrainingError`` if there is none."""
+    size, scale = config.bundle.input.height, config.bundle.crop.scale
     spread = np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int))
+    crops: list[NDArray[np.uint8]] = []
     with closing(ProcessDecoder(workers=1)) as decoder:
         for path in rows["path"].iloc[spread]:
-            with suppress(MediaError), open_medium(Path(path), decoder) as media:
-                frame = frame_at(media, len(media.times) // 2)
-                faces = scorer.observe(frame.pixels, frame.time_s)
-                crops += [face.crop for face in faces if face.crop is not None]
+            with suppress(MediaError):
+                crops += [
+                    *face_crops(Path(path), frames=1, size=size, scale=scale, decoder=decoder)
+                ]
     if not crops:
         raise TrainingError(
-            f"No face that can be scored is in the middle frames of {len(spread)} held-out files. "
-            "Hold out files that show faces."
+            f"No face is in a frame of each of {len(spread)} held-out files. Hold out files that "
+            "show faces."
         )
-    return np.stack(crops[:most])
+    return np.stack(crops)
 
 
 def score_served(directory: Path, rows: pd.DataFrame, frames: int) -> Iterator[Judged]:
