@@ -17,8 +17,8 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import BinaryIO, cast
+from dataclasses import dataclass, field
+from typing import IO, BinaryIO, cast
 
 from pydantic import JsonValue
 
@@ -181,6 +181,19 @@ def _pages(raw: bytes) -> Iterator[Page]:
 
 
 @dataclass(frozen=True, slots=True)
+class _Digested:
+    """A file that is read from its beginning, and the digest of what was read."""
+
+    file: IO[bytes]
+    digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+
+    def read(self, size: int) -> bytes:
+        piece = self.file.read(size)
+        self.digest.update(piece)
+        return piece
+
+
+@dataclass(frozen=True, slots=True)
 class _Wacz:
     """A WACZ that is open."""
 
@@ -208,11 +221,13 @@ class _Wacz:
         for name, entry in self.entries.items():
             self.budget.charge(entry.file_size)
             with self.archive.open(entry) as member:
-                digests[name] = hashlib.file_digest(member, "sha256").hexdigest()  # type: ignore[arg-type]
-            if name in content and _WARC_NAME.fullmatch(name):
-                with self.archive.open(entry) as member:
+                digested = _Digested(member)
+                if name in content and _WARC_NAME.fullmatch(name):
                     reader = RecordReader(self.budget, number, name)
-                    yield from _read_warc(cast("BinaryIO", member), reader)
+                    yield from _read_warc(cast("BinaryIO", digested), reader)
+                while digested.read(PIECE):  # all of a WARC file that is damaged, too
+                    pass
+            digests[name] = digested.digest.hexdigest()
         yield from self._check(resources, digests)
 
     def _listed(self, name: str) -> bytes:
