@@ -34,14 +34,13 @@ class StepReport:
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Load a checkpoint; ``TrainingError`` if this package did not write the file."""
+    refused = f"{path}: This is not a checkpoint of deepfake-train. Choose the folder of a run."
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # torch.load raises pickle, zip and runtime errors alike
-        state = None
+    except Exception as error:  # torch.load raises pickle, zip and runtime errors alike
+        raise TrainingError(refused) from error
     if not isinstance(state, dict) or state.get("format") != CHECKPOINT_FORMAT:
-        raise TrainingError(
-            f"{path}: This is not a checkpoint of deepfake-train. Choose the folder of a run."
-        )
+        raise TrainingError(refused)
     return state
 
 
