@@ -24,7 +24,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import Field, PlainSerializer
 
-from deepfake_models.errors import DeepfakeError
 from deepfake_service.evidence.bundle.documents import Document, Failed, read
 from deepfake_service.evidence.bundle.dsse import envelope_in, key_id, sign, signed_by
 from deepfake_service.platform.clock import Moment
@@ -41,10 +40,6 @@ TIMEOUT_S = 30.0
 """Longest pause in an answer."""
 DEADLINE_S = 300.0
 """Longest duration of a whole answer: the largest list, at 2 Mbit/s."""
-
-
-class RevocationsUnusable(DeepfakeError):
-    """The list of revocations cannot be used."""
 
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -107,27 +102,27 @@ def open_revocations(
     envelope: bytes, trusted: Sequence[Ed25519PublicKey], now: datetime
 ) -> Revocations:
     """Return a list that is signed with one of the ``trusted`` keys and has not expired;
-    ``RevocationsUnusable``, whose message says why not."""
+    ``Failed``, whose message says why not."""
     try:
         signed = envelope_in(envelope, PAYLOAD_TYPE)
         listed = read(Revocations, signed.payload, "the list")
     except Failed as error:
-        raise RevocationsUnusable("The file is not a list of revocations.") from error
+        raise Failed("The file is not a list of revocations.") from error
     signers = [key_id(key) for key in trusted if signed_by(signed, key)]
     if not signers:
-        raise RevocationsUnusable(
+        raise Failed(
             "The list of revocations is not signed with a trusted key. Give the issuer's current "
             "key with --public-key."
         )
     if all(listed.revoked_at.get(signer) for signer in signers):
-        raise RevocationsUnusable("The list of revocations is signed with a key that it revokes.")
+        raise Failed("The list of revocations is signed with a key that it revokes.")
     if listed.expires_at <= now:
-        raise RevocationsUnusable(
+        raise Failed(
             f"The list of revocations expired on {listed.expires_at:%Y-%m-%d}. Get the issuer's "
             "current one."
         )
     if listed.issued_at > now + CLOCK_SKEW:
-        raise RevocationsUnusable(
+        raise Failed(
             "The list of revocations was issued in the future. Check this machine's clock."
         )
     return listed
@@ -135,20 +130,18 @@ def open_revocations(
 
 def read_list(source: str) -> bytes:
     """Return the bytes of a list in a file, or at an ``https://`` or ``http://`` URL.
-    ``RevocationsUnusable`` if it cannot be read, or is too large."""
+    ``Failed`` if it cannot be read, or is too large."""
     try:
         if source.startswith(("https://", "http://")):
             return fetch_bounded(source, AnswerLimits(MAX_BYTES, TIMEOUT_S, DEADLINE_S))
         path = Path(source)
         if path.stat().st_size > MAX_BYTES:
-            raise RevocationsUnusable("The list of revocations is too large.")
+            raise Failed("The list of revocations is too large.")
         return path.read_bytes()
     except OSError as error:
-        raise RevocationsUnusable(f"{source}: cannot be read ({error.strerror})") from error
+        raise Failed(f"{source}: cannot be read ({error.strerror})") from error
     except UnusableAnswer as error:
-        raise RevocationsUnusable(
-            f"{source}: cannot be downloaded; the server {error.message}"
-        ) from error
+        raise Failed(f"{source}: cannot be downloaded; the server {error.message}") from error
 
 
 _PEM = b"-----BEGIN PUBLIC KEY-----"

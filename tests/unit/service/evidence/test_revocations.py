@@ -16,13 +16,13 @@ from typer.testing import CliRunner
 from deepfake_service.audit.log import Action
 from deepfake_service.audit.records import open_database
 from deepfake_service.cli.app import app, main
+from deepfake_service.evidence.bundle.documents import Failed
 from deepfake_service.evidence.bundle.dsse import key_id, public_pem
 from deepfake_service.evidence.bundle.steps import ExitCode, Outcome
 from deepfake_service.evidence.bundle.trust_store import (
     VALID_FOR,
     IssuersKey,
     Revocations,
-    RevocationsUnusable,
     Trust,
     open_revocations,
     read_list,
@@ -145,12 +145,12 @@ def test_a_list_that_cannot_be_trusted_is_refused() -> None:
          [OURS], AT, "not a list"),
         (exhibits.bundle(), [OURS], AT, "not a list"),
     ):  # fmt: skip
-        with pytest.raises(RevocationsUnusable, match=why):
+        with pytest.raises(Failed, match=why):
             open_revocations(content, keys, now)
     own = revocations(keys={key_id(OURS): AT}).sign(exhibits.signers().statement)
-    with pytest.raises(RevocationsUnusable, match="that it revokes"):
+    with pytest.raises(Failed, match="that it revokes"):
         open_revocations(own, [OURS], AT)
-    with pytest.raises(RevocationsUnusable, match="cannot be read"):
+    with pytest.raises(Failed, match="cannot be read"):
         read_list("/nowhere/list.json")
 
 
