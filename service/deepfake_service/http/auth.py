@@ -30,7 +30,7 @@ from deepfake_service.accounts.accounts import (
 from deepfake_service.http.admission import HEAVY, SCORING
 from deepfake_service.http.dependencies import RequestContext, app_state
 from deepfake_service.platform.db.enums import Role
-from deepfake_service.platform.errors import CrossSiteRequest, KeyRejected, NotAuthenticated
+from deepfake_service.platform.errors import Code, Forbidden, KeyRejected, NotAuthenticated
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ def session_token(request: HTTPConnection) -> str:
 
 
 def check_site(request: Request, *, required: bool = False) -> None:
-    """Raise ``CrossSiteRequest`` if the browser says that another site caused the request.
+    """Raise ``Forbidden`` if the browser says that another site caused the request.
 
     Browsers say so in ``Sec-Fetch-Site``, which they only send to trustworthy origins, and in
     ``Origin``, which they send with every POST. With ``required``, a request with neither header is
@@ -79,13 +79,13 @@ def check_site(request: Request, *, required: bool = False) -> None:
     """
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     if site not in (None, "same-origin", "none"):
-        raise CrossSiteRequest
+        raise Forbidden(code=Code.CROSS_SITE_REQUEST)
     # Schemes are not compared: a proxy may speak TLS with the browser and HTTP with the service.
     named = (app_state(request).settings.public_url or "", f"//{request.headers.get('host', '')}")
     if origin is not None and _authority(origin) not in {*map(_authority, named)} - {""}:
-        raise CrossSiteRequest
+        raise Forbidden(code=Code.CROSS_SITE_REQUEST)
     if required and site is None and origin is None:
-        raise CrossSiteRequest
+        raise Forbidden(code=Code.CROSS_SITE_REQUEST)
 
 
 def _authority(url: str) -> str:
@@ -98,11 +98,11 @@ def _authority(url: str) -> str:
 
 
 def check_csrf(request: Request, token: str | None) -> None:
-    """Raise ``CrossSiteRequest`` unless ``token`` is the CSRF token of the browser's session."""
+    """Raise ``Forbidden`` unless ``token`` is the CSRF token of the browser's session."""
     check_site(request)
     expected = csrf_of(session_token(request))
     if not hmac.compare_digest(expected.encode(), (token or "").encode()):
-        raise CrossSiteRequest
+        raise Forbidden(code=Code.CROSS_SITE_REQUEST)
 
 
 def browser_caller(request: Request) -> Caller:
@@ -122,7 +122,7 @@ def api_caller(
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Caller:
     """Return the caller of an API route, as ``browser_caller`` does: ``NotAuthenticated`` if the
-    request has no valid key and no valid session, ``CrossSiteRequest`` if a browser's request would
+    request has no valid key and no valid session, ``Forbidden`` if a browser's request would
     change something and has no CSRF token."""
     if credentials is not None:
         state = app_state(request)

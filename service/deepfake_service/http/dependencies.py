@@ -18,7 +18,7 @@ from deepfake_service.evidence.bundle.readers import BundleReaders
 from deepfake_service.examination.pictures import PictureScorer
 from deepfake_service.http.admission import AccountBudget, FailedSignIns, RateLimit, UploadMemory
 from deepfake_service.platform.db import Database
-from deepfake_service.platform.errors import NotReady
+from deepfake_service.platform.errors import Code, Overloaded
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.outbound import RESOLVERS
 from deepfake_service.platform.settings import Settings
@@ -63,15 +63,15 @@ class AppState:
     """Why the app could not start."""
 
     def require_engine(self) -> Engine:
-        """Return the scoring engine; ``NotReady`` if the app is starting or stopping."""
+        """Return the scoring engine; ``Overloaded`` if the app is starting or stopping."""
         if self.engine is None:
-            raise NotReady
+            raise Overloaded(code=Code.NOT_READY)
         return self.engine
 
     def require_services(self) -> Services:
-        """Return the services of the rooms; ``NotReady`` if the app is starting or stopping."""
+        """Return the services of the rooms; ``Overloaded`` if the app is starting or stopping."""
         if self.services is None:
-            raise NotReady
+            raise Overloaded(code=Code.NOT_READY)
         return self.services
 
 
@@ -93,7 +93,7 @@ class RequestContext:
 
     @property
     def services(self) -> Services:
-        """The services of the rooms; ``NotReady`` while the app starts or stops."""
+        """The services of the rooms; ``Overloaded`` while the app starts or stops."""
         return self.state.require_services()
 
 

@@ -21,7 +21,7 @@ from deepfake_service.http.uploads import (
     bounded_receive,
     is_streamed,
 )
-from deepfake_service.platform.errors import NotReady, ServiceError
+from deepfake_service.platform.errors import Code, Overloaded, ServiceError
 from deepfake_service.platform.logs import describe, logger, request_id_from
 from deepfake_service.platform.metrics import UNMATCHED, Metrics, known_method
 from deepfake_service.platform.settings import PREFIX, Settings
@@ -73,7 +73,7 @@ class RequestMiddleware:
             # traceback and answer 500.
             if status:
                 raise
-            answer = response_of(problem_of(NotReady()), HTTPConnection(scope))
+            answer = response_of(problem_of(Overloaded(code=Code.NOT_READY)), HTTPConnection(scope))
             await answer(scope, receive, send_with_headers)
         except Exception as error:
             # Not raised again: the server would log the text of the error.

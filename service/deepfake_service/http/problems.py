@@ -44,7 +44,7 @@ _STATUS: dict[int, tuple[type[errors.ServiceError], ...]] = {
     401: (errors.NotAuthenticated,),
     403: (
         errors.Forbidden, errors.SecondFactorRequired, errors.CodeRejected,
-        errors.CrossSiteRequest, errors.ImageryWithheld,
+        errors.ImageryWithheld,
     ),
     404: (errors.NotFound,),
     405: (errors.MethodNotAllowed,),
@@ -64,7 +64,7 @@ _STATUS: dict[int, tuple[type[errors.ServiceError], ...]] = {
     499: (errors.ClientGone,),
     503: (
         errors.CallbackUnresolved, errors.DatabaseDamaged, errors.DatabaseUnavailable,
-        errors.DiskFull, errors.KeyUnreadable, errors.NotReady, errors.Overloaded,
+        errors.DiskFull, errors.KeyUnreadable, errors.Overloaded,
         errors.StorageUnavailable,
     ),
 }  # fmt: skip

@@ -37,6 +37,9 @@ class Code(Enum):
     ACCOUNT_UNKNOWN = "There is no account with this name."
     BEING_DELETED = "Something in this case is being deleted. Set the hold once that is complete."
     CASE_HELD = "This case is under a legal hold. Lift the hold before you delete anything in it."
+    CROSS_SITE_REQUEST = (
+        "The page belongs to another site or an earlier session. Go back, reload it and try again."
+    )
     EDITION_UNKNOWN = "This service has issued no evidence with this SHA-256."
     EVIDENCE_BUSY = "The evidence is being created. Try again later."
     INVITATION_INVALID = "This invitation expired, was used or was replaced. Ask for a new one."
@@ -45,6 +48,7 @@ class Code(Enum):
     LINKS_NOT_OPENED = "This service opens no links. Capture the page, and hand in the file."
     LOOKS_SWITCHED_OFF = "This service asks no platforms. Look yourself, and record what you saw."
     MEDIA_DELETED = "The file was deleted at the end of its retention. Submit it again."
+    NOT_READY = "The service is starting or stopping. Try again later."
     NOT_WATCHED = "Looks are at posts of sent notices with a URL, unless they may show a minor."
     REVIEW_MISSING = "No one has reviewed the file yet. A notice rests on a finding: review it."
     TOO_MANY_AT_ONCE = "This account is at its limit of concurrent requests. Wait for one to end."
@@ -165,10 +169,6 @@ class Forbidden(ServiceError):
     """The role of this account does not permit this action. Ask an administrator."""
 
 
-class CrossSiteRequest(ServiceError):
-    """The page belongs to another site or an earlier session. Go back, reload it and try again."""
-
-
 class NotFound(ServiceError):
     """Not found, or not visible to this account."""
 
@@ -188,10 +188,6 @@ class TooManyRequests(ServiceError):
 
 class Overloaded(ServiceError):
     """The service is busy. Try again later."""
-
-
-class NotReady(ServiceError):
-    """The service is starting or stopping. Try again later."""
 
 
 class DiskFull(ServiceError):

@@ -289,7 +289,7 @@ async def _public_form(request: Request) -> dict[str, str]:
 
 
 Form = Annotated[dict[str, str], Depends(_checked_form)]
-"""The fields of a form sent by a page of the signed-in user; others get ``CrossSiteRequest``."""
+"""The fields of a form sent by a page of the signed-in user; others get ``Forbidden``."""
 PublicForm = Annotated[dict[str, str], Depends(_public_form)]
 """The fields of a form that needs no session, sent from this site."""
 

@@ -19,7 +19,8 @@ CLASSES = {
     **dict.fromkeys(
         ("TOO_MANY_AT_ONCE", "TOO_MANY_CODES", "TOO_MANY_FAILED_SIGN_INS"), errors.TooManyRequests
     ),
-    "EVIDENCE_BUSY": errors.Overloaded,
+    "CROSS_SITE_REQUEST": errors.Forbidden,
+    **dict.fromkeys(("EVIDENCE_BUSY", "NOT_READY"), errors.Overloaded),
     "REVIEW_MISSING": errors.NoticeRefused,
 }
 """The class of an error with a code of its own, if it is not ``Conflict``."""

@@ -12,7 +12,6 @@ from deepfake_service.http.middleware import MAX_BODY_BYTES
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import (
     Code,
-    CrossSiteRequest,
     DatabaseUnavailable,
     EvidenceMissing,
     EvidenceTooLarge,
@@ -21,7 +20,6 @@ from deepfake_service.platform.errors import (
     InvalidRequest,
     NotFound,
     NoticeRefused,
-    NotReady,
     NotReviewable,
     Overloaded,
     RequestTooLarge,
@@ -112,8 +110,8 @@ def test_every_text_can_be_put_in(language: str) -> None:
         *(
             error().message
             for error in (
-                CrossSiteRequest, DatabaseUnavailable, EvidenceMissing, EvidenceTooLarge,
-                Forbidden, ImageryWithheld, InvalidRequest, NotFound, NoticeRefused, NotReady,
+                DatabaseUnavailable, EvidenceMissing, EvidenceTooLarge, Forbidden,
+                ImageryWithheld, InvalidRequest, NotFound, NoticeRefused,
                 NotReviewable, Overloaded, RequestTooLarge, StorageUnavailable, TooManyRequests,
             )
         ),
