@@ -18,7 +18,7 @@ leaves out no channels, and smooths by a package that it does not bring. With th
 shipped bundle, logits of 60 faces differ from those in floating point by 0.10 on average (at most
 0.34) by this module, by 0.24 (0.77) by its fixed ranges after ``smooth``, 0.28 (1.08) without, and
 0.22 (0.92) by ranges of each batch, in which a face changes the logit of another by up to 0.36. Its
-files are as large, and it saves at most a tenth of the time.
+files are as large, and a face takes 0.8 to 0.95 of the time on two threads.
 """
 
 from __future__ import annotations
