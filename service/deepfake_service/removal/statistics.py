@@ -22,7 +22,7 @@ from deepfake_service.cases.cases import open_post
 from deepfake_service.cases.posts import Post
 from deepfake_service.platform.answers import Published
 from deepfake_service.platform.db import Case, Database, Look, Notice, Occurrence, Watch
-from deepfake_service.platform.db.enums import NoticeState, WatchState
+from deepfake_service.platform.db.enums import TAKEN_DOWN, NoticeState, WatchState
 from deepfake_service.platform.networks import host_of, site_of
 from deepfake_service.platform.storage import Vault
 from deepfake_service.platform.storage.sealed_columns import opened_rows
@@ -31,7 +31,6 @@ from deepfake_service.platform.texts.formatting import KST, days_in_korea
 FEWEST = 5
 """Posts of a group: fewer could tell of whom they are."""
 OTHERS = "other"
-_REMOVED_BY_ANSWER = (NoticeState.REMOVED, NoticeState.DELISTED)
 _GROUPS = {
     WatchState.GONE: "removed",
     WatchState.RESTRICTED: "restricted",
@@ -165,7 +164,7 @@ def _follow(
     counted = _GROUPS.get(watch.state, "unclear")
     removed_at = watch.gone_at
     # A person's answer counts where looks say nothing else.
-    if counted == "unclear" and notice.state in _REMOVED_BY_ANSWER:
+    if counted == "unclear" and notice.state in TAKEN_DOWN:
         counted, removed_at = "removed", notice.answered_at
     names = {"sent", counted}
     if watch.returned_at is not None:

@@ -16,7 +16,7 @@ from deepfake_service.notices.compose import WithoutConsent
 from deepfake_service.notices.kinds import KINDS, Kind, kind_of
 from deepfake_service.notices.shapes import FullNotice
 from deepfake_service.notices.states import NoticeRequest, NoticeUpdate
-from deepfake_service.platform.db.enums import NoticeState
+from deepfake_service.platform.db.enums import TAKEN_DOWN, NoticeState
 from deepfake_service.platform.errors import InvalidRequest, NotFound, NoticeRefused, ServiceError
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.networks import platform_of
@@ -35,7 +35,7 @@ _log = logger("deepfake_service.notices")
 KindName = Annotated[str, Path(max_length=40)]
 OptionalId = Annotated[str | None, Query(max_length=26)]
 CONSENT_FIELD = "without_consent."
-ENDED = ("removed", "delisted", "temporarily_blocked", "preserved")
+ENDED = TAKEN_DOWN | {NoticeState.TEMPORARILY_BLOCKED, NoticeState.PRESERVED}
 """Outcomes after which nothing is left to be escalated."""
 
 

@@ -43,7 +43,7 @@ from deepfake_service.http.problems import (
     problem_of,
 )
 from deepfake_service.notices.kinds import KINDS
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.db.enums import TAKEN_DOWN, Role
 from deepfake_service.platform.errors import (
     FieldError,
     InvalidRequest,
@@ -104,9 +104,9 @@ def _environment(language: str) -> Environment:
     )
     environment.globals |= {
         "DECISIONS": DECISIONS, "MANIPULATED": MANIPULATED, "CLEARED": CLEARED, "DECIDED": DECIDED,
+        "TAKEN_DOWN": TAKEN_DOWN, "notice_words": words(language, "notice", polite=True),
     }  # fmt: skip
     environment.globals["kind_name"] = lambda kind: KINDS[kind].name.of(language)
-    environment.globals["notice_words"] = words(language, "notice", polite=True)
     environment.filters |= {
         "moment": moment, "instant": instant, "utc": utc, "day": lambda at: utc(at)[:10],
         "last_day": last_day, "bytes": partial(do_filesizeformat, binary=True),

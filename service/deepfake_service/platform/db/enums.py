@@ -152,6 +152,10 @@ class NoticeState(StrEnum):
     WITHDRAWN = "withdrawn"
 
 
+TAKEN_DOWN = frozenset({NoticeState.REMOVED, NoticeState.DELISTED})
+"""Outcomes after which people no longer find the content where the notice says it is."""
+
+
 class LookResult(StrEnum):
     """What a look at a post found. Its value is part of signed records: never change one."""
 
