@@ -51,7 +51,7 @@ def commands() -> list[tuple[str, str]]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("docs")
     (root / "clip.mp4").write_bytes(footage.encode(footage.panning(6, 320, 256)))
-    for name in ("bundle", "other"):
+    for name in ("bundle", "other", "sbi"):
         shutil.copytree(small_bundles.small_bundle_dir(), root / name)
     shutil.copytree(default_bundle_dir(), root / "my-bundle")
     for label, portrait in (("real", footage.astronaut()), ("fake", footage.grace_hopper())):

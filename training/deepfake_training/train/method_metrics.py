@@ -35,7 +35,7 @@ def check_measurable(index: pd.DataFrame, config: Config) -> None:
     if len(held):
         check_classes(held, config.cross_validation.apart)
     learnt = index.loc[trained_on(index, config) & (index["label"] == "fake"), "method"]
-    for kind in config.probe.kinds:
+    for kind in config.probe.kinds if len(learnt) else ():
         if not learnt.isin(config.cross_validation.families[kind]).any():
             raise TrainingError(
                 f"No fake of the kind {kind} is left to train on. Add some, or take the kind out "

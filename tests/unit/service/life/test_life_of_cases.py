@@ -487,7 +487,7 @@ def test_the_life_of_cases(installation: Installation, tmp_path: Path) -> None:
 
     Machine.installation, Machine.root = installation, tmp_path
     campaign = settings(
-        max_examples=settings().max_examples // 25,
+        max_examples=settings().max_examples // 40,
         stateful_step_count=30,
         derandomize=True,
         suppress_health_check=list(HealthCheck),
