@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,34 +50,40 @@ def open_networks(
     device: Device = "auto",
     threads: int = 0,
 ) -> Networks:
-    """Open the graphs of ``bundle``.
+    """Open the graphs of ``bundle``, as ``load_bundle`` returned it.
 
     ``threads`` of them run at a time, 0: one for each usable core. ``BundleError`` if a graph
     cannot be loaded, or the classifier's lacks an output; ``EngineMissing`` if onnxruntime is not
     installed.
     """
+    # Maps are drawn so rarely that their graph is read again each time. What is kept for that must
+    # not keep the graphs alive, of which the sessions hold copies.
+    files = replace(bundle, graphs={})
 
-    def session(name: str) -> OnnxSession:
-        shares = name in (CLASSIFIER, MAP) and WEIGHTS in bundle.spec.files
+    def session(name: str, read: Callable[[str], bytes]) -> OnnxSession:
+        shares = name in (CLASSIFIER, MAP) and WEIGHTS in files.spec.files
         opened = OnnxSession(
-            bundle.read(name),
+            read(name),
             name=name,
             device=device,
-            external={WEIGHTS: bundle.read(WEIGHTS)} if shares else None,
+            external={WEIGHTS: read(WEIGHTS)} if shares else None,
             arena=name in (CLASSIFIER, MAP),
         )
         if name == CLASSIFIER:
-            _require_outputs(opened, bundle.spec)
+            _require_outputs(opened, files.spec)
         return opened
 
-    pnet, rnet, onet, network = map(session, ("pnet.onnx", "rnet.onnx", "onet.onnx", CLASSIFIER))
+    graphs = bundle.graphs
+    pnet, rnet, onet, network = (
+        session(name, graphs.__getitem__)
+        for name in ("pnet.onnx", "rnet.onnx", "onet.onnx", CLASSIFIER)
+    )
     threads = threads or usable_cores()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="examine")
     classifier = Classifier(
         network,
         bundle.spec,
-        # Maps are drawn so rarely that their graph is read again each time.
-        open_map=(lambda: session(MAP)) if MAP in bundle.spec.files else None,
+        open_map=(lambda: session(MAP, files.read)) if MAP in bundle.spec.files else None,
         pool=pool,
     )
     detector = MtcnnDetector(pnet, rnet, onet, bundle.spec.detector)

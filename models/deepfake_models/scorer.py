@@ -105,7 +105,8 @@ class Scorer:
         """
         bundle = load_bundle(directory)
         networks = open_networks(bundle, device=device, threads=threads)
-        return cls(bundle, networks, decoder or InProcessDecoder())
+        # The sessions hold copies of the graphs, so these are released.
+        return cls(replace(bundle, graphs={}), networks, decoder or InProcessDecoder())
 
     def observe(self, picture: NDArray[np.uint8], time_s: float) -> list[CroppedFace]:
         """Detect, crop and measure the faces of ``picture``, (H, W, 3) uint8 RGB at ``time_s``."""

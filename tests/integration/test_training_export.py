@@ -51,7 +51,7 @@ pytestmark = [
 def test_export_gives_a_bundle_that_scores(exported_bundle: Bundle, manifest: Path) -> None:
     bundle, directory = exported_bundle, exported_bundle.directory
     assert load_bundle(directory).sha256 == bundle.sha256
-    assert set(GRAPHS) <= set(bundle.spec.files)
+    assert set(GRAPHS) <= set(bundle.graphs)
     assert bundle.spec.training["parity_max_abs_difference"] <= 1e-3
     assert bundle.spec.calibration.item.groups == 4
     assert bundle.spec.histograms is None  # of two groups of each class

@@ -123,7 +123,7 @@ def test_run_gives_a_bundle_with_kinds_and_two_squares(
     spec = bundle.spec
     assert spec.kinds == ("swap", "reenactment")
     assert spec.crop.further_scales == (0.8,)
-    assert {CLASSIFIER, MAP, WEIGHTS} <= set(bundle.spec.files)
+    assert {CLASSIFIER, MAP, WEIGHTS} <= set(bundle.graphs)
     assert spec.training["map_method"] == "direct_effect"
     assert spec.training["parity_max_abs_difference"] <= 1e-3
     # Each class without the missing file, the picture without a face, and the method apart.

@@ -69,7 +69,7 @@ class SmallScorer(Scorer):
 
     def __init__(self) -> None:
         spec = judging.spec(name="small", terms="tests-only", files=_small_files())
-        self.bundle = Bundle(small_bundle_dir(), spec, "0" * 64)
+        self.bundle = Bundle(small_bundle_dir(), spec, "0" * 64, {})
         self.criteria = Criteria.of(spec)
         self.scored = 0
         self.error: Exception | None = None

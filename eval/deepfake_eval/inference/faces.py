@@ -54,4 +54,4 @@ def face_crops(
 @cache
 def _detector() -> tuple[MtcnnDetector, BundleSpec]:
     bundle = load_bundle()
-    return MtcnnDetector.of_bundle(bundle, bundle.spec.detector), bundle.spec
+    return MtcnnDetector.of_graphs(bundle.graphs, bundle.spec.detector), bundle.spec

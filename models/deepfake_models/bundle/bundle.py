@@ -38,6 +38,7 @@ MAP = "map.onnx"
 """Optional: the graph of the activation map. Without it, the classifier may have that output."""
 WEIGHTS = "weights.bin"
 """Optional: the tensors that ``classifier.onnx`` and ``map.onnx`` share, as their external data."""
+_LOADED = frozenset({*GRAPHS, MAP, WEIGHTS})
 REQUIRED = (*GRAPHS, "reliability.json", "MODEL_CARD.md")
 MAX_FILE_BYTES = 4 * 1024**3
 """A ViT-L in fp32 has 1.2 GB. A wrong path must not fill the memory."""
@@ -102,12 +103,13 @@ class BundleSpec(Spec):
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A verified bundle. ``sha256`` identifies it; its files are read, and verified again, when
-    they are needed."""
+    """A verified bundle. ``sha256`` identifies it; ``graphs`` holds the verified ONNX files
+    and the weights that they share, and is empty once their sessions are open."""
 
     directory: Path
     spec: BundleSpec
     sha256: str
+    graphs: dict[str, bytes]
 
     def model_json(self) -> dict[str, str]:
         """Return the ``model`` object of every result."""
@@ -155,14 +157,17 @@ def load_bundle(directory: Path | None = None) -> Bundle:
             f"{MANIFEST}: {where}: {first['msg']}. Use the version that the bundle was made "
             "for, or export it again."
         ) from error
+    graphs = {}
     for name in spec.files:
-        _verified(directory, name, spec)
+        content = _verified(directory, name, spec)
+        if name in _LOADED:
+            graphs[name] = content
     if not spec.crop.size == spec.input.height == spec.input.width:
         raise BundleError(
             f"{MANIFEST}: crop.size differs from input.height and input.width. Export the "
             "bundle again."
         )
-    return Bundle(directory, spec, hashlib.sha256(raw).hexdigest())
+    return Bundle(directory, spec, hashlib.sha256(raw).hexdigest(), graphs)
 
 
 def seal(directory: Path, fields: dict[str, Any]) -> Bundle:

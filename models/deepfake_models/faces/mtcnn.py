@@ -11,13 +11,12 @@ turns; see ``copies``.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_models.bundle.bundle import Bundle
 from deepfake_models.bundle.results import Box
 from deepfake_models.bundle.session import OnnxSession
 from deepfake_models.bundle.spec import DetectorSpec
@@ -55,10 +54,10 @@ class MtcnnDetector:
         self._spec = spec
 
     @classmethod
-    def of_bundle(cls, bundle: Bundle, spec: DetectorSpec) -> Self:
-        """Open the three graphs of a bundle on the CPU, with one thread each."""
+    def of_graphs(cls, graphs: Mapping[str, bytes], spec: DetectorSpec) -> Self:
+        """Open the three ``graphs`` of a bundle, by file name, on the CPU, with one thread each."""
         pnet, rnet, onet = (
-            OnnxSession(bundle.read(name), name=name, device="cpu")
+            OnnxSession(graphs[name], name=name, device="cpu")
             for name in ("pnet.onnx", "rnet.onnx", "onet.onnx")
         )
         return cls(pnet, rnet, onet, spec)

@@ -36,7 +36,7 @@ def edit(directory: Path, **changes: Any) -> None:
 
 def test_a_sealed_bundle_loads_with_its_identity(sealed: Path) -> None:
     bundle = load_bundle(sealed)
-    assert set(GRAPHS) <= set(bundle.spec.files)
+    assert set(bundle.graphs) == set(GRAPHS)
     assert bundle.model_json() == {
         "bundle": "test",
         "version": "1",

@@ -105,7 +105,7 @@ MIDDLE = (100.0, 80.0, 220.0, 220.0)
 
 
 def scorer(film: OpenMedia | None, finder: Boxes | None = None, **changes: object) -> Scorer:
-    bundle = Bundle(Path(), spec(**changes), "0" * 64)
+    bundle = Bundle(Path(), spec(**changes), "0" * 64, {})
     pool = ThreadPoolExecutor(THREADS)
     classifier = Classifier(Brightness(), bundle.spec, pool=pool)  # type: ignore[arg-type]
     networks = Networks(finder or Boxes(MIDDLE), classifier, pool, THREADS)

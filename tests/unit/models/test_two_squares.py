@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import shutil
 from pathlib import Path
+from types import CellType
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from deepfake_models.bundle.session import OnnxSession
 from deepfake_models.bundle.spec import CropSpec
 from deepfake_models.errors import BundleError
 from deepfake_models.faces.crops import cut, cut_views, squares
+from deepfake_models.pipeline import open_networks
 from deepfake_models.scorer import Scorer
 from tests.support import footage, small_bundles
 
@@ -87,8 +90,9 @@ def test_an_altered_graph_or_weight_is_refused(altered: Path, name: str) -> None
         load_bundle(altered)
 
 
-def test_an_open_scorer_verifies_those_of_the_map_again(altered: Path) -> None:
+def test_an_open_scorer_holds_no_files_and_verifies_those_of_the_map_again(altered: Path) -> None:
     scorer = Scorer.open(altered, threads=1)
+    assert scorer.bundle.graphs == {}
     crop = np.full((2, 224, 224, 3), 100, np.uint8)
     assert scorer.classifier.activation_maps([crop], still=False).shape == (1, 14, 14)
     (altered / WEIGHTS).write_bytes(bytes(12))
@@ -107,22 +111,30 @@ def test_weights_are_never_read_from_a_file_that_is_not_listed(
     altered: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(altered)
-    graph = load_bundle(altered).read(CLASSIFIER)
+    graph = load_bundle(altered).graphs[CLASSIFIER]
     with pytest.raises(BundleError, match=CLASSIFIER):
         OnnxSession(graph, name=CLASSIFIER, device="cpu", threads=1)
 
 
 def test_a_bundle_without_shared_weights_has_its_map_in_the_classifier() -> None:
     bundle = small_bundles.small_bundle()
-    assert not {MAP, WEIGHTS} & bundle.spec.files.keys()
+    assert not {MAP, WEIGHTS} & bundle.graphs.keys()
     small = Scorer.open(small_bundles.small_bundle_dir(), threads=1)
     crop = np.full((224, 224, 3), 100, np.uint8)
     assert small.classifier.scores([crop], still=False)[0].kind_logits is None
     assert small.classifier.activation_maps([crop], still=False).shape == (1, 14, 14)
 
 
+def test_open_networks_do_not_keep_the_files_in_memory(altered: Path) -> None:
+    bundle = load_bundle(altered)
+    networks = open_networks(bundle)
+    assert not [r for r in gc.get_referrers(bundle) if isinstance(r, CellType)]
+    assert not [r for r in gc.get_referrers(bundle.graphs) if isinstance(r, CellType)]
+    assert networks.classifier.shape == (2, 224, 224, 3)
+
+
 def test_detector_sessions_have_no_arena_that_grows_with_every_shape() -> None:
-    graph = small_bundles.small_bundle().read("pnet.onnx")
+    graph = small_bundles.small_bundle().graphs["pnet.onnx"]
     options = OnnxSession(graph, device="cpu", threads=1)._session.get_session_options()
     assert not options.enable_cpu_mem_arena
     assert not options.enable_mem_pattern

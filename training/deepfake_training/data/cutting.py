@@ -37,7 +37,7 @@ class Cutter:
 
     def __init__(self, config: Config) -> None:
         cv2.setNumThreads(0)
-        self.detector = MtcnnDetector.of_bundle(load_bundle(), config.bundle.detector)
+        self.detector = MtcnnDetector.of_graphs(load_bundle().graphs, config.bundle.detector)
         self.dense = DenseLandmarks()
         # Data sets are strangers' files: one that crashes a codec fails alone.
         self.decoder = ProcessDecoder(workers=1)

@@ -32,9 +32,9 @@ LANDMARKS = np.array([[30, 40], [70, 40], [50, 60], [35, 80], [65, 80]], np.floa
 
 @pytest.fixture(scope="module")
 def sessions() -> list[OnnxSession]:
-    bundle = load_bundle()
+    graphs = load_bundle().graphs
     names = ("pnet.onnx", "rnet.onnx", "onet.onnx")
-    return [OnnxSession(bundle.read(name), device="cpu", threads=1) for name in names]
+    return [OnnxSession(graphs[name], device="cpu", threads=1) for name in names]
 
 
 @pytest.fixture(scope="module")

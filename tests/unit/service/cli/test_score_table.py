@@ -78,7 +78,7 @@ def test_the_footer_has_the_rates_of_leaning_and_of_whole_pictures() -> None:
     def footer(bundle: BundleSpec) -> str:
         out = io.StringIO()
         console = Console(file=out, width=2000)
-        _print_footer(Bundle(Path(), bundle, "0" * 64), {"image"}, console)
+        _print_footer(Bundle(Path(), bundle, "0" * 64, {}), {"image"}, console)
         return out.getvalue()
 
     text = footer(spec(true_positive_rate=0.456))
