@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar, Final
 
 import numpy as np
@@ -13,6 +14,18 @@ from deepfake_training.heads.head import Head, Material, flat, regression
 
 _INVERSE: Final = 0.003
 """Inverse of the strength of the regression's regularisation."""
+
+
+def check_kinds(methods: Iterable[str], config: Config) -> None:
+    """Check that each kind that heads tell apart has one of the ``methods`` to learn from;
+    ``TrainingError`` if not."""
+    learnt = set(methods)
+    for kind in config.probe.kinds:
+        if learnt.isdisjoint(config.cross_validation.families[kind]):
+            raise TrainingError(
+                f"No fake of the kind {kind} is left to train on. Add some, or take the kind out "
+                "of probe.kinds."
+            )
 
 
 class KindHead(Head):
@@ -32,11 +45,7 @@ class KindHead(Head):
         number = material.labels["method"].map(of_method).to_numpy(np.float64)
         known = (plain.truth == 1) & ~np.isnan(number)
         kind = number[known].astype(np.int64)
-        if missing := sorted(set(range(len(kinds))) - set(kind.tolist())):
-            raise TrainingError(
-                f"No fake of the kind {kinds[missing[0]]} is left to train on. Add some, or take "
-                "the kind out of probe.kinds."
-            )
+        check_kinds(material.labels["method"][known], config)
         weights = plain.weights[known]
         weights = weights / np.bincount(kind, weights)[kind] / len(kinds)
         weight, bias = regression(flat(plain.features[known]), kind, weights, _INVERSE)

@@ -12,6 +12,7 @@ from deepfake_training.config import Config
 from deepfake_training.data.manifests import is_still
 from deepfake_training.data.splits import held_out, trained_on
 from deepfake_training.errors import TrainingError
+from deepfake_training.heads.kinds import check_kinds
 
 _MIN_OWN = 3
 """Smallest number of real media of a method's own source to measure it against; with fewer, it is
@@ -35,12 +36,8 @@ def check_measurable(index: pd.DataFrame, config: Config) -> None:
     if len(held):
         check_classes(held, config.cross_validation.apart)
     learnt = index.loc[trained_on(index, config) & (index["label"] == "fake"), "method"]
-    for kind in config.probe.kinds if len(learnt) else ():
-        if not learnt.isin(config.cross_validation.families[kind]).any():
-            raise TrainingError(
-                f"No fake of the kind {kind} is left to train on. Add some, or take the kind out "
-                "of probe.kinds."
-            )
+    if len(learnt):
+        check_kinds(learnt, config)
 
 
 def media_table(scores: pd.DataFrame) -> pd.DataFrame:
