@@ -224,6 +224,7 @@ def _pictures(
     shown = sorted(crops)
     still = media.facts.kind == "image"
     maps = scorer.classifier.activation_maps([crops[i] for i in shown], still=still)
+    strongest = 1e-6 if maps is None else max(float(maps.max()), 1e-6)
     pictures: list[FacePicture] = []
     files: dict[str, bytes] = {}
     for number, i in enumerate(shown, start=1):
@@ -232,7 +233,7 @@ def _pictures(
         further = {f"crops/{number:03}-{k}.png": png(s) for k, s in enumerate(others, start=2)}
         files |= {crop: png(first), **further}
         if maps is not None:
-            heatmap, strongest = f"heatmaps/{number:03}.png", max(float(maps.max()), 1e-6)
+            heatmap = f"heatmaps/{number:03}.png"
             files[heatmap] = png(heat(maps[number - 1] / strongest, len(first)))
         names = tuple(further) or None
         pictures.append(

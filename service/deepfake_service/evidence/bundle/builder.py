@@ -252,8 +252,13 @@ def _valued(picture: FacePicture, logit: float | None, spec: BundleSpec) -> Valu
 
 def method_of(spec: BundleSpec, sha256: str, software: dict[str, str]) -> Method:
     """Return the description of the method: the model and every rule by which it was applied."""
-    named = {"name": spec.name, "version": spec.version, "terms": spec.terms}
-    model = ModelName(**named, sha256=sha256, origin=spec.training.get("origin"))
+    model = ModelName(
+        name=spec.name,
+        version=spec.version,
+        sha256=sha256,
+        terms=spec.terms,
+        origin=spec.training.get("origin"),
+    )
     overlay = spec.training.get("map_method", CLASS_ACTIVATION)
     rules = {name: value for name, value in spec if name in Method.model_fields}
     return Method(model=model, map=overlay, software=software, **rules)
