@@ -1,4 +1,4 @@
-"""A package of somebody else, as an installer leaves it behind."""
+"""A third-party package, as an installer leaves it."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ MANIPULATED, AGAINST = {"confirmed", "body_generated"}, {"rejected", "undecided"
 
 @functools.cache
 def pictures(reference: str) -> bytes:
-    """Return a short video, which shows somebody else in each case: a flag follows likenesses."""
+    """Return a short video with another person in each case, as flags follow similar pictures."""
     portrait = footage.grace_hopper()[:410] if reference == REFERENCES[0] else footage.astronaut()
     frame = footage.resized(portrait, 320, 256)
     return footage.encode([frame.copy() for _ in range(4)])
