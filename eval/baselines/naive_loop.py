@@ -101,11 +101,7 @@ def score(path, frames, detector, networks, options):
                 logits.append(float(torch.cat(parts).mean()))
         number += 1
     capture.release()
-    return {
-        "seconds": time.perf_counter() - began,
-        "faces": len(logits),
-        "frames_read": number,
-    }
+    return {"seconds": time.perf_counter() - began, "faces": len(logits), "frames_read": number}
 
 
 def main() -> None:

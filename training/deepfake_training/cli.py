@@ -126,16 +126,9 @@ def prepare(
     from deepfake_training.data.manifests import Manifest
     from deepfake_training.data.prepare import prepare as run
 
-    settings = load_config(config)
     manifests = [Manifest.parse(text) for text in manifest]
-    report = Lines(console)
-    summary = run(
-        manifests,
-        out,
-        settings,
-        workers=workers,
-        progress=partial(report, "cutting faces"),
-    )
+    progress = partial(Lines(console), "cutting faces")
+    summary = run(manifests, out, load_config(config), workers=workers, progress=progress)
     typer.echo(
         f"{summary.crops} crops of {summary.media} media; {summary.without_face} without a face, "
         f"{summary.failed} undecodable, {summary.duplicates} duplicates left out; "
@@ -150,9 +143,8 @@ def fit(config: ConfigOption, crops: CropsOption, run: RunOption) -> None:
     """Train on prepared crops. Resumes from the checkpoint in --checkpoints, if there is one."""
     from deepfake_training.train.loop import fit as run_fit
 
-    settings = load_config(config)
-    report = Lines(console)
-    best = run_fit(crops, run, settings, progress=partial(_show, report, "fitting"))
+    progress = partial(_show, Lines(console), "fitting")
+    best = run_fit(crops, run, load_config(config), progress=progress)
     mean = f", mean AUC {best['auc_mean']:.4f}" if "auc_mean" in best else ""
     typer.echo(f"chosen: step {best.get('step', 0):.0f}{mean}")
 
@@ -168,11 +160,7 @@ def _show(report: Lines, stage: str, step: StepReport) -> None:
 
 
 @app.command()
-def crossvalidate(
-    config: ConfigOption,
-    crops: CropsOption,
-    out: OutOption,
-) -> None:
+def crossvalidate(config: ConfigOption, crops: CropsOption, out: OutOption) -> None:
     """Fit one run for each fold and for each part of the sources. Resumes if interrupted."""
     from deepfake_training.data.datasets import CropStore
     from deepfake_training.data.splits import fold_splits, source_splits
@@ -251,15 +239,8 @@ def export_onnx(
 def _export(config: Path, inputs: ExportInputs, out: Path) -> None:
     from deepfake_training.export.bundle import export as run_export
 
-    settings = load_config(config)
-    report = Lines(console)
-    bundle = run_export(
-        inputs,
-        out,
-        settings,
-        progress=partial(report, "scoring held-out media"),
-    )
-    _told(out, bundle)
+    progress = partial(Lines(console), "scoring held-out media")
+    _told(out, run_export(inputs, out, load_config(config), progress=progress))
 
 
 def _told(out: Path, bundle: Bundle) -> None:

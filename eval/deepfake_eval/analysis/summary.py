@@ -93,20 +93,19 @@ def summarise(
         levels[level].append({**title, **_panel(part, subject, settings["draws"])})
         progress(number, len(parts))
     min_groups = subject.min_groups
-    decides = bool(subject.thresholds)
+    decided = items if subject.thresholds else items.iloc[:0]
     return {
         **subject.heading(),
         "settings": {**settings, "confidence": CONFIDENCE},
         "versions": {"python": platform.python_version(), **versions()},
         "in_sample": in_sample(items),
         "levels": levels,
-        "operating_point": _operating_points(items, min_groups) if decides else [],
+        "operating_point": _operating_points(decided, min_groups),
         "coverage": [
-            {**source, **coverage(items[chosen], min_groups)} for source, chosen in _sources(items)
-        ]
-        if decides
-        else [],
-        "false_positives": _false_positives(items, min_groups) if decides else [],
+            {**source, **coverage(decided[chosen], min_groups)}
+            for source, chosen in _sources(decided)
+        ],
+        "false_positives": _false_positives(decided, min_groups),
     }
 
 
@@ -283,14 +282,8 @@ def _false_positives(items: pd.DataFrame, min_groups: int) -> list[dict[str, Any
     real = items[(items["label"] == "real") & items["rank"].notna()]
     for column in sorted(c for c in items.columns if c.startswith("attribute_")):
         for value, part in real.groupby(column, sort=True):
-            flagged = part["verdict"] == VerdictCode.LIKELY_MANIPULATED
-            entries.append(
-                {
-                    "attribute": column.removeprefix("attribute_"),
-                    "value": str(value),
-                    "false_positive_rate": rate(flagged, part["group"]).to_json(
-                        min_groups=min_groups
-                    ),
-                }
-            )
+            flagged = rate(part["verdict"] == VerdictCode.LIKELY_MANIPULATED, part["group"])
+            figure = flagged.to_json(min_groups=min_groups)
+            shown = {"attribute": column.removeprefix("attribute_"), "value": str(value)}
+            entries.append({**shown, "false_positive_rate": figure})
     return entries

@@ -11,22 +11,12 @@ import textwrap
 from pathlib import Path
 
 from deepfake_eval.datasets import csv_table, deepfakebench
-from deepfake_eval.datasets.base import LABELS, SPLITS, Label, Row, Rows
+from deepfake_eval.datasets.base import LABELS, SPLITS, Row, Rows
 from deepfake_eval.datasets.manifest import Manifest, load_manifest, read
 from deepfake_eval.errors import DatasetError
 from deepfake_eval.installed import Registry
 
-__all__ = [
-    "DATASETS",
-    "SPLITS",
-    "Label",
-    "Row",
-    "Rows",
-    "describe",
-    "load",
-    "load_manifest",
-    "parse",
-]
+__all__ = ["DATASETS", "Row", "Rows", "describe", "load", "load_manifest", "parse"]
 
 _SETS = sorted((Path(__file__).parent / "sets").iterdir())
 DATASETS: Registry[Manifest] = Registry(

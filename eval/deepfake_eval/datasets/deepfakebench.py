@@ -115,15 +115,9 @@ def _media(root: Path, frames: tuple[str, ...]) -> tuple[str | None, list[str]]:
     missing = []
     for frame in frames:
         parts = PurePosixPath(frame.replace("\\", "/")).parts
-        match = next(
-            (
-                PurePosixPath(*parts[i:])
-                for i in range(len(parts))
-                if ".." not in parts[i:] and not PurePosixPath(*parts[i:]).is_absolute()
-                and (root / PurePosixPath(*parts[i:])).is_file()
-            ),
-            None,
-        )  # fmt: skip
+        tails = (PurePosixPath(*parts[i:]) for i in range(len(parts)))
+        below = (t for t in tails if not t.is_absolute() and ".." not in t.parts)
+        match = next((t for t in below if (root / t).is_file()), None)
         if match is None:
             missing.append(frame)
         elif folder is None:

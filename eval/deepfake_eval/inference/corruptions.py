@@ -27,13 +27,7 @@ from scipy.ndimage import gaussian_filter
 from deepfake_models.bundle.results import MediaFacts
 from deepfake_models.errors import MediaError
 from deepfake_models.media.decoder import InProcessDecoder
-from deepfake_models.media.interface import (
-    FailedFrame,
-    Frame,
-    OpenMedia,
-    check_indices,
-    frame_at,
-)
+from deepfake_models.media.interface import FailedFrame, Frame, OpenMedia, check_indices, frame_at
 
 Pixels = NDArray[np.uint8]
 Apply = Callable[[Pixels, float, np.random.Generator], Pixels]

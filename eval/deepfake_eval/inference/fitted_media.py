@@ -73,11 +73,7 @@ class FittedMedia:
         return SAME_PICTURE if found else NOT_FITTED
 
 
-def write_fitted(
-    folder: Path,
-    media: Iterable[tuple[str, Path]],
-    decoder: Decoder,
-) -> None:
+def write_fitted(folder: Path, media: Iterable[tuple[str, Path]], decoder: Decoder) -> None:
     """Write ``fitted.json`` into ``folder`` for ``media``, each with the SHA-256 of its file.
 
     A file that can no longer be read is listed by its SHA-256 alone.

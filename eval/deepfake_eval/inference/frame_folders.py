@@ -16,13 +16,7 @@ from numpy.typing import NDArray
 from deepfake_eval.datasets.base import PICTURE_SUFFIXES, visible
 from deepfake_models.bundle.results import MediaFacts
 from deepfake_models.errors import MediaError, UndecodableMedia, UnreadableMedia
-from deepfake_models.media.interface import (
-    FailedFrame,
-    Frame,
-    OpenMedia,
-    check_indices,
-    frame_at,
-)
+from deepfake_models.media.interface import FailedFrame, Frame, OpenMedia, check_indices, frame_at
 from deepfake_models.sandbox.decoder import Decoder
 
 FRAME_RATE = 25.0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +16,7 @@ from deepfake_eval.datasets import DATASETS
 from deepfake_eval.reporting.templates import filled
 from deepfake_models.machine import atomic_write_text
 
-SWEEP_FIGURES = (
-    "auc",
-    "auc_change",
-    "false_positive_rate",
-    "true_positive_rate",
-    "scored_rate",
-)
+SWEEP_FIGURES = ("auc", "auc_change", "false_positive_rate", "true_positive_rate", "scored_rate")
 SCORES = "scores.csv"
 SCORE_COLUMNS = ("media", "label", "score", "method", "dataset", "group", "kind", "fitted")
 _COLUMNS = (("", "value"), ("_low", "low"), ("_high", "high"), ("_indicative", "indicative"))
@@ -185,10 +177,6 @@ def bibliography(names: Iterable[str]) -> str:
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    if not rows:
-        return ""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
+    # As objects: a column of whole numbers with a gap stays one.
+    table = pd.DataFrame(list(rows), dtype=object)
+    return table.to_csv(index=False, lineterminator="\n") if rows else ""

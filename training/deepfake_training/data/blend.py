@@ -13,7 +13,6 @@ from the given generator, and the same state gives the same bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any, Final
 
 import cv2
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 
+from deepfake_training.data.degradations import clipped, u8
 from deepfake_training.data.landmarks import (
     RIGID_POINTS,
     WARP_POINTS,
@@ -91,8 +91,7 @@ def self_blended_pair(
     """
     altered = _altered(crop, rng)
     source, target = (altered, crop) if rng.random() < 0.5 else (crop, altered)
-    blended, mask = _blend_with_self(source, target, landmarks, rng)
-    return target, blended, mask
+    return target, *_blend_with_self(source, target, landmarks, rng)
 
 
 def swapped(
@@ -180,7 +179,7 @@ def _blend_with_self(
     )
     hull = _region(transform(landmarks, move), _draw(rng, SELF_BLEND_REGIONS), size)
     mask = _softened(_elastic(hull, rng), rng) * np.float32(rng.choice(BLEND_RATIOS))
-    return _composite(moved.astype(np.uint8, copy=False), target, mask)
+    return _composite(u8(moved), target, mask)
 
 
 def _altered(image: Image, rng: np.random.Generator) -> Image:
@@ -208,16 +207,15 @@ def _coarser(image: Image, rng: np.random.Generator) -> Image:
     small = (max(int(width / ratio), 1), max(int(height / ratio), 1))
     down = int(rng.choice((cv2.INTER_NEAREST, cv2.INTER_AREA, cv2.INTER_LINEAR)))
     up = int(rng.choice((cv2.INTER_LINEAR, cv2.INTER_CUBIC)))
-    return cv2.resize(
-        cv2.resize(image, small, interpolation=down), (width, height), interpolation=up
-    ).astype(np.uint8, copy=False)
+    reduced = cv2.resize(image, small, interpolation=down)
+    return u8(cv2.resize(reduced, (width, height), interpolation=up))
 
 
 def _sharper(image: Image, rng: np.random.Generator) -> Image:
     alpha, lightness = rng.uniform(0.2, 0.5), rng.uniform(0.5, 1.0)
     kernel = np.full((3, 3), -alpha)
     kernel[1, 1] = 1.0 - alpha + alpha * (8.0 + lightness)
-    return cv2.filter2D(image, -1, kernel / kernel.sum()).astype(np.uint8, copy=False)
+    return u8(cv2.filter2D(image, -1, kernel / kernel.sum()))
 
 
 def _as_generated(donor: Image, landmarks: Points, rng: np.random.Generator) -> tuple[Image, float]:
@@ -238,11 +236,12 @@ def _warp_between(shape: Points, source: Points, size: Sequence[int]) -> Field:
     """Return the map for ``cv2.remap`` that moves ``source`` points to those of ``shape``."""
     cells = 32
     index = list(WARP_POINTS)
-    x, y = _coarse_axes(size, cells)
+    middle = (np.arange(cells) + 0.5) / cells
     # A little smoothing, because coinciding points, as in profile, would be singular.
     spline = RBFInterpolator(shape[index], source[index], kernel="thin_plate_spline", smoothing=1.0)
-    places = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    return _enlarged(spline(places).reshape(cells, cells, 2), size)
+    places = np.meshgrid(middle * size[1] - 0.5, middle * size[0] - 0.5)
+    moved = spline(np.stack(places, axis=-1).reshape(-1, 2))
+    return _enlarged(moved.reshape(cells, cells, 2), size)
 
 
 def _region(landmarks: Points, region: str, size: Sequence[int]) -> Image:
@@ -252,10 +251,11 @@ def _region(landmarks: Points, region: str, size: Sequence[int]) -> Image:
 
 
 def _elastic(mask: Image, rng: np.random.Generator) -> Image:
-    height, width = mask.shape[:2]
-    amplitude = rng.uniform(0.002, 0.01) * max(height, width)
-    field = _enlarged(rng.normal(0.0, amplitude, (20, 20, 2)), (height, width))
-    return _remapped(mask, _grid((height, width)) + field, cv2.INTER_LINEAR)
+    size = mask.shape[:2]
+    amplitude = rng.uniform(0.002, 0.01) * max(size)
+    y, x = np.indices(size, np.float32)
+    moves = _enlarged(rng.normal(0.0, amplitude, (20, 20, 2)), size)
+    return _remapped(mask, np.stack([x, y], axis=-1) + moves, cv2.INTER_LINEAR)
 
 
 def _softened(hull: Image, rng: np.random.Generator) -> Mask:
@@ -275,7 +275,7 @@ def _softened(hull: Image, rng: np.random.Generator) -> Mask:
 
 def _composite(source: Image, target: Image, mask: Mask) -> tuple[Image, Mask]:
     blended = cv2.blendLinear(source, target, mask, np.float32(1.0) - mask)
-    return blended.astype(np.uint8, copy=False), mask
+    return u8(blended), mask
 
 
 def _draw(rng: np.random.Generator, shares: dict[str, float]) -> str:
@@ -284,49 +284,30 @@ def _draw(rng: np.random.Generator, shares: dict[str, float]) -> str:
 
 def _blurred(mask: NDArray[Any], sigma: float) -> Mask:
     """Return ``mask`` blurred by a Gaussian of ``sigma`` pixels, at least 0.3; float32."""
-    return cv2.GaussianBlur(mask.astype(np.float32), (0, 0), max(sigma, 0.3)).astype(
-        np.float32, copy=False
-    )
-
-
-def _coarse_axes(size: Sequence[int], cells: int) -> tuple[Table, Table]:
-    """Return the pixel centres (x, y) of a coarse grid that ``enlarged`` resamples to ``size``."""
-    middle = (np.arange(cells) + 0.5) / cells
-    return middle * size[1] - 0.5, middle * size[0] - 0.5
+    blurred = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), max(sigma, 0.3))
+    return blurred.astype(np.float32, copy=False)
 
 
 def _enlarged(field: NDArray[Any], size: Sequence[int]) -> Field:
     """Resample a coarse (h, w[, c]) field to ``size`` (height, width); float32."""
-    return cv2.resize(
-        field.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_LINEAR
-    ).astype(np.float32, copy=False)
-
-
-@lru_cache(maxsize=8)
-def _grid(size: tuple[int, int]) -> Field:
-    """Return the pixel coordinates (x, y) of a picture of ``size`` (H, W): (H, W, 2) float32,
-    read-only."""
-    points = np.stack(np.meshgrid(np.arange(size[1]), np.arange(size[0])), -1).astype(np.float32)
-    points.setflags(write=False)
-    return points
+    large = cv2.resize(field.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    return large.astype(np.float32, copy=False)
 
 
 def _remapped(image: Image, field: Field, interpolation: int) -> Image:
     """Sample ``image`` at the coordinates ``field`` (H, W, 2), reflected at its edges; uint8."""
-    return cv2.remap(
-        image, field, _NO_SECOND_MAP, interpolation, borderMode=cv2.BORDER_REFLECT_101
-    ).astype(np.uint8, copy=False)
+    edge = cv2.BORDER_REFLECT_101
+    return u8(cv2.remap(image, field, _NO_SECOND_MAP, interpolation, borderMode=edge))
 
 
 def _toned(image: Image, values: Table) -> Image:
     """Map each channel of ``image`` by its column of ``values`` (256, 3); uint8."""
-    table = np.rint(np.clip(values, 0.0, 255.0)).astype(np.uint8).reshape(256, 1, 3)
-    return cv2.LUT(image, table).astype(np.uint8, copy=False)
+    return u8(cv2.LUT(image, clipped(values).reshape(256, 1, 3)))
 
 
 def _converted(image: Image, code: int) -> Image:
     """Convert ``image`` to another colour space by one of OpenCV's codes; uint8."""
-    return cv2.cvtColor(image, code).astype(np.uint8, copy=False)
+    return u8(cv2.cvtColor(image, code))
 
 
 def colours_matched(face: Image, target: Image, hull: Image, strength: float) -> Image:
@@ -337,7 +318,7 @@ def colours_matched(face: Image, target: Image, hull: Image, strength: float) ->
     goal = cv2.meanStdDev(_converted(target, cv2.COLOR_RGB2LAB), mask=hull)
     to_mean, to_deviation = (v.ravel() for v in goal)
     gain = np.clip(to_deviation / np.maximum(deviation, 1.0), 0.5, 2.0)
-    ramp = np.arange(256.0)[:, None]
+    ramp = _RAMP[:, None]
     matched = (ramp - mean) * gain + to_mean
     return _converted(_toned(lab, ramp + strength * (matched - ramp)), cv2.COLOR_LAB2RGB)
 
@@ -352,6 +333,4 @@ def poisson_cloned(face: Image, target: Image, hull: Image) -> Image:
     if min(w, h) < 8:
         return face
     centre = (x + w // 2, y + h // 2)
-    return cv2.seamlessClone(face, target, inside, centre, cv2.NORMAL_CLONE).astype(
-        np.uint8, copy=False
-    )
+    return u8(cv2.seamlessClone(face, target, inside, centre, cv2.NORMAL_CLONE))

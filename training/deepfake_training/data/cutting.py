@@ -72,13 +72,8 @@ class Cutter:
                     if face is None or face.turn is None:  # the service does not score it
                         continue
                     name = f"{record_key(row['media'])[:20]}-{frame.index:06d}.png"
-                    record["crops"].append(
-                        {
-                            "crop": name,
-                            "time_s": frame.time_s,
-                            **self._store(frame.pixels, face, out / name),
-                        }
-                    )
+                    stored = self._store(frame.pixels, face, out / name)
+                    record["crops"].append({"crop": name, "time_s": frame.time_s, **stored})
         except MediaError as error:
             record["error"] = error.message
             record["again"] = isinstance(error, DecoderFailed | UnreadableMedia)

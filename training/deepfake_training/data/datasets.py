@@ -22,13 +22,7 @@ from deepfake_models.bundle.spec import CropSpec
 from deepfake_models.faces.crops import cut_views
 from deepfake_training.config import Config, MixConfig
 from deepfake_training.data.augment import Chain, apply_chain, check_encoder, draw_chain
-from deepfake_training.data.blend import (
-    P_REDRAWN,
-    Redraw,
-    regenerated,
-    self_blended_pair,
-    swapped,
-)
+from deepfake_training.data.blend import P_REDRAWN, Redraw, regenerated, self_blended_pair, swapped
 from deepfake_training.data.landmarks import shape_distance
 from deepfake_training.data.manifests import COLUMNS, is_still
 from deepfake_training.data.prepare import INDEX, stored_prepare

@@ -28,7 +28,7 @@ def rescale(factor: float, first: int, second: int, image: Image) -> Image:
     height, width = image.shape[:2]
     small = (max(round(width * factor), 8), max(round(height * factor), 8))
     moved = cv2.resize(image, small, interpolation=first)
-    return _u8(cv2.resize(moved, (width, height), interpolation=second))
+    return u8(cv2.resize(moved, (width, height), interpolation=second))
 
 
 def encode(extension: str, quality: int, full_chroma: bool, offset: Offset, image: Image) -> Image:
@@ -50,7 +50,7 @@ def encode(extension: str, quality: int, full_chroma: bool, offset: Offset, imag
     _, data = cv2.imencode(extension, bgr, options)
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
     assert decoded is not None
-    rgb = _u8(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB))
+    rgb = u8(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB))
     return np.ascontiguousarray(rgb[top:, left:])
 
 
@@ -80,20 +80,20 @@ def h264(crf: int, frames: int, drift: Offset, offset: Offset, image: Image) -> 
     for index in range(frames):
         ahead = frames - 1 - index
         y, x = reach + ahead * drift[0], reach + ahead * drift[1]
-        still = _u8(np.ascontiguousarray(padded[y : y + tall, x : x + wide]))
+        still = u8(np.ascontiguousarray(padded[y : y + tall, x : x + wide]))
         frame = av.VideoFrame.from_ndarray(still, format="rgb24")
         frame.pts = index
         packets += encoder.encode(frame)
     packets += encoder.encode(None)
     decoded = [frame for packet in packets for frame in decoder.decode(packet)]
     decoded += decoder.decode(None)
-    rgb = _u8(decoded[-1].to_ndarray(format="rgb24"))
+    rgb = u8(decoded[-1].to_ndarray(format="rgb24"))
     return np.ascontiguousarray(rgb[top : top + height, left : left + width])
 
 
 def blur(sigma: float, image: Image) -> Image:
     """Blur by a Gaussian: a lens out of focus, or a smoothing filter."""
-    return _u8(cv2.GaussianBlur(image, (0, 0), sigma))
+    return u8(cv2.GaussianBlur(image, (0, 0), sigma))
 
 
 def motion_blur(length: int, angle: float, image: Image) -> Image:
@@ -105,7 +105,7 @@ def motion_blur(length: int, angle: float, image: Image) -> Image:
     kernel = np.zeros((size, size), np.float32)
     ends = [(round(middle + s * step[0]), round(middle + s * step[1])) for s in (-1, 1)]
     cv2.line(kernel, ends[0], ends[1], 1.0)
-    return _u8(cv2.filter2D(image, -1, kernel / kernel.sum()))
+    return u8(cv2.filter2D(image, -1, kernel / kernel.sum()))
 
 
 def noise(sigma: float, shot: bool, coloured: bool, seed: int, image: Image) -> Image:
@@ -115,7 +115,7 @@ def noise(sigma: float, shot: bool, coloured: bool, seed: int, image: Image) -> 
     grain *= np.float32(sigma)
     if shot:
         grain = grain * np.sqrt(image.astype(np.float32) * np.float32(1 / 128))
-    return _clipped(image + grain)
+    return clipped(image + grain)
 
 
 def retouch(spread: float, share: float, lift: float, image: Image) -> Image:
@@ -123,7 +123,7 @@ def retouch(spread: float, share: float, lift: float, image: Image) -> Image:
     smooth = cv2.bilateralFilter(image, 5, spread, 3.0)
     mixed = cv2.addWeighted(smooth, share, image, 1.0 - share, 0.0)
     ramp = np.arange(256.0)
-    return _u8(cv2.LUT(mixed, _clipped(ramp + lift * np.sin(np.pi * ramp / 255))))
+    return u8(cv2.LUT(mixed, clipped(ramp + lift * np.sin(np.pi * ramp / 255))))
 
 
 def tone(
@@ -137,10 +137,10 @@ def tone(
     """Change exposure, contrast, gamma, white balance and saturation, of which 0 gives grey."""
     ramp = (np.arange(256.0) / 255) ** gamma
     ramp = (ramp - 0.5) * contrast + 0.5 + brightness
-    table = _clipped(255 * ramp[:, None] * np.array(channels))
+    table = clipped(255 * ramp[:, None] * np.array(channels))
     toned = cv2.LUT(image, table.reshape(256, 1, 3))
     grey = cv2.cvtColor(cv2.cvtColor(toned, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    return _u8(cv2.addWeighted(toned, saturation, grey, 1.0 - saturation, 0.0))
+    return u8(cv2.addWeighted(toned, saturation, grey, 1.0 - saturation, 0.0))
 
 
 def caption(text: str, at_top: bool, depth: float, opacity: float, ink: int, image: Image) -> Image:
@@ -151,10 +151,10 @@ def caption(text: str, at_top: bool, depth: float, opacity: float, ink: int, ima
     depth = max(round(depth * height), 6)
     first = 0 if at_top else height - depth
     bar = out[first : first + depth]
-    bar[:] = _clipped(bar * (1.0 - opacity) + (255 - ink) * opacity)
+    bar[:] = clipped(bar * (1.0 - opacity) + (255 - ink) * opacity)
     place = (4, first + round(0.75 * depth))
     font = cv2.FONT_HERSHEY_SIMPLEX
-    return _u8(cv2.putText(out, text, place, font, depth / 36, (ink, ink, ink), 1, cv2.LINE_AA))
+    return u8(cv2.putText(out, text, place, font, depth / 36, (ink, ink, ink), 1, cv2.LINE_AA))
 
 
 def sticker(
@@ -175,13 +175,15 @@ def sticker(
         return out
     x, y = round(centre[0] * side), round(centre[1] * side)
     if disc:
-        return _u8(cv2.circle(out, (x, y), size, colour, -1, cv2.LINE_AA))
-    return _u8(cv2.rectangle(out, (x - size, y - size), (x + size, y + size), colour, -1))
+        return u8(cv2.circle(out, (x, y), size, colour, -1, cv2.LINE_AA))
+    return u8(cv2.rectangle(out, (x - size, y - size), (x + size, y + size), colour, -1))
 
 
-def _u8(image: cv2.typing.MatLike) -> Image:
+def u8(image: cv2.typing.MatLike) -> Image:
+    """Tell the type checker that ``image``, from OpenCV, has bytes."""
     return image.astype(np.uint8, copy=False)
 
 
-def _clipped(values: cv2.typing.MatLike) -> Image:
+def clipped(values: cv2.typing.MatLike) -> Image:
+    """Round ``values`` to bytes."""
     return np.rint(np.clip(values, 0.0, 255.0)).astype(np.uint8)

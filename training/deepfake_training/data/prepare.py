@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -156,17 +156,12 @@ def recorded_detections(out: Path, media: str) -> dict[float, list[Detection]]:
             f"{media}: It is not prepared in {out}. Run deepfake-train prepare with the same "
             "manifests."
         ) from error
-    return {
-        frame["time_s"]: [
-            replace(
-                Detection(**face),
-                box=tuple(face["box"]),
-                landmarks=np.array(face["landmarks"], np.float32),
-            )
-            for face in frame["faces"]
-        ]
-        for frame in frames
-    }
+    return {frame["time_s"]: list(map(_detection, frame["faces"])) for frame in frames}
+
+
+def _detection(face: dict[str, Any]) -> Detection:
+    landmarks = np.array(face["landmarks"], np.float32)
+    return Detection(**{**face, "box": tuple(face["box"]), "landmarks": landmarks})
 
 
 def not_used(out: Path) -> list[str]:

@@ -147,11 +147,7 @@ def source_splits(index: pd.DataFrame, config: Config) -> list[Split]:
     datasets = pd.Series(sorted(index["dataset"].unique()))
     parts_of = source_names(datasets, config).map(part_of)
     return [
-        _split(
-            config,
-            f"sources-{part}",
-            left_out_datasets=tuple(datasets[parts_of == part]),
-        )
+        _split(config, f"sources-{part}", left_out_datasets=tuple(datasets[parts_of == part]))
         for part in range(parts)
     ]
 

@@ -37,23 +37,14 @@ def write_trial(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "manifest.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
         for number in range(CLIPS):
-            label = "fake" if number % 2 else "real"
+            label, method = ("fake", "blend") if number % 2 else ("real", "original")
             name = f"{number:02d}.mp4"
             clip = encode_h264(list(_frames(number, label == "fake")), _CRF)
             (folder / name).write_bytes(clip)
-            writer.writerow(
-                {
-                    "media": name,
-                    "label": label,
-                    "method": "blend" if number % 2 else "original",
-                    "dataset": "trial",
-                    "group": name,
-                    "fold": int(number // 2 % 3 > 0),
-                }
-            )
+            writer.writerow((name, label, method, "trial", name, int(number // 2 % 3 > 0)))
     return path
 
 

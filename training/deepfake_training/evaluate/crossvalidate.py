@@ -17,11 +17,7 @@ SplitReporter = Callable[[Split, checkpoints.StepReport], None]
 
 
 def run_splits(
-    crops: Path,
-    out: Path,
-    splits: Sequence[Split],
-    *,
-    progress: SplitReporter = no_progress,
+    crops: Path, out: Path, splits: Sequence[Split], *, progress: SplitReporter = no_progress
 ) -> None:
     """Fit each split into ``out/NAME``.
 

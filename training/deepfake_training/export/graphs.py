@@ -79,13 +79,8 @@ def tolerated(difference: float) -> float:
 def write_heads(directory: Path, features: onnx.ModelProto, heads: Heads, config: Config) -> None:
     """Write ``classifier.onnx``, ``map.onnx`` and ``weights.bin`` of ``heads`` on the graph
     ``features`` into ``directory``."""
-    save_sharing(
-        directory,
-        {
-            CLASSIFIER: classifier_graph(features, heads),
-            MAP: map_graph(features, heads, config),
-        },
-    )
+    made = {CLASSIFIER: classifier_graph(features, heads), MAP: map_graph(features, heads, config)}
+    save_sharing(directory, made)
 
 
 def classifier_graph(features: onnx.ModelProto, heads: Heads) -> onnx.ModelProto:
@@ -265,12 +260,8 @@ def logit_noise(directory: Path, crops: NDArray[np.uint8]) -> float:
 
     def logits(part: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return all logits of each crop, (N, K)."""
-        return np.stack(
-            [
-                np.concatenate([v.ravel() for v in session.run(outputs, {CROPS: crop[None]})])
-                for crop in part
-            ]
-        )
+        runs = (session.run(outputs, {CROPS: crop[None]}) for crop in part)
+        return np.stack([np.concatenate([values.ravel() for values in run]) for run in runs])
 
     noise = float(np.std(logits(changed) - logits(crops), axis=0).max())
     return round(noise, 3) if noise >= 1e-3 else 0.0

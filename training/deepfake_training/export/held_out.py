@@ -19,7 +19,7 @@ from deepfake_eval.inference.faces import face_crops
 from deepfake_eval.inference.pool import no_progress
 from deepfake_eval.inference.predictions import examine
 from deepfake_models.bundle.bundle import BundleSpec, load_bundle, seal
-from deepfake_models.bundle.results import FaceScore, Verdict, unable
+from deepfake_models.bundle.results import Face, FaceScore, Verdict, unable
 from deepfake_models.classifier import KIND_LOGITS, LOGIT
 from deepfake_models.decision.decide import Part
 from deepfake_models.decision.level import Criteria
@@ -100,9 +100,9 @@ def crops_of(rows: pd.DataFrame, config: Config, most: int) -> NDArray[np.uint8]
     with closing(ProcessDecoder(workers=1)) as decoder:
         for path in rows["path"].iloc[spread]:
             with suppress(MediaError):
-                crops += [
-                    *face_crops(Path(path), frames=1, size=size, scale=scale, decoder=decoder)
-                ]
+                crops.extend(
+                    face_crops(Path(path), frames=1, size=size, scale=scale, decoder=decoder)
+                )
     if not crops:
         raise TrainingError(
             f"No face is in a frame of each of {len(spread)} held-out files. Hold out files that "
@@ -176,16 +176,11 @@ def _verdict(medium: ExaminedMedium, heads: Heads, criteria: Criteria) -> Verdic
         FaceScore(logit, tuple(row) or None)
         for logit, row in zip(logits.tolist(), kinds.tolist(), strict=True)
     )
-    frames = [
-        replace(
-            frame,
-            faces=tuple(
-                CroppedFace(face, None).scored(next(scores) if has_features(face) else None)
-                for face in frame.faces
-            ),
-        )
-        for frame in medium.part.examined
-    ]
+
+    def scored(face: Face) -> Face:
+        return CroppedFace(face, None).scored(next(scores) if has_features(face) else None)
+
+    frames = [replace(f, faces=tuple(map(scored, f.faces))) for f in medium.part.examined]
     try:
         part = Part(tuple(frames), medium.part.failed)
         return conclude(medium.timeline, medium.sampled, [part], criteria)

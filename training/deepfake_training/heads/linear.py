@@ -20,12 +20,7 @@ from numpy.typing import NDArray
 
 from deepfake_models.classifier import LOGIT
 from deepfake_training.config import Config
-from deepfake_training.heads.head import (
-    Array,
-    Examples,
-    Head,
-    Material,
-)
+from deepfake_training.heads.head import Array, Examples, Head, Material
 
 _READ: Final = (("plain", "rendered", "blended"), ("plain", "pictures"))
 """The discriminants of which the logit of a face of a video, and that of a face of a picture, is

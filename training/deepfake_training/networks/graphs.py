@@ -100,11 +100,7 @@ def traced_on_crops(
 
     The first axis of each is ``batch``, of any length.
     """
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        torch.no_grad(),
-        warnings.catch_warnings(),
-    ):
+    with tempfile.TemporaryDirectory() as scratch, torch.no_grad(), warnings.catch_warnings():
         # The tracing exporter is deprecated, but the new one needs another package.
         warnings.simplefilter("ignore")
         path = Path(scratch) / "graph.onnx"

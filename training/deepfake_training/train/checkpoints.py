@@ -90,12 +90,7 @@ def _save(path: Path, state: dict[str, Any]) -> None:
         torch.save({"format": CHECKPOINT_FORMAT, **state}, file)
 
 
-def save_result(
-    out: Path,
-    weights: dict[str, torch.Tensor],
-    metrics: dict[str, float],
-) -> None:
+def save_result(out: Path, weights: dict[str, torch.Tensor], metrics: dict[str, float]) -> None:
     """Write the chosen weights of a run and its figures into ``out``."""
     _save(out / BEST, {"weights": weights})
-    figures = json.dumps(metrics, indent=2, sort_keys=True)
-    atomic_write_text(out / METRICS, figures + "\n")
+    atomic_write_text(out / METRICS, json.dumps(metrics, indent=2, sort_keys=True) + "\n")

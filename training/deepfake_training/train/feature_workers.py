@@ -83,19 +83,9 @@ def write_shard(worker: Worker, job: tuple[Path, Shard]) -> None:
 
 def _write_pairs(worker: Worker, path: Path, numbers: Sequence[int]) -> None:
     dataset = worker.dataset()
-    real, fake, rows = [], [], []
-    for number in numbers:
-        origin, first, second = dataset.pair(number)
-        real.append(first)
-        fake.append(second)
-        rows.append(origin)
-    features = worker.features([*real, *fake])
-    _save(
-        path,
-        real=features[: len(real)],
-        fake=features[len(real) :],
-        rows=np.array(rows, np.int64),
-    )
+    rows, reals, fakes = zip(*map(dataset.pair, numbers), strict=True)
+    real, fake = np.split(worker.features([*reals, *fakes]), 2)
+    _save(path, real=real, fake=fake, rows=np.array(rows, np.int64))
 
 
 def _write_examined(worker: Worker, path: Path, media: Sequence[dict[str, str]]) -> None:

@@ -27,11 +27,7 @@ from deepfake_training.data.manifests import COLUMNS, is_still
 from deepfake_training.data.splits import source_names, taught, thinned, trained_on
 from deepfake_training.errors import TrainingError
 from deepfake_training.heads.head import Examples, Material
-from deepfake_training.train.feature_store import (
-    FeatureStore,
-    PairFeatures,
-    examined_in,
-)
+from deepfake_training.train.feature_store import FeatureStore, PairFeatures, examined_in
 
 
 @dataclass(frozen=True, slots=True)
