@@ -107,6 +107,11 @@ def test_the_bundle_and_its_card_say_where_the_network_is_from(bundle: Path) -> 
     for untrue in ("fitted here.", "Fitted on", "out of fold", "All folds"):
         assert untrue not in card
     assert "What the network learnt from is for its makers to say" in card
+    assert loaded.spec.unseen == "unknown"
+    assert "- Sources and people that the network may have learnt from: " in card
+    assert "unknown people" not in card
+    report = (bundle.with_name("bundle-held-out") / "report.html").read_text()
+    assert "unknown people" not in report
     assert "| held out | 2 | 12 |" in card
     rates = loaded.reliability()["level_item"]["overall"]
     assert rates["true_positive_rate"]["groups"] == 6
@@ -142,6 +147,7 @@ def test_it_scores_and_its_evidence_is_verified(
     assert outcomes[10] == "pass"
     document = json.loads(files[VERDICT])
     assert document["method"]["map"] is None
+    assert document["error_rates"]["decision"]["unseen"] == "unknown"
     assert "heatmap" not in document["pictures"][0]
     for verdict in VerdictCode:
         document["result"]["verdict"] = verdict
@@ -151,7 +157,9 @@ def test_it_scores_and_its_evidence_is_verified(
         assert {picture["heat"] for picture in texts["pictures"]} == {None}
     facts = dict(texts["method"])
     assert "example.org/green-detector" in facts["Origin of the network, trained elsewhere"]
+    assert "it is not known here whether it learnt from these people" in str(texts["rates"])
     korean = report_texts(document, material.files, words("ko"))
+    assert "학습에 사용했는지는 여기에서 알 수 없다" in str(korean["rates"])
     assert "이 모델은 그런 표시를 제공하지 않는다" in korean["pictures_meaning"]
 
 

@@ -10,21 +10,29 @@ _Rates = list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]
 """A kind of media, the share of manipulated ones that is found, and that of real ones."""
 
 
-def three_lines(reliability: Mapping[str, Any]) -> list[str]:
+def three_lines(reliability: Mapping[str, Any], unseen: str = "people") -> list[str]:
     """Return what a bundle finds on known sources and on unknown ones, and on how much that rests.
 
-    ``reliability`` is the content of ``reliability.json``. The list is empty if the rates of whole
-    media are not in it.
+    ``reliability`` is the content of ``reliability.json``, and ``unseen`` that of ``BundleSpec``.
+    The list is empty if the rates of whole media are not in it.
     """
     rates = _rates(reliability)
     if not rates:
         return []
     known = _rates(reliability.get("known_sources", {}))
+    basis = f"This rests on {_groups(rates)}, each a person, a film or another group."
+    if unseen == "unknown":
+        return [
+            f"Sources and people that the network may have learnt from: {_found(rates)}",
+            "Unknown sources and people, as new material is: not known, because the network was "
+            "trained elsewhere, and what it learnt from is for its makers to say.",
+            basis,
+        ]
     if not known:
         return [
             f"Known sources, unknown people: {_found(rates)}",
             "Unknown sources: not measured for this model.",
-            f"This rests on {_groups(rates)}, each a person, a film or another group.",
+            basis,
         ]
     return [
         f"Known sources, unknown people: {_found(known)}",

@@ -88,7 +88,7 @@ def run(
             "split": options.split,
             "draws": options.draws,
             "datasets": facts,
-            "stated": three_lines(bundle.reliability()),
+            "stated": three_lines(bundle.reliability(), bundle.spec.unseen),
             "notes": list(_few_frames(predictions, bundle, options.frames)),
         },
         progress=lambda done, total: progress("measuring", done, total),

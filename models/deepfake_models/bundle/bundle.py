@@ -68,10 +68,10 @@ class BundleSpec(Spec):
     thresholds: Thresholds
     conditions: ConditionsSpec = ConditionsSpec()
     """Where error rates are known well enough to decide; by default, everywhere."""
-    unseen: Literal["people", "sources"] = "people"
+    unseen: Literal["people", "sources", "unknown"] = "people"
     """What the runs behind calibration, thresholds and error rates had not seen of a medium: its
     person, or neither its person nor its source (page, camera or data set). The groups of all rates
-    are those."""
+    are those. ``unknown`` for a network that was trained elsewhere: it may have seen both."""
     kinds: tuple[str, ...] = ()
     """Names of the kinds of manipulation that the classifier tells apart, in the order of
     ``Face.kind_logits``; empty where it tells none apart."""

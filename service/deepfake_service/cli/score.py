@@ -297,14 +297,17 @@ def _print_footer(bundle: Bundle, kinds: set[str], console: Console) -> None:
     levels = (
         ("image", pictures, spec.thresholds.still), ("video", "videos", spec.thresholds.item),
     )  # fmt: skip
-    unseen = "people and sources" if spec.unseen == "sources" else "people"
+    never_seen = {
+        "people": "from people that the model had never seen",
+        "sources": "from people and sources that the model had never seen",
+        "unknown": "from people and sources that the model may have seen",
+    }[spec.unseen]
     for kind, name, rates in levels:
         if kind in kinds:
             lines.append(
-                f"On held-out {name} that got a value, from {unseen} that the model had never "
-                "seen, this threshold wrongly reported "
-                f"manipulation in {rates.false_positive_rate:.1%} of authentic ones (at most "
-                f"{rates.false_positive_rate_upper:.1%} with 95% confidence) and detected "
+                f"On held-out {name} that got a value, {never_seen}, this threshold wrongly "
+                f"reported manipulation in {rates.false_positive_rate:.1%} of authentic ones (at "
+                f"most {rates.false_positive_rate_upper:.1%} with 95% confidence) and detected "
                 f"{rates.true_positive_rate:.1%} of manipulated ones."
             )
             if rates.leaning:

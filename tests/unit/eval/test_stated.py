@@ -39,6 +39,13 @@ def test_what_was_not_measured_on_unknown_sources_is_said() -> None:
     assert three_lines({}) == three_lines({"level_item": {"overall": {}}}) == []
 
 
+def test_a_network_trained_elsewhere_may_have_learnt_from_what_was_measured() -> None:
+    first, second, _ = three_lines(levels(0.6, 0.01, 40), "unknown")
+    may = "Sources and people that the network may have learnt from: "
+    assert first.startswith(f"{may}60% of manipulated and 1.0% of real videos")
+    assert second.startswith("Unknown sources and people, as new material is: not known,")
+
+
 def test_the_readme_has_the_lines_of_the_shipped_model() -> None:
     lines = three_lines(load_bundle().reliability())
     readme = " ".join((ROOT / "README.md").read_text().split())

@@ -108,6 +108,9 @@ def test_the_limits_say_what_the_figures_were_measured_on() -> None:
     assert f"{measured} people who were not learnt from, but on methods that were." in known
     unknown = card({}, fields={"unseen": "sources"})
     assert f"{measured} sources and people that were not learnt from;" in unknown
+    elsewhere = card({}, fields={"unseen": "unknown"})
+    told = "whether the network learnt from their people or sources is not known here."
+    assert f"{measured} the media above, and {told}" in elsewhere
 
 
 @pytest.mark.parametrize(

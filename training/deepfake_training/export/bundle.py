@@ -265,6 +265,8 @@ def _conclude(neutral: Bundle, scored: _Scored, config: Config, report: Path) ->
     fields = _fields(config, calibration, thresholds, training)
     fields["conditions"] = reliability.conditions(table["by_condition"]).model_dump()
     fields["unseen"] = "sources" if scored.by_known else "people"
+    if config.graph:
+        fields["unseen"] = "unknown"
     if scored.samples is not None:
         fields["logit_noise"] = graphs.logit_noise(directory, scored.samples)
     bundle = seal(directory, fields)

@@ -115,7 +115,7 @@ def model_card(
         config=config,
         fields=fields,
         reliability=reliability,
-        stated=three_lines(reliability),
+        stated=three_lines(reliability, fields["unseen"]),
         outcomes=outcomes or Outcomes(),
         crossed=crossed,
         taught_media=sum(part["media"] for part in taught.values()),

@@ -224,6 +224,8 @@ def _rates(r: Reading) -> list[str]:
     key = "rates_sources" if decision.unseen == "sources" else "rates"
     figures = _figures("fpr", fpr) | _figures("tpr", tpr)
     lines = [w(key, items=w(_measured_on(r)), **figures)]
+    if decision.unseen == "unknown":
+        lines.append(w("rates_trained_elsewhere"))
     if fpr.indicative or tpr.indicative:
         lines.append(w("rates_indicative"))
     return [*lines, *_rates_of_condition(r)]

@@ -88,3 +88,9 @@ def test_the_footer_has_the_rates_of_leaning_and_of_whole_pictures() -> None:
     assert "proves nothing" in text
     assert "lean" not in footer(judging.spec())
     assert "On held-out single faces" in footer(judging.spec())
+    for unseen, whose in (
+        ("people", "from people that the model had never seen"),
+        ("sources", "from people and sources that the model had never seen"),
+        ("unknown", "from people and sources that the model may have seen"),
+    ):
+        assert f"got a value, {whose}, this" in footer(spec().model_copy(update={"unseen": unseen}))
