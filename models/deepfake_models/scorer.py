@@ -86,7 +86,7 @@ class Scorer:
         self.criteria = Criteria.of(bundle.spec)
         self.classifier = networks.classifier
         self._networks = networks
-        self._decoder = decoder
+        self.decoder = decoder
 
     @classmethod
     def open(
@@ -131,7 +131,7 @@ class Scorer:
         Input that cannot be examined gives ``unable_to_evaluate`` with the reason, no exception.
         """
         try:
-            with self._decoder.open(source) as media:
+            with self.decoder.open(source) as media:
                 return self.score_media(media, frames=frames, within=within, progress=progress)
         except MediaError as error:
             return unable(error)

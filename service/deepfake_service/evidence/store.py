@@ -31,6 +31,7 @@ from deepfake_service.evidence.bundle.artifacts import (
     Material,
     cut_places,
     marked_places,
+    png,
 )
 from deepfake_service.evidence.bundle.builder import build, report_copy, report_of
 from deepfake_service.evidence.bundle.capture_format import build_capture
@@ -243,7 +244,8 @@ class EvidenceStore:
                     self._vault.open(media.blob, media_key(media, key)) as file,
                     self.decoder.open(file) as opened,
                 ):
-                    cut |= cut_places(opened, missing)
+                    pictures = cut_places(opened, missing)
+                cut |= {name: png(pixels) for name, pixels in pictures.items()}
             except (BlobMissing, MediaError) as error:
                 # A decision stands without pictures of what its reviewer saw.
                 _log.warning("places_missing", job_id=records.job.id, failure=describe(error))

@@ -278,19 +278,19 @@ def _surroundings(rect: Rect, media: MediaFacts) -> tuple[int, int, int, int]:
     return *begin, min(end[0], media.width), min(end[1], media.height)
 
 
-def cut_places(media: OpenMedia, places: Sequence[Cutout]) -> dict[str, bytes]:
-    """Return the pictures of ``places`` that can be decoded, PNG by name."""
+def cut_places(media: OpenMedia, places: Sequence[Cutout]) -> dict[str, NDArray[np.uint8]]:
+    """Return the pictures of ``places`` that can be decoded, (H, W, 3) uint8 RGB by name."""
     at: dict[int, list[Cutout]] = {}
     for place in places:
         at.setdefault(index_at(media, place.time_s or 0.0), []).append(place)
-    files: dict[str, bytes] = {}
+    pictures: dict[str, NDArray[np.uint8]] = {}
     for _, pixels, index in decoded(media, sorted(at)):
         for place in at[index]:
             left, top, right, bottom = place.shown
             picture = Image.fromarray(pixels[top:bottom, left:right])
             picture.thumbnail((MAX_CUTOUT_SIDE, MAX_CUTOUT_SIDE), Image.Resampling.LANCZOS)
-            files[place.name] = png(np.asarray(picture))
-    return files
+            pictures[place.name] = np.asarray(picture)
+    return pictures
 
 
 def margin_of(exact: ExactRecord, number: int, crop: CropSpec) -> NDArray[np.bool_]:
@@ -306,7 +306,7 @@ def as_seen(crop: bytes, margin: NDArray[np.bool_]) -> bytes:
     the model's input fills by reflection. Mirrored eyes would look like a manipulation."""
     if not margin.any():
         return crop
-    pixels = pixels_of(crop, len(margin)).copy()
+    pixels = pixels_of(crop, margin.shape).copy()
     pixels[margin] = OUTSIDE
     return png(pixels)
 
@@ -333,13 +333,13 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
     return file.getvalue()
 
 
-def pixels_of(content: bytes, size: int) -> NDArray[np.uint8]:
-    """Decode a PNG that ``png`` wrote to RGB pixels, (size, size, 3) uint8; ``Failed``, before they
-    are decoded, if its header has another size."""
+def pixels_of(content: bytes, size: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Decode a PNG that ``png`` wrote to RGB pixels, (*size, 3) uint8; ``Failed``, before they are
+    decoded, if its header has another ``size`` than this height and width."""
     with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
-        if image.size != (size, size):
+        if (image.height, image.width) != size:
             raise Failed(
-                f"the picture has {image.width}x{image.height} px instead of {size}x{size}"
+                f"the picture has {image.width}x{image.height} px instead of {size[1]}x{size[0]}"
             )
         return np.asarray(image.convert("RGB"))
 

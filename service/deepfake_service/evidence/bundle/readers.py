@@ -12,6 +12,7 @@ import asyncio
 import importlib
 import io
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -150,12 +151,12 @@ class BundleReaders:
         found, _ = self._run(check_stamp, token + data, given)
         return _time(found.get("at"))
 
-    def picture(self, content: bytes, size: int) -> NDArray[np.uint8]:
-        """Return the pixels of a crop: see ``artifacts.pixels_of``."""
+    def picture(self, content: bytes, size: tuple[int, ...]) -> NDArray[np.uint8]:
+        """Return the pixels of a picture: see ``artifacts.pixels_of``."""
         _, pixels = self._run(decode_picture, content, {"size": size})
-        if len(pixels) != size * size * 3:
+        if len(pixels) != math.prod(size) * 3:
             raise UnreadableFile
-        return np.frombuffer(pixels, np.uint8).reshape(size, size, 3)
+        return np.frombuffer(pixels, np.uint8).reshape(*size, 3)
 
     def _run(self, task: Task, content: bytes, given: dict[str, Any]) -> Answer:
         """Return the answer of a task; ``Failed`` if the file is not what it should be."""
@@ -251,8 +252,8 @@ def check_stamp(content: bytes, given: dict[str, Any]) -> Answer:
 
 
 def decode_picture(content: bytes, given: dict[str, Any]) -> Answer:
-    """Decode a crop of the given ``size`` to its pixels, RGB by rows."""
-    return {}, np.ascontiguousarray(pixels_of(content, given["size"])).tobytes()
+    """Decode a picture of the given ``size`` to its pixels, RGB by rows."""
+    return {}, np.ascontiguousarray(pixels_of(content, tuple(given["size"]))).tobytes()
 
 
 def _loaded(pems: list[str]) -> list[x509.Certificate]:

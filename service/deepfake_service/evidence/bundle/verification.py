@@ -11,7 +11,8 @@
 8. Each report is signed as a whole with the certificate that the statement names, if any.
 9. The time stamp, if the statement mentions one, covers this statement.
 10. With a scorer: every stored crop gets its recorded logits from the same model.
-11. With the original file: it has the recorded digest, and scoring it gives the same verdict.
+11. With the original file: it has the recorded digest, scoring it gives the same verdict, and it
+    shows at the marked places what the bundle does.
 12. With the issuer's list of revocations: the edition was neither replaced nor withdrawn.
 
 Of a capture, the first five steps are the same. Then ``capture.json`` agrees with the statement;
@@ -58,7 +59,7 @@ from deepfake_service.evidence.bundle.documents import (
 from deepfake_service.evidence.bundle.error_rates import error_rates
 from deepfake_service.evidence.bundle.look_format import LookSteps
 from deepfake_service.evidence.bundle.readers import BundleReaders
-from deepfake_service.evidence.bundle.rescoring import ratio_tolerance, rescore
+from deepfake_service.evidence.bundle.rescoring import compare_places, ratio_tolerance, rescore
 from deepfake_service.evidence.bundle.steps import Found, NamedStep, Outcome, Step, Verification
 from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.platform.texts.i18n import LANGUAGES
@@ -360,7 +361,13 @@ class _Run:
         unequal = recorded is None or ratio is None or abs(recorded - ratio) > tolerance
         if recorded != ratio and unequal:
             raise Failed(f"log10 likelihood ratio {ratio}, recorded {recorded}")
-        return Outcome.PASS, f"{verdict.verdict}, log10 likelihood ratio {ratio}"
+        detail = f"{verdict.verdict}, log10 likelihood ratio {ratio}"
+        if any(place.file for place in document.cutouts or ()):
+            self._original.seek(0)
+            with self._scorer.decoder.open(self._original) as media:
+                count = compare_places(document, self._files, media, self._readers.picture)
+            detail += f"; marked places that it shows as in the bundle: {count}"
+        return Outcome.PASS, detail
 
     def _revocation(self) -> Found:
         listed = self._trust.revocations

@@ -283,7 +283,7 @@ def test_crops_that_do_not_get_their_recorded_value_are_caught() -> None:
 
 
 def other_crop(crop: bytes) -> bytes:
-    return png(pixels_of(crop, 224)[::-1].copy())
+    return png(pixels_of(crop, (224, 224))[::-1].copy())
 
 
 @pytest.mark.parametrize(
@@ -338,7 +338,7 @@ def test_custody_that_skips_or_alters_an_entry_is_caught() -> None:
 def test_a_picture_that_is_a_bomb_is_not_decoded() -> None:
     bomb = png(np.zeros((4000, 4000, 3), np.uint8))
     with pytest.raises(Failed, match="4000x4000"):
-        pixels_of(bomb, 224)
+        pixels_of(bomb, (224, 224))
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,11 @@ from PIL import Image
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_service.cases.media_deletion import expire
 from deepfake_service.evidence.bundle import zip_format as bag
-from deepfake_service.evidence.bundle.artifacts import cut_places, marked_places
+from deepfake_service.evidence.bundle.artifacts import cut_places, marked_places, png
 from deepfake_service.evidence.bundle.builder import STATEMENT, VERDICT, build, signed_bag
 from deepfake_service.evidence.bundle.dsse import EVIDENCE_TYPE, MEDIA_SUBJECT
 from deepfake_service.evidence.bundle.signs import BY_KIND, SignCode
-from deepfake_service.evidence.bundle.steps import ExitCode
+from deepfake_service.evidence.bundle.steps import ExitCode, Outcome
 from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.evidence.report.report import ReportCopy, present
@@ -178,9 +178,13 @@ def test_a_changed_place_or_picture_is_found() -> None:
     changes["reviews"][0]["signs"] = [EDGE]
     records, gathered = exhibits.dossier(video, **changes), exhibits.material(video)
     with InProcessDecoder().open(io.BytesIO(video)) as media:
-        cut = cut_places(media, marked_places(records.reviews, media.facts))
+        pictures = cut_places(media, marked_places(records.reviews, media.facts))
+    cut = {name: png(pixels) for name, pixels in pictures.items()}
     content = build(records, replace(gathered, files=gathered.files | cut), signers)
     assert verify(content, exhibits.OURS).exit_code is ExitCode.VERIFIED
+    again = verify(content, exhibits.OURS, scorer=exhibits.scorer(), original=io.BytesIO(video))
+    assert again.steps[10].outcome is Outcome.PASS
+    assert again.steps[10].detail.endswith("shows as in the bundle: 1")
     for change in (_moved, _replaced, _renamed):
         assert exhibits.failed_at(exhibits.reworked(content, change)) == 5
     for change in (_moved, _renamed):  # and signed again with the right key
@@ -191,6 +195,15 @@ def test_a_changed_place_or_picture_is_found() -> None:
         outside = {MEDIA_SUBJECT: records.item.sha256}
         forged = signed_bag(payload, outside, EVIDENCE_TYPE, stated, "again", signers)
         assert exhibits.failed_at(forged) == 6
+    for name, pixels in pictures.items():  # a picture that was altered before it was signed
+        touched = pixels.copy()
+        touched[40:44, 40:44] ^= 64
+        cut[name] = png(touched)
+    content = build(records, replace(gathered, files=gathered.files | cut), signers)
+    assert verify(content, exhibits.OURS).exit_code is ExitCode.VERIFIED
+    found = verify(content, exhibits.OURS, scorer=exhibits.scorer(), original=io.BytesIO(video))
+    assert [step.number for step in found.steps if step.outcome is Outcome.FAIL] == [11]
+    assert "the original shows something else" in found.steps[10].detail
 
 
 async def test_a_second_reviewer_sees_what_was_seen_once_she_has_decided(service: Service) -> None:
