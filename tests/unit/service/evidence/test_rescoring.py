@@ -35,7 +35,7 @@ def difference(recorded: list[float], computed: list[float], noise: float) -> fl
         cast(VerdictDocument, document),
         files,
         cast(Scorer, scorer),
-        lambda _, size: np.zeros((size, size, 3), np.uint8),
+        lambda _, size: np.zeros((*size, 3), np.uint8),
     )
 
 
