@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import timm
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -53,9 +55,17 @@ def test_a_stopped_run_resumes_to_the_same_weights(
 
 
 @pytest.fixture(scope="module")
-def learning() -> Config:
+def learning(tmp_path_factory: pytest.TempPathFactory) -> Config:
     """A small transformer that learns its layer norms and the heads of two blocks."""
     config = head_config()
+    file = tmp_path_factory.mktemp("initial") / "vit.pth"
+    torch.save(timm.create_model(config.backbone.name, img_size=64).state_dict(), file)
+    initial = {
+        "weights": "file",
+        "file": str(file),
+        "sha256": sha256(file.read_bytes()).hexdigest(),
+    }
+    config = config.model_copy(update={"backbone": config.backbone.model_copy(update=initial)})
     return config.model_copy(
         update={
             "validation_folds": (0,),
@@ -103,19 +113,26 @@ def test_norms_learn_and_go_on_where_a_file_stopped_them(
             assert torch.equal(tensor, two[part][name]), name
 
     spec = InputSpec(height=64, width=64)
-    frozen = head_config().backbone.model_copy(update={"learnt": str(whole)})
+    frozen = learning.backbone.model_copy(update={"tune": "head", "learnt": str(whole)})
     state = create_backbone(frozen, spec).state_dict()
+    initial = create_backbone(frozen.model_copy(update={"learnt": None}), spec).state_dict()
     chosen = read_checkpoint(whole / BEST)["weights"]
-    assert all(torch.equal(chosen[f"tokens.{name}"], tensor) for name, tensor in state.items())
-    other = frozen.model_copy(update={"blocks": (1, 3)})
+    assert not any("qkv" in name for name in chosen), "what stays is not kept"
+    for name, tensor in state.items():
+        assert torch.equal(tensor, chosen.get(f"tokens.{name}", initial[name])), name
+    nothing = frozen.model_copy(update={"learnt": str(tmp_path)})
     with pytest.raises(ConfigError, match=r"backbone\.learnt: .* no run of this network"):
-        create_backbone(other, spec)
+        create_backbone(nothing, spec)
     with pytest.raises(ConfigError, match="not exported"):
         check_exportable(learning)
     assert fit(head_crops, tmp_path / "own", head_config(backbone=frozen))["step"] == 4
     heads = head_config(backbone=frozen, taught_datasets=("elsewhere",))
     with pytest.raises(ConfigError, match="has another teaching set"):
         fit(head_crops, tmp_path / "heads", heads)
+    for changed in ({"blocks": (1, 3)}, {"weights": "none", "file": None, "sha256": None}):
+        heads = head_config(backbone=frozen.model_copy(update=changed))
+        with pytest.raises(ConfigError, match="began from other weights, or has other blocks"):
+            fit(head_crops, tmp_path / "heads", heads)
 
 
 def losses(run: Path) -> list[float]:

@@ -36,7 +36,6 @@ def create_backbone(config: BackboneConfig, spec: InputSpec, *, initial: bool = 
     size, or a file of weights is not of this network; ``WeightsMissing`` if the initial weights
     have not been converted or cannot be downloaded.
     """
-    initial = initial and not config.learnt
     model = _created(config, spec, online=initial and config.weights == "timm")
     if initial and config.weights == "package":
         load_package_weights(model, config.name)

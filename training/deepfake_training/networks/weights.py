@@ -237,12 +237,13 @@ def _saved(content: bytes) -> Tensors:
 
 
 def load_learnt(tokens: nn.Module, run: Path) -> None:
-    """Load into ``tokens`` what the network in the folder ``run`` has learnt; ``ConfigError`` if
-    there is no run of the same network."""
+    """Load into ``tokens``, which have the initial weights, what the network in the folder ``run``
+    has changed of them; ``ConfigError`` if there is no run of the same network."""
     try:
         state = torch.load(run / "best.pt", map_location="cpu", weights_only=True)["weights"]
         own = {k.removeprefix("tokens."): v for k, v in state.items() if k.startswith("tokens.")}
-        tokens.load_state_dict(own)
+        if tokens.load_state_dict(own, strict=False).unexpected_keys:
+            raise ValueError("tensors of another network")
     except Exception as error:  # torch.load raises pickle, zip and runtime errors alike
         raise ConfigError(
             f"backbone.learnt: {run} has no run of this network with these blocks. Fit "

@@ -43,8 +43,16 @@ def fit_frozen(
     check_cut(store.root, config)
     if learnt := config.backbone.learnt:
         state = checkpoints.read_checkpoint(Path(learnt) / checkpoints.CHECKPOINT)
-        theirs = Config.model_validate_json(state["config"]).taught_datasets
-        if sorted(theirs) != sorted(config.taught_datasets):
+        theirs = Config.model_validate_json(state["config"])
+        network = {"name", "weights", "sha256", "blocks"}
+        if theirs.backbone.model_dump(include=network) != config.backbone.model_dump(
+            include=network
+        ):
+            raise ConfigError(
+                f"backbone: The run {learnt} began from other weights, or has other blocks. Use "
+                f"its {', '.join(sorted(network))}."
+            )
+        if sorted(theirs.taught_datasets) != sorted(config.taught_datasets):
             raise ConfigError(
                 f"taught_datasets: The run {learnt} has another teaching set. Use the same one, or "
                 "figures come from what the network has seen."

@@ -286,7 +286,12 @@ class _Run:
         better = metrics.get("auc_mean", 0.0) > self.best.get("auc_mean", -1.0)
         if better or self._config.taught_datasets:
             self.best, self._unimproved = {**metrics, "step": float(self._step)}, 0
-            checkpoints.save_result(self._out, self._ema.module.state_dict(), self.best)
+            average = self._ema.module
+            # What heads read on (backbone.learnt) finds its initial weights again, unless random.
+            read = isinstance(self._model, LearntTokens)
+            part = read and self._config.backbone.weights != "none"
+            weights = self._changing(average) if part else average.state_dict()
+            checkpoints.save_result(self._out, weights, self.best)
         return metrics
 
     def _score_held_out(self) -> pd.DataFrame:
