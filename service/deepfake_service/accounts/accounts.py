@@ -40,7 +40,6 @@ from deepfake_service.platform.errors import (
     InvalidRequest,
     NotAuthenticated,
     NotFound,
-    SecondFactorRequired,
 )
 
 SECRET_BYTES = 32
@@ -204,7 +203,7 @@ class Accounts:
            secret.
         4. The key must not be expired or revoked, and its account must not be disabled.
         5. A key of an account with a second factor is only accepted where a code is asked for
-           next: ``signs_in``; else ``SecondFactorRequired``.
+           next: ``signs_in``; else ``Forbidden``.
 
         For every other reason, ``NotAuthenticated`` with the same message.
         """
@@ -230,19 +229,19 @@ class Accounts:
         if account.disabled_at or not is_valid(key, self._database.clock()):
             raise NotAuthenticated
         if not signs_in and account.id in protected:
-            raise SecondFactorRequired
+            raise Forbidden(code=Code.SECOND_FACTOR_REQUIRED)
         self._note_use(key)
         return Caller(account.id, account.role, key.id)
 
     def sign_in(self, text: str) -> tuple[Caller, str]:
         """Sign a browser in with a key, and return the caller and the value of its cookie;
-        ``NotAuthenticated`` or ``SecondFactorRequired``: see ``authenticate``."""
+        ``NotAuthenticated`` or ``Forbidden``: see ``authenticate``."""
         caller = self.authenticate(text)
         with self._database.write() as session:
             # One that was switched on meanwhile has ended the sessions that there were.
             account = session.get_one(Account, caller.account_id, with_for_update=True)
             if account.second_factor:
-                raise SecondFactorRequired
+                raise Forbidden(code=Code.SECOND_FACTOR_REQUIRED)
             return caller, start_session(session, caller)
 
     def signed_in(self, token: str) -> Caller:

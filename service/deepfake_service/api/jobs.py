@@ -19,7 +19,7 @@ from deepfake_service.http.schemas import CaptureId, JobId, ResultOut
 from deepfake_service.platform.answers import Published
 from deepfake_service.platform.db import Capture, Job
 from deepfake_service.platform.db.enums import ENDED
-from deepfake_service.platform.errors import NotAuthenticated, NotFound, SecondFactorRequired
+from deepfake_service.platform.errors import Forbidden, NotAuthenticated, NotFound
 from deepfake_service.review.shapes import PlainJob, ScoredJob
 
 router = api_router("jobs")
@@ -126,7 +126,7 @@ def follow_job(job_id: JobId, call: Follower) -> StreamingResponse:
             silent_s += EVENTS_EVERY_S
             try:
                 job = await anyio.to_thread.run_sync(progress)
-            except (NotAuthenticated, SecondFactorRequired):
+            except (NotAuthenticated, Forbidden):
                 yield "event: signed_out\ndata: {}\n\n"
                 return
             except NotFound:

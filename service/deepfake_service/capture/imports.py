@@ -57,7 +57,7 @@ from deepfake_service.platform.db.enums import CaptureState
 from deepfake_service.platform.disk_space import DiskSpace
 from deepfake_service.platform.errors import (
     DatabaseUnavailable,
-    DiskFull,
+    Overloaded,
     ServiceError,
     StorageUnavailable,
 )
@@ -251,7 +251,7 @@ class Imports(Lane[Capture]):
                 if work.capture.attempts > MAX_ATTEMPTS:
                     raise Refused("failed", "taking it out has failed repeatedly")
                 job_id = asyncio.run(self._submit(work, images[number]))
-            except DiskFull:
+            except Overloaded:
                 _log.warning("capture_waits_for_disk_space", capture_id=work.capture.id)
                 self._short[work.capture.id] = images[number].size
                 self._claims.release(work.capture.id)

@@ -33,7 +33,7 @@ from deepfake_service.platform.errors import (
     Code,
     Conflict,
     DatabaseUnavailable,
-    ImageryWithheld,
+    Forbidden,
     InvalidRequest,
     NotFound,
     invalid_field,
@@ -339,7 +339,7 @@ class Cases:
         return self._blind_index.of("occurrence", text)
 
     def screenshot(self, caller: Caller, case_id: str, occurrence_id: str) -> bytes:
-        """Return the screenshot of an occurrence, and audit that it was read; ``ImageryWithheld``
+        """Return the screenshot of an occurrence, and audit that it was read; ``Forbidden``
         if a person shown may be a minor."""
         with self._database.read() as session:
             occurrence, case = find_visible(session, caller, Occurrence, occurrence_id)
@@ -355,9 +355,9 @@ def read_screenshot(
     database: Database, vault: Vault, actor: Actor, case: Case, row_id: str, name: str
 ) -> bytes:
     """Return the screenshot of an occurrence or a look, and audit that it was read; ``NotFound`` if
-    it was deleted, ``ImageryWithheld`` if a person shown may be a minor."""
+    it was deleted, ``Forbidden`` if a person shown may be a minor."""
     if case.minor_at is not None:
-        raise ImageryWithheld
+        raise Forbidden(code=Code.IMAGERY_WITHHELD)
     with missing_as(NotFound, case_id=case.id, row_id=row_id):
         content = vault.read(name, vault.case_key(case))
     with database.write() as session:

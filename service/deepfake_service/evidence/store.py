@@ -62,7 +62,7 @@ from deepfake_service.platform.db.enums import UNFINISHED, JobState
 from deepfake_service.platform.errors import (
     Code,
     EvidenceMissing,
-    ImageryWithheld,
+    Forbidden,
     NotFound,
     Overloaded,
 )
@@ -88,9 +88,9 @@ class EvidenceStore:
         NotFound: there is no such job, edition or picture, or the caller may not see it.
         EvidenceMissing: the job has not succeeded, nothing was gathered for it, or its evidence
             was deleted.
-        ImageryWithheld: it shows faces, and a person shown may be a minor.
+        Forbidden: it shows faces, and a person shown may be a minor.
         RecordAltered: the records differ from the audit log.
-        Overloaded, EvidenceTooLarge: see ``issue``.
+        Overloaded: see ``issue``.
     """
 
     _database: Database
@@ -112,9 +112,9 @@ class EvidenceStore:
         ``only_first``, since several may get here at once.
 
         Raises:
-            NotFound: there is no such job. EvidenceMissing: nothing was gathered for it.
+            NotFound: there is no such job. EvidenceMissing: nothing was gathered for it, or
+                (``EVIDENCE_TOO_LARGE``) a verifier could not read the edition.
             Overloaded: others issue editions of the same job, or decide on it, at this moment.
-            EvidenceTooLarge: a verifier could not read the edition.
             RecordAltered: the records differ from the audit log.
         """
         for _ in range(ISSUE_ATTEMPTS):
@@ -163,7 +163,8 @@ class EvidenceStore:
                 raise
             raise EvidenceMissing(
                 "The newest edition does not contain the last decision, and no other can be "
-                "created. Request an edition by its number."
+                "created. Request an edition by its number.",
+                code=error.code,
             ) from error
 
     def _records(self, job_id: str) -> tuple[Records, Material, Media, Edition, bytes]:
@@ -274,7 +275,7 @@ class EvidenceStore:
         if is_withdrawn(session, edition.sha256):
             raise EvidenceMissing("This edition of the evidence was withdrawn.")
         if edition.imagery and case.minor_at is not None:
-            raise ImageryWithheld
+            raise Forbidden(code=Code.IMAGERY_WITHHELD)
         return edition, self._vault.case_key(case)
 
     def open(self, caller: Caller, edition: Edition, key: bytes, *, shown: bool) -> bytes:
@@ -310,7 +311,7 @@ class EvidenceStore:
         with self._database.read() as session:
             job, case = find_visible(session, caller, Job, job_id)
             if case.minor_at is not None:
-                raise ImageryWithheld
+                raise Forbidden(code=Code.IMAGERY_WITHHELD)
             _require_success(job)
             custody.require_recorded(session, job)
         try:

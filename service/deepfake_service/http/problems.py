@@ -42,17 +42,11 @@ _INTERNAL = (500, "internal_error")
 _STATUS: dict[int, tuple[type[errors.ServiceError], ...]] = {
     400: (errors.MalformedRequest,),
     401: (errors.NotAuthenticated,),
-    403: (
-        errors.Forbidden, errors.SecondFactorRequired, errors.CodeRejected,
-        errors.ImageryWithheld,
-    ),
+    403: (errors.Forbidden, errors.CodeRejected),
     404: (errors.NotFound,),
     405: (errors.MethodNotAllowed,),
     408: (errors.UploadTimeout,),
-    409: (
-        errors.Conflict, errors.EvidenceMissing, errors.EvidenceTooLarge, errors.NoticeRefused,
-        errors.NotReviewable, errors.RecordAltered,
-    ),
+    409: (errors.Conflict, errors.EvidenceMissing, errors.RecordAltered),
     410: (errors.Gone,),
     412: (errors.UnsupportedTus,),
     413: (errors.RequestTooLarge,),
@@ -64,8 +58,7 @@ _STATUS: dict[int, tuple[type[errors.ServiceError], ...]] = {
     499: (errors.ClientGone,),
     503: (
         errors.CallbackUnresolved, errors.DatabaseDamaged, errors.DatabaseUnavailable,
-        errors.DiskFull, errors.KeyUnreadable, errors.Overloaded,
-        errors.StorageUnavailable,
+        errors.KeyUnreadable, errors.Overloaded, errors.StorageUnavailable,
     ),
 }  # fmt: skip
 """Errors that clients are told about. A class that is not here has the entry of its parent."""
@@ -140,7 +133,7 @@ def problem_of(error: Exception) -> Problem:
             sent = isinstance(error, errors.KeyRejected)
             headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if sent else "Bearer"
         if status == 503:
-            is_full = isinstance(error, errors.DiskFull)
+            is_full = error.code is errors.Code.DISK_FULL
             headers["Retry-After"] = str(SPACE_RETRY_S if is_full else RETRY_AFTER_S)
         if isinstance(error, errors.MethodNotAllowed):
             headers["Allow"] = error.allow

@@ -323,7 +323,7 @@ def require_screenshot(content: bytes, field: str) -> None:
 async def read_with_screenshot(call: Call, form: type[F]) -> AsyncIterator[tuple[F, bytes | None]]:
     """Read the text fields of a multipart request, and its screenshot if it has one, which is held
     in memory while the context lasts. Raises the errors of ``SubmittedForm.read``, and
-    ``DiskFull``."""
+    ``Overloaded``."""
     call.services.disk.require()
     sent = SubmittedForm(form, pictures=Pictures(SCREENSHOT, 1, MAX_SCREENSHOT_BYTES))
     with sent.held_in(call.state.memory):

@@ -19,7 +19,7 @@ from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Edition, Job, Media
 from deepfake_service.platform.db.enums import JobState
 from deepfake_service.platform.db.row_authentication import refuse
-from deepfake_service.platform.errors import Code, NoticeRefused
+from deepfake_service.platform.errors import Code, Conflict
 from deepfake_service.platform.findings import AGAINST, MANIPULATED, Finding
 from deepfake_service.platform.storage import BlobMissing, Vault, open_json
 
@@ -30,7 +30,7 @@ def basis_of(
     session: Session, vault: Vault, case: Case, media_id: str, reports: ReportChoice
 ) -> Basis:
     """Return the finding about a medium with the reviewers' reasons, and its newest examination;
-    ``NoticeRefused`` or ``RecordAltered`` as ``confirmed_job``."""
+    ``Conflict`` or ``RecordAltered`` as ``confirmed_job``."""
     key = vault.case_key(case)
     job = confirmed_job(session, case, media_id)
     # The result is sealed: in the column, anybody could have written another verdict.
@@ -69,9 +69,9 @@ def confirmed_job(session: Session, case: Case, media_id: str) -> Job:
     not be reported on the basis of another.
 
     Raises:
-        NoticeRefused: nobody has found that yet, or a second person has to. NoticeRefused:
-            reviewers are against it, or there is no verdict. RecordAltered: a finding differs from
-            the audit log.
+        Conflict: nobody has found that yet, or a second person has to (``REVIEW_MISSING``);
+            reviewers are against it, or there is no verdict (``NOTICE_REFUSED``).
+        RecordAltered: a finding differs from the audit log.
     """
     digest = session.get_one(Media, media_id).sha256
     jobs = session.scalars(
@@ -83,24 +83,26 @@ def confirmed_job(session: Session, case: Case, media_id: str) -> Job:
     for job in jobs:
         require_recorded(session, job)
     if not jobs:
-        raise NoticeRefused(
+        raise Conflict(
             "The file has no verdict. Wait until it is examined, or submit it again if its "
-            "examination has failed."
+            "examination has failed.",
+            code=Code.NOTICE_REFUSED,
         )
     against = {job.finding for job in jobs if job.finding in AGAINST}
     if against == {Finding.AWAITING_SECOND}:
-        raise NoticeRefused(
+        raise Conflict(
             "A second reviewer has not confirmed the finding yet.", code=Code.REVIEW_MISSING
         )
     if against:
-        raise NoticeRefused("The review did not confirm manipulation.")
+        raise Conflict("The review did not confirm manipulation.", code=Code.NOTICE_REFUSED)
     found = next((j for j in jobs if j.finding in MANIPULATED), None)
     if found is None:
-        raise NoticeRefused(code=Code.REVIEW_MISSING)
+        raise Conflict(code=Code.REVIEW_MISSING)
     if found.evidence_expired_at is None and is_outdated(session, found.id):
-        raise NoticeRefused(
+        raise Conflict(
             "The evidence does not contain the last decision yet. Request the evidence, "
-            "and create the notice after that."
+            "and create the notice after that.",
+            code=Code.NOTICE_REFUSED,
         )
     return found
 

@@ -55,9 +55,9 @@ from deepfake_service.platform.db import (
 )
 from deepfake_service.platform.db.enums import NoticeEventKind, NoticeState
 from deepfake_service.platform.errors import (
+    Conflict,
     FieldError,
     InvalidRequest,
-    NoticeRefused,
     invalid_field,
 )
 from deepfake_service.platform.pagination import MAX_PAGE, ListPage, page_of
@@ -91,7 +91,7 @@ class NoticeDesk:
 
     def create(self, caller: Caller, case_id: str, request: NoticeRequest) -> FullNotice:
         """Create a notice about occurrences of a case; ``InvalidRequest`` if fields are missing or
-        malformed, naming each, ``NoticeRefused`` if the finding that it would rest on was not
+        malformed, naming each, ``Conflict`` if the finding that it would rest on was not
         confirmed, or there is none."""
         kind = kind_of(request.kind)
         language = request.language or kind.language
@@ -185,10 +185,10 @@ class NoticeDesk:
 
     def grounds(
         self, caller: Caller, case_id: str, media_ids: Iterable[str]
-    ) -> dict[str, list[str] | NoticeRefused]:
+    ) -> dict[str, list[str] | Conflict]:
         """Return the reasons of the finding about each of some media of a case, or why no notice
         can be made about it. The caller audits that the case is read."""
-        found: dict[str, list[str] | NoticeRefused] = {}
+        found: dict[str, list[str] | Conflict] = {}
         with self._database.read() as session:
             case, key = self._find(session, caller, Case, case_id)
             for media_id in media_ids:
@@ -196,7 +196,7 @@ class NoticeDesk:
                     job = confirmed_job(session, case, media_id)
                     reviews = supporting_reviews(session, job, key)
                     found[media_id] = [r.reason for r in reviews if r.reason]
-                except NoticeRefused as error:
+                except Conflict as error:
                     found[media_id] = error
         return found
 

@@ -29,7 +29,7 @@ from deepfake_service.notices.kinds import kind_of
 from deepfake_service.notices.shapes import NoticeContent, content_of
 from deepfake_service.platform.db import Case, Database, Notice, NoticeEvent, Occurrence, new_id
 from deepfake_service.platform.db.enums import NoticeEventKind, NoticeState
-from deepfake_service.platform.errors import ImageryWithheld, NotFound, NoticeRefused, RecordAltered
+from deepfake_service.platform.errors import Code, Conflict, Forbidden, NotFound, RecordAltered
 from deepfake_service.platform.storage import BlobMissing, Vault, open_json
 from deepfake_service.platform.storage.blobs import missing_as
 
@@ -56,8 +56,8 @@ class NoticeDocuments:
 
         Raises:
             NotFound: the notice was deleted meanwhile. RecordAltered: the PDF is not the one that
-                the history of the notice has. ImageryWithheld: it encloses captures, and a person
-                shown was flagged as a possible minor since. NoticeRefused: there is none, and the
+                the history of the notice has. Forbidden: it encloses captures, and a person
+                shown was flagged as a possible minor since. Conflict: there is none, and the
                 notice was withdrawn or its basis has changed.
         """
         content = content_of(key, notice)
@@ -144,15 +144,16 @@ class NoticeDocuments:
 
 def _require_showable(session: Session, notice: Notice, content: NoticeContent) -> None:
     if content.captures and session.get_one(Case, notice.case_id).minor_at is not None:
-        raise ImageryWithheld
+        raise Forbidden(code=Code.IMAGERY_WITHHELD)
 
 
 def _require_basis(notice: Notice) -> None:
     """Require that what a notice says still holds, before its PDF is made."""
     if notice.withdraw_at is not None or notice.state == NoticeState.WITHDRAWN:
-        raise NoticeRefused(
+        raise Conflict(
             "The notice was withdrawn or its basis has changed before its PDF was made, so none is "
-            "made. Create a new notice if one is needed."
+            "made. Create a new notice if one is needed.",
+            code=Code.NOTICE_REFUSED,
         )
 
 

@@ -13,7 +13,7 @@ from deepfake_service.evidence.report.report import ReportCopy
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.notices.shapes import FullNotice
-from deepfake_service.platform.errors import EvidenceMissing, ImageryWithheld, NotFound
+from deepfake_service.platform.errors import EvidenceMissing, Forbidden, NotFound
 
 _ENDINGS = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"RIFF": "webp"}
 
@@ -29,8 +29,8 @@ def package_of(
     evidence that the notice relies on. Reports are those of these editions, in the language of the
     notice; without the reasons of the reviewers, if the notice is. Files that were deleted are left
     out, and reports and screenshots where a person shown may be a minor. Every reading is audited.
-    ``NotFound`` if there is no such notice, or the caller may not see it; ``ImageryWithheld`` or
-    ``NoticeRefused`` as ``NoticeDocuments.pdf``.
+    ``NotFound`` if there is no such notice, or the caller may not see it; ``Forbidden`` or
+    ``Conflict`` as ``NoticeDocuments.pdf``.
     """
     notice = desk.read(caller, notice_id)
     letter = [("notice.pdf", desk.pdf(caller, notice_id)), ("notice.txt", notice.text.encode())]
@@ -47,7 +47,7 @@ def _screenshots(cases: Cases, caller: Caller, notice: FullNotice) -> Files:
     for number, occurrence_id in enumerate(dict.fromkeys(notice.occurrence_ids), 1):
         try:
             picture = cases.screenshot(caller, notice.case_id, occurrence_id)
-        except (NotFound, ImageryWithheld):
+        except (NotFound, Forbidden):
             continue
         ending = next((e for start, e in _ENDINGS.items() if picture.startswith(start)), "bin")
         yield f"screenshots/{number:03}-{occurrence_id}.{ending}", picture
@@ -61,7 +61,7 @@ def _reports(evidence: EvidenceStore, caller: Caller, notice: FullNotice) -> Fil
         try:
             copy = ReportCopy(reasons=bool(basis.reasons))
             content = evidence.report(caller, basis.job, language, copy, basis.edition)
-        except (NotFound, EvidenceMissing, ImageryWithheld):
+        except (NotFound, EvidenceMissing, Forbidden):
             continue
         yield f"reports/{basis.job}.pdf", content
 

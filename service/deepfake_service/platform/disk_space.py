@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from deepfake_service.platform.errors import DiskFull
+from deepfake_service.platform.errors import Code, Overloaded
 from deepfake_service.platform.settings import Settings
 
 MIN_FREE_BYTES = 2 << 30
@@ -32,15 +32,16 @@ class DiskSpace:
         return self._is_elsewhere or self.free_bytes() >= self._must_stay + upcoming
 
     def require(self, upcoming: int = 0, *, exporting: bool = False) -> None:
-        """Raise ``DiskFull`` if less than must stay free is left, or would be after ``upcoming``
+        """Raise ``Overloaded`` if less than must stay free is left, or would be after ``upcoming``
         bytes were stored, or written to the data directory while ``exporting``."""
         if self._is_elsewhere and not exporting:
             return
         free = self.free_bytes()
         if free < self._must_stay:
-            raise DiskFull
+            raise Overloaded(code=Code.DISK_FULL)
         if free < self._must_stay + upcoming:
-            raise DiskFull(
+            raise Overloaded(
                 f"The disk of the service is nearly full: {upcoming} bytes are to be written, and "
-                f"{self._must_stay} must stay free."
+                f"{self._must_stay} must stay free.",
+                code=Code.DISK_FULL,
             )

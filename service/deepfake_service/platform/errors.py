@@ -40,17 +40,31 @@ class Code(Enum):
     CROSS_SITE_REQUEST = (
         "The page belongs to another site or an earlier session. Go back, reload it and try again."
     )
+    DISK_FULL = (
+        "The disk of the service is nearly full. An operator must free space before you try again."
+    )
     EDITION_UNKNOWN = "This service has issued no evidence with this SHA-256."
     EVIDENCE_BUSY = "The evidence is being created. Try again later."
+    EVIDENCE_TOO_LARGE = (
+        "The job examined more faces than an evidence bundle holds. Submit it with fewer frames."
+    )
+    IMAGERY_WITHHELD = (
+        "The pictures of this case are withheld, because a person shown may be a minor."
+    )
     INVITATION_INVALID = "This invitation expired, was used or was replaced. Ask for a new one."
     KEY_UNKNOWN = "There is no key with this id."
     LAST_ADMINISTRATOR = "No other administrator has a valid key. Create a key for one first."
     LINKS_NOT_OPENED = "This service opens no links. Capture the page, and hand in the file."
     LOOKS_SWITCHED_OFF = "This service asks no platforms. Look yourself, and record what you saw."
     MEDIA_DELETED = "The file was deleted at the end of its retention. Submit it again."
+    NOTICE_REFUSED = "No confirmed finding supports this notice."
     NOT_READY = "The service is starting or stopping. Try again later."
+    NOT_REVIEWABLE = "This examination cannot be reviewed."
     NOT_WATCHED = "Looks are at posts of sent notices with a URL, unless they may show a minor."
     REVIEW_MISSING = "No one has reviewed the file yet. A notice rests on a finding: review it."
+    SECOND_FACTOR_REQUIRED = (
+        "Keys of an account with a second factor only sign in to the console. Use a system account."
+    )
     TOO_MANY_AT_ONCE = "This account is at its limit of concurrent requests. Wait for one to end."
     TOO_MANY_CALLBACKS = "This job has five callback URLs already. Send none, and ask for the job."
     TOO_MANY_CODES = "Too many codes of this account were wrong. Wait, or ask an administrator."
@@ -153,10 +167,6 @@ class KeyRejected(NotAuthenticated):
     """The key is not valid: it may be mistyped, expired or revoked, or its account disabled."""
 
 
-class SecondFactorRequired(ServiceError):
-    """Keys of an account with a second factor only sign in to the console. Use a system account."""
-
-
 class CodeRejected(ServiceError):
     """The code is wrong or was already used. Enter the code that your authenticator shows now."""
 
@@ -190,10 +200,6 @@ class Overloaded(ServiceError):
     """The service is busy. Try again later."""
 
 
-class DiskFull(ServiceError):
-    """The disk of the service is nearly full. An operator must free space before you try again."""
-
-
 class DatabaseUnavailable(ServiceError):
     """The database is not responding. Try again later."""
 
@@ -202,30 +208,11 @@ class DatabaseUnavailable(ServiceError):
     hosts and users, so that it is for operators only."""
 
 
-# -- cases ----------------------------------------------------------------------------------------
-
-
-class NotReviewable(ServiceError):
-    """This examination cannot be reviewed."""
-
-
-class NoticeRefused(ServiceError):
-    """No confirmed finding supports this notice."""
-
-
-class ImageryWithheld(ServiceError):
-    """The pictures of this case are withheld, because a person shown may be a minor."""
-
-
 # -- evidence -------------------------------------------------------------------------------------
 
 
 class EvidenceMissing(ServiceError):
     """This examination has no evidence."""
-
-
-class EvidenceTooLarge(ServiceError):
-    """The job examined more faces than an evidence bundle holds. Submit it with fewer frames."""
 
 
 class KeyUnreadable(ServiceError):

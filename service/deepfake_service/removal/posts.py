@@ -143,7 +143,7 @@ class Posts:
         return _stated(rows, records), records
 
     def screenshot(self, caller: Caller, case_id: str, occurrence_id: str, look_id: str) -> bytes:
-        """Return the screenshot of a person's look, and audit that it was read; ``ImageryWithheld``
+        """Return the screenshot of a person's look, and audit that it was read; ``Forbidden``
         if a person shown may be a minor."""
         with self._database.read() as session:
             _, case = find_post(session, caller, case_id, occurrence_id)

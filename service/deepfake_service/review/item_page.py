@@ -26,8 +26,7 @@ from deepfake_service.platform.db import Case, Database, Job, Media, Occurrence
 from deepfake_service.platform.db.enums import JobState
 from deepfake_service.platform.errors import (
     EvidenceMissing,
-    EvidenceTooLarge,
-    ImageryWithheld,
+    Forbidden,
     ServiceError,
 )
 from deepfake_service.platform.findings import MANIPULATED, Finding
@@ -113,14 +112,14 @@ class ItemPages:
         edition = None
         try:
             self.evidence.issue_if_due(caller, job_id)
-        except (EvidenceMissing, EvidenceTooLarge) as error:
+        except EvidenceMissing as error:
             missing = error
         with self.database.read() as session:
             job, case = find_visible(session, caller, Job, job_id)
             if job.state == JobState.SUCCEEDED and missing is None:
                 try:
                     edition = self.evidence.find(session, caller, job_id, None)
-                except (EvidenceMissing, ImageryWithheld) as error:
+                except (EvidenceMissing, Forbidden) as error:
                     missing = error
             shown = self._shown(session, caller, job, case)
         self.queries.audit_case(caller, case.id)

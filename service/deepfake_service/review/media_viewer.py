@@ -34,7 +34,7 @@ from deepfake_service.evidence.store import examination_of
 from deepfake_service.platform.answers import Published
 from deepfake_service.platform.db import Case, Database, Job
 from deepfake_service.platform.db.enums import JobState
-from deepfake_service.platform.errors import NotFound, NotReviewable, invalid_field
+from deepfake_service.platform.errors import Code, Conflict, NotFound, invalid_field
 from deepfake_service.platform.storage import Vault
 from deepfake_service.platform.storage.blobs import missing_as
 from deepfake_service.review.changes import Peak, patch, peaks_of, region_changes, unmatched
@@ -103,7 +103,7 @@ class MediaViewer:
     """Shows kept media to callers, who find only what they may see.
 
     All methods raise ``NotFound`` if there is no such job, the caller may not see it, or its medium
-    is no longer kept; ``ImageryWithheld`` if a person shown may be a minor; ``NotReviewable`` if
+    is no longer kept; ``Forbidden`` if a person shown may be a minor; ``Conflict`` if
     the job has no result, or the medium cannot be decoded there.
     """
 
@@ -129,7 +129,7 @@ class MediaViewer:
         try:
             with self._decoded(self.vault.open(blob, key)) as media:
                 _frame_at(media, 0.0, None)
-        except NotReviewable as error:
+        except Conflict as error:
             raise invalid_field(field, "send a picture or a video that can be decoded") from error
 
     def sheet(self, caller: Caller, job_id: str, around_s: float | None) -> FaceSheet:
@@ -230,13 +230,15 @@ class MediaViewer:
                 with self.decoder.open(file) as media:
                     yield media
             except MediaError as error:
-                raise NotReviewable("The file cannot be decoded at this moment.") from error
+                raise Conflict(
+                    "The file cannot be decoded at this moment.", code=Code.NOT_REVIEWABLE
+                ) from error
 
 
 def _examined(session: Session, caller: Caller, job_id: str) -> tuple[Job, Case]:
     job, case = find_visible(session, caller, Job, job_id)
     if job.state != JobState.SUCCEEDED:
-        raise NotReviewable("There is no result to look at yet.")
+        raise Conflict("There is no result to look at yet.", code=Code.NOT_REVIEWABLE)
     return job, case
 
 

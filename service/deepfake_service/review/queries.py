@@ -28,7 +28,7 @@ from deepfake_service.evidence.chain_of_custody import altered_jobs
 from deepfake_service.evidence.listings import open_listing, open_reasons
 from deepfake_service.platform.db import Case, Database, Job, Listing, Media, Occurrence, Review
 from deepfake_service.platform.db.enums import UNFINISHED, JobStage, JobState, Role
-from deepfake_service.platform.errors import ImageryWithheld, NotFound
+from deepfake_service.platform.errors import Code, Forbidden, NotFound
 from deepfake_service.platform.pagination import MAX_PAGE, ListPage, Order, page_of
 from deepfake_service.platform.storage import Vault, context_of, open_json
 from deepfake_service.platform.storage.blobs import missing_as
@@ -102,7 +102,7 @@ class Queries:
             return self.plain(_visible_row(session, caller, job_id))
 
     def thumbnail(self, caller: Caller, job_id: str) -> bytes:
-        """Return the blurred thumbnail of a job as JPEG; ``ImageryWithheld`` if a person shown may
+        """Return the blurred thumbnail of a job as JPEG; ``Forbidden`` if a person shown may
         be a minor. Audited as a list is."""
         with self._database.read() as session:
             job, case = find_visible(session, caller, Job, job_id)
@@ -110,7 +110,7 @@ class Queries:
         if sealed is None:
             raise NotFound
         if case.minor_at is not None:
-            raise ImageryWithheld
+            raise Forbidden(code=Code.IMAGERY_WITHHELD)
         self.audit(caller)  # lists show it
         return unseal(self._vault.case_key(case), sealed, context_of("thumbnail", job.id))
 
@@ -132,13 +132,13 @@ class Queries:
     ) -> tuple[Media, str, bytes]:
         """Return a medium with its blob and its key. Administrators may export those of minors.
         ``NotFound`` if there is no such medium, the caller may not see it, or it was deleted;
-        ``ImageryWithheld`` if a person shown may be a minor."""
+        ``Forbidden`` if a person shown may be a minor."""
         with self._database.read() as session:
             media, case = find_visible(session, caller, Media, media_id)
         if media.case_id != case_id or not media.blob:
             raise NotFound
         if case.minor_at is not None and not (for_export and caller.role is Role.ADMIN):
-            raise ImageryWithheld
+            raise Forbidden(code=Code.IMAGERY_WITHHELD)
         return media, media.blob, media_key(media, self._vault.case_key(case))
 
     def playback(self, caller: Caller, case_id: str, media_id: str) -> tuple[BinaryIO, int]:

@@ -46,11 +46,9 @@ from deepfake_service.platform.errors import (
     Conflict,
     DatabaseUnavailable,
     EvidenceMissing,
-    EvidenceTooLarge,
     FieldError,
     InvalidRequest,
     NotFound,
-    NotReviewable,
     Overloaded,
     ServiceError,
     invalid_field,
@@ -207,12 +205,12 @@ class Reviews:
         a decision is, no error of what follows from it is raised: it must not be made twice.
 
         Raises:
-            NotFound: there is no such job, or the caller may not see it. NotReviewable: the job has
-                no verdict, the caller is not a person, or there are other decisions than those
-                that are ``known``. Conflict: the caller has made
-                ``MAX_REVIEWS`` decisions on the job. RecordAltered: earlier ones differ from the
-                audit log. InvalidRequest: it cannot be on hold, or not for so long; there is
-                neither a reason nor a sign; or a sign is outside the medium.
+            NotFound: there is no such job, or the caller may not see it. Conflict: the job has
+                no verdict, the caller is not a person or has made ``MAX_REVIEWS`` decisions on the
+                job, or there are other decisions than those that are ``known``. RecordAltered:
+                earlier ones differ from the audit log. InvalidRequest: it cannot be on hold, or
+                not for so long; there is neither a reason nor a sign; or a sign is outside the
+                medium.
         """
         if not judgement.reason and not judgement.signs:
             raise InvalidRequest.of_fields(NO_GROUNDS)
@@ -224,16 +222,19 @@ class Reviews:
             if session.get(Job, job_id, populate_existing=True) is None:
                 raise NotFound
             if job.state != JobState.SUCCEEDED:
-                raise NotReviewable("There is no verdict to review.")
+                raise Conflict("There is no verdict to review.", code=Code.NOT_REVIEWABLE)
             if session.get_one(Account, caller.account_id).kind != "person":
-                raise NotReviewable("Only people can review; this is a system account.")
+                raise Conflict(
+                    "Only people can review; this is a system account.", code=Code.NOT_REVIEWABLE
+                )
             require_recorded(session, job)
             _check_same_person(session, caller, job_id)
             made = select(func.count(Review.id)).where(Review.job_id == job_id)
             if known is not None and session.scalar(made) != known:
-                raise NotReviewable(
+                raise Conflict(
                     "Another decision was recorded while you were reading. Read it, and save yours "
-                    "if it still stands."
+                    "if it still stands.",
+                    code=Code.NOT_REVIEWABLE,
                 )
             own = made.where(Review.account_id == caller.account_id)
             if (session.scalar(own) or 0) >= MAX_REVIEWS:
@@ -319,12 +320,15 @@ class Reviews:
         )
         with self._database.read() as session:
             if session.scalar(opened.limit(1)) is None:
-                raise NotReviewable("Open this item before you decide that it is not manipulated.")
+                raise Conflict(
+                    "Open this item before you decide that it is not manipulated.",
+                    code=Code.NOT_REVIEWABLE,
+                )
 
     def _create_edition(self, actor: Actor, job_id: str) -> None:
         try:
             self._effects.evidence.issue(job_id, actor)
-        except (NotFound, EvidenceMissing, EvidenceTooLarge):
+        except (NotFound, EvidenceMissing):
             # Another attempt cannot succeed either. Nothing is deleted for that reason: the older
             # editions are retained, and evidence that is too large is not missing.
             self._without_edition.add(job_id)
@@ -464,12 +468,13 @@ def opinions_of(
 
 
 def _check_same_person(session: Session, caller: Caller, job_id: str) -> None:
-    """Raise ``NotReviewable`` if the same person has reviewed a job with another account."""
+    """Raise ``Conflict`` if the same person has reviewed a job with another account."""
     reviewers = select(Review.account_id).where(Review.job_id == job_id).distinct()
     for account_id in session.scalars(reviewers):
         if account_id != caller.account_id and _is_same(session, account_id, caller.account_id):
-            raise NotReviewable(
-                "You have reviewed this examination with another account of yours. Use that one."
+            raise Conflict(
+                "You have reviewed this examination with another account of yours. Use that one.",
+                code=Code.NOT_REVIEWABLE,
             )
 
 

@@ -18,7 +18,6 @@ from deepfake_service.platform.errors import (
     Conflict,
     FieldError,
     InvalidRequest,
-    NotReviewable,
     invalid_field,
 )
 from deepfake_service.platform.findings import MANIPULATED, Decision
@@ -138,7 +137,7 @@ def post_review(job_id: Id, visit: Reviewer, fields: Form) -> Response:
     try:
         seen = int(known) if known.isdecimal() else None
         finding = services.reviews.decide(caller, job_id, judgement_in(fields), known=seen)
-    except (InvalidRequest, NotReviewable, Conflict) as error:
+    except (InvalidRequest, Conflict) as error:
         values = _item(visit, job_id)
         values |= {"typed": fields, "notice": fields.get("notice")}  # nothing typed is lost
         names, wrong = words(visit.language), visit.explained(error.errors).items()

@@ -17,7 +17,7 @@ from deepfake_service.notices.kinds import KINDS, Kind, kind_of
 from deepfake_service.notices.shapes import FullNotice
 from deepfake_service.notices.states import NoticeRequest, NoticeUpdate
 from deepfake_service.platform.db.enums import TAKEN_DOWN, NoticeState
-from deepfake_service.platform.errors import InvalidRequest, NotFound, NoticeRefused, ServiceError
+from deepfake_service.platform.errors import Conflict, InvalidRequest, NotFound, ServiceError
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.networks import platform_of
 from deepfake_service.platform.pagination import MAX_PAGE, ListPage
@@ -156,7 +156,7 @@ def post_form(notice_form: NoticeFormDep, visit: Reader, values: Form) -> Respon
     try:
         wanted = _notice_request(notice_form.kind, values)
         notice = desk.create(caller, notice_form.case_id, wanted)
-    except (InvalidRequest, NoticeRefused) as error:
+    except (InvalidRequest, Conflict) as error:
         return _form_page(visit, notice_form, values, error)
     if notice_form.template and notice_form.replaces_draft:
         withdrawal = NoticeUpdate(outcome=NoticeState.WITHDRAWN)
@@ -198,7 +198,7 @@ def _form_page(
     visit: Visit,
     notice_form: NoticeForm,
     values: dict[str, str],
-    problem: InvalidRequest | NoticeRefused | None = None,
+    problem: InvalidRequest | Conflict | None = None,
 ) -> Response:
     kind, services, caller = notice_form.kind, visit.services, visit.caller
     case = services.queries.brief(caller, notice_form.case_id)
@@ -222,7 +222,7 @@ def _form_page(
     return visit.page(
         "notice_form.html",
         status=problem_of(problem).status if problem else 200,
-        refused=visit.translate(problem.message) if isinstance(problem, NoticeRefused) else None,
+        refused=visit.translate(problem.message) if isinstance(problem, Conflict) else None,
         case=case,
         posts=posts,
         replaces=notice_form.replaces_draft,

@@ -18,9 +18,9 @@ from deepfake_service.accounts.second_factors import PENDING_FOR
 from deepfake_service.http.auth import session_cookie, session_token, uses_tls
 from deepfake_service.platform.errors import (
     CodeRejected,
+    Forbidden,
     NotAuthenticated,
     NotFound,
-    SecondFactorRequired,
 )
 from deepfake_service.platform.texts.i18n import LANGUAGES
 from deepfake_service.web.pages import (
@@ -74,7 +74,7 @@ def post_sign_in(guest: Anybody, fields: PublicForm) -> Response:
     state.failed_sign_ins.check(guest.request)
     try:
         caller, token = state.accounts.sign_in(key)
-    except SecondFactorRequired:
+    except Forbidden:
         return _ask_for_code(guest, key, target)
     except NotAuthenticated:
         state.failed_sign_ins.record(guest.request, key)

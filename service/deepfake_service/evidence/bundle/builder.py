@@ -43,7 +43,7 @@ from deepfake_service.evidence.bundle.zip_format import too_large
 from deepfake_service.evidence.report.plots import timeline
 from deepfake_service.evidence.report.report import ORIGINAL, ReportCopy, present, report
 from deepfake_service.evidence.report.summary import CLASS_ACTIVATION, question_key
-from deepfake_service.platform.errors import EvidenceTooLarge
+from deepfake_service.platform.errors import Code, EvidenceMissing
 from deepfake_service.platform.texts.formatting import strength_of
 from deepfake_service.platform.texts.i18n import LANGUAGES, words
 from deepfake_service.platform.timestamps import TimestampFailed, request
@@ -64,12 +64,12 @@ def report_of(language: str) -> str:
 
 
 def build(records: Records, material: Material, signers: Signers) -> bytes:
-    """Return the evidence bundle, a ZIP; ``EvidenceTooLarge`` if ``verdict.json`` or the bundle
+    """Return the evidence bundle, a ZIP; ``EvidenceMissing`` if ``verdict.json`` or the bundle
     would be larger than a verifier reads."""
     document = verdict_document(records, material)
     verdict = document.canonical()
     if too_large(verdict):
-        raise EvidenceTooLarge
+        raise EvidenceMissing(code=Code.EVIDENCE_TOO_LARGE)
     hashes = HashesDocument(
         **dict(material.examination.hashes), **dict(records.item), min_quality=MIN_QUALITY
     )
@@ -98,7 +98,7 @@ def build(records: Records, material: Material, signers: Signers) -> bytes:
     name = f"{document.job.id}/{document.edition}"
     bundle = signed_bag(payload, outside, dsse.EVIDENCE_TYPE, predicate, name, signers)
     if len(bundle) > bag.MAX_BYTES:
-        raise EvidenceTooLarge
+        raise EvidenceMissing(code=Code.EVIDENCE_TOO_LARGE)
     return bundle
 
 

@@ -17,7 +17,7 @@ from deepfake_service.evidence import store as store_module
 from deepfake_service.http import admission
 from deepfake_service.platform.db import Edition, Job
 from deepfake_service.platform.db.enums import Role
-from deepfake_service.platform.errors import EvidenceTooLarge, NotFound
+from deepfake_service.platform.errors import Code, EvidenceMissing, NotFound
 from deepfake_service.platform.findings import Decision
 from deepfake_service.platform.timestamps import TimestampFailed
 from deepfake_service.retention.orphans import delete_orphans
@@ -39,7 +39,7 @@ async def test_h9_an_edition_older_than_the_last_decision_is_not_the_newest(
     assert (await service.client.put(hold, headers=headers(service, Role.ANALYST))).is_success
 
     def too_large(*_: Any, **__: Any) -> bytes:
-        raise EvidenceTooLarge
+        raise EvidenceMissing(code=Code.EVIDENCE_TOO_LARGE)
 
     with monkeypatch.context() as context:
         context.setattr(store_module, "build", too_large)

@@ -17,7 +17,7 @@ from deepfake_service.examination.submissions import Submission
 from deepfake_service.http import admission, auth
 from deepfake_service.platform.db import Account, Job
 from deepfake_service.platform.db.enums import JobState, Priority, Role
-from deepfake_service.platform.errors import NotReviewable, RecordAltered, TooManyRequests
+from deepfake_service.platform.errors import Conflict, RecordAltered, TooManyRequests
 from deepfake_service.platform.findings import Decision
 from deepfake_service.review.reviews import Judgement, Reviews
 from tests.unit.service.conftest import Service, Starter
@@ -306,7 +306,7 @@ async def test_the_two_accounts_of_the_installer_are_one_person(
     with service.database.write() as session:
         session.get_one(Job, job_id).state = JobState.SUCCEEDED
     reviews.decide(callers[0], job_id, Judgement(decision=Decision.CONFIRMED, reason="seen"))
-    with pytest.raises(NotReviewable, match="another account of yours"):
+    with pytest.raises(Conflict, match="another account of yours"):
         reviews.decide(callers[1], job_id, Judgement(decision=Decision.CONFIRMED, reason="seen"))
 
 

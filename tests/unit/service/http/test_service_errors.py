@@ -19,9 +19,11 @@ CLASSES = {
     **dict.fromkeys(
         ("TOO_MANY_AT_ONCE", "TOO_MANY_CODES", "TOO_MANY_FAILED_SIGN_INS"), errors.TooManyRequests
     ),
-    "CROSS_SITE_REQUEST": errors.Forbidden,
-    **dict.fromkeys(("EVIDENCE_BUSY", "NOT_READY"), errors.Overloaded),
-    "REVIEW_MISSING": errors.NoticeRefused,
+    **dict.fromkeys(
+        ("CROSS_SITE_REQUEST", "IMAGERY_WITHHELD", "SECOND_FACTOR_REQUIRED"), errors.Forbidden
+    ),
+    **dict.fromkeys(("DISK_FULL", "EVIDENCE_BUSY", "NOT_READY"), errors.Overloaded),
+    "EVIDENCE_TOO_LARGE": errors.EvidenceMissing,
 }
 """The class of an error with a code of its own, if it is not ``Conflict``."""
 

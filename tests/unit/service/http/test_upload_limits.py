@@ -12,7 +12,7 @@ import pytest
 
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.disk_space import DiskSpace
-from deepfake_service.platform.errors import DiskFull
+from deepfake_service.platform.errors import Code, Overloaded
 from tests.support.jobs import VIDEO, blobs, headers, post_video
 from tests.unit.service.conftest import Service, Starter
 
@@ -157,7 +157,7 @@ async def test_what_a_disk_does_not_hold_is_not_taken_to_its_end(
         nonlocal calls
         calls += 1
         if calls > 2:
-            raise DiskFull
+            raise Overloaded(code=Code.DISK_FULL)
 
     monkeypatch.setattr(DiskSpace, "require", nearly_full)
     sent = 0

@@ -18,7 +18,7 @@ from deepfake_service.platform import disk_space
 from deepfake_service.platform.db import Job
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.disk_space import DiskSpace
-from deepfake_service.platform.errors import DiskFull
+from deepfake_service.platform.errors import Overloaded
 from deepfake_service.platform.settings import Settings
 from tests.support.answers import check_problem
 from tests.support.jobs import VIDEO, headers, submit
@@ -59,7 +59,7 @@ def test_a_small_data_directory_refuses_exports_alone_where_all_else_is_elsewher
     monkeypatch.setattr(DiskSpace, "free_bytes", lambda _: 2**30)
     assert disk.has_room(2**31)
     disk.require(2**31)
-    with pytest.raises(DiskFull):
+    with pytest.raises(Overloaded, match="disk"):
         disk.require(2**31, exporting=True)
 
 
