@@ -75,8 +75,8 @@ async def add_look(
     response: Response, case_id: CaseId, occurrence_id: OccurrenceId, call: Submitter
 ) -> PostLooks:
     """Record what you saw when you looked at a post yourself, optionally with a screenshot of what
-    is there instead. Without `result`, a worker looks: this needs `DEEPFAKE_LOOKS_FROM`, and a
-    notice about the post that was sent."""
+    is there instead; only people can. Without `result`, a worker looks: this needs
+    `DEEPFAKE_LOOKS_FROM`, and a notice about the post that was sent."""
     async with read_with_screenshot(call, LookForm) as (form, screenshot):
         response.status_code = 201 if form.result else 202
         return await anyio.to_thread.run_sync(

@@ -18,6 +18,7 @@ from deepfake_service.evidence.bundle.look_format import MOST_FOR_PEOPLE, signed
 from deepfake_service.evidence.signing_keys import SigningKeys
 from deepfake_service.platform.clock import CLIENT_SKEW, iso_time
 from deepfake_service.platform.db import (
+    Account,
     Case,
     Database,
     Delivery,
@@ -29,7 +30,7 @@ from deepfake_service.platform.db import (
     new_id,
 )
 from deepfake_service.platform.db.enums import PRESENT, DeliveryState, LookResult
-from deepfake_service.platform.errors import Code, Conflict, NotFound, invalid_field
+from deepfake_service.platform.errors import Code, Conflict, Forbidden, NotFound, invalid_field
 from deepfake_service.platform.logs import logger
 from deepfake_service.platform.pages import Page
 from deepfake_service.platform.storage import Vault, context_of, open_json, seal_json
@@ -101,9 +102,13 @@ class Looks:
             append_entry(session, caller.actor, Action.LOOK_ASKED, occurrence_id)
 
     def record_for(self, caller: Caller, case_id: str, occurrence_id: str, new: NewLook) -> str:
-        """Record what a person saw when she looked at a post, and return the id of the look;
-        ``InvalidRequest`` if the time lies ahead, or before the post was recorded, the screenshot
-        would show the content itself, or the post has too many looks."""
+        """Record what a person saw when she looked at a post, and return the id of the look.
+
+        Raises:
+            Forbidden: the account is that of a system. InvalidRequest: the time lies ahead, or
+                before the post was recorded, the screenshot would show the content itself, or the
+                post has too many looks.
+        """
         now, result = self._database.clock(), new.observation.result
         if new.at > now + CLIENT_SKEW:
             raise invalid_field("seen_at", "in the future")
@@ -115,6 +120,8 @@ class Looks:
             raise invalid_field("result", f"use one of {', '.join(BY_PEOPLE)}")
         with self._database.read() as session:
             post, _ = find_post(session, caller, case_id, occurrence_id)
+            if session.get_one(Account, caller.account_id).kind != "person":
+                raise Forbidden("Only people can record what they saw; this is a system account.")
             _check_number(session, occurrence_id)
         if new.at < post.created_at - CLIENT_SKEW:
             raise invalid_field(

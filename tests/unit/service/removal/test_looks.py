@@ -150,6 +150,21 @@ async def test_people_add_no_look_at_a_post_that_has_too_many(
     assert len((await watching.client.get(place)).json()["looks"]) == 3
 
 
+async def test_a_program_cannot_state_what_a_person_saw(service: Service) -> None:
+    """Its look would count as a strong sign: two of them would be a removal that nobody saw."""
+    case_id, (seen,) = await reported(service, "https://video.example/v/1")
+    await sent(service, case_id, [seen])
+    service.accounts.create("program", "system", Role.ADMIN)
+    answer = await service.client.post(
+        f"/v1/cases/{case_id}/occurrences/{seen}/looks",
+        files={"result": (None, "gone")},
+        headers={"Authorization": f"Bearer {service.accounts.create_key('program').text}"},
+    )
+    assert answer.status_code == 403
+    assert "Only people can record what they saw" in answer.json()["detail"]
+    assert watch_of(service, seen).state is WatchState.NOT_LOOKED
+
+
 async def test_what_differs_by_country_is_gone_only_where_two_looks_agree(
     watching: Service, lane: LookLane, platform: FakePlatform
 ) -> None:
