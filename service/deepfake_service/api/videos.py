@@ -42,7 +42,6 @@ from deepfake_service.http.uploads import (
 )
 from deepfake_service.platform import outbound
 from deepfake_service.platform.errors import (
-    CallbackRefused,
     Code,
     Conflict,
     Gone,
@@ -143,7 +142,7 @@ async def _accept(call: Call, submission: Submission, sealed: Sealed, response: 
         raise invalid_field(FILE, "the file is empty; download it again")
     try:
         await checked_callback(submission.callback.url if submission.callback else None, call.state)
-    except CallbackRefused:
+    except ServiceError:
         await submissions.discard(sealed)
         raise
     accepted = await submissions.accept(call.caller, submission, sealed)
@@ -158,7 +157,7 @@ async def _job_answer(call: Call, job_id: str, response: Response) -> JobOut:
 
 
 async def checked_callback(url: str | None, state: AppState) -> Callback | None:
-    """Return a callback to this URL, if there is one; ``CallbackRefused`` now if it would be
+    """Return a callback to this URL, if there is one; ``InvalidRequest`` now if it would be
     refused when it is called."""
     if url is None:
         return None

@@ -33,8 +33,8 @@ class Checkpoints:
     def send(self) -> None:
         """Send a checkpoint, if the log has grown since the last one.
 
-        A store that fails is logged. The next checkpoint covers what it missed. ``AuditBroken`` if
-        the last entry of the log was altered.
+        A store that fails is logged. The next checkpoint covers what it missed.
+        ``RecordAltered`` if the last entry of the log was altered.
         """
         with self._database.read() as session:
             point = head(session)

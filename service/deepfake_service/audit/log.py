@@ -30,7 +30,7 @@ from deepfake_service.audit.journal import DELETIONS, protect
 from deepfake_service.platform.answers import ItemId, Published, Time
 from deepfake_service.platform.db import AuditEntry, current_time
 from deepfake_service.platform.db.row_authentication import is_authentic
-from deepfake_service.platform.errors import AuditBroken, InvalidRequest
+from deepfake_service.platform.errors import InvalidRequest, RecordAltered
 
 START = "0" * 64
 """The hash that the first entry covers in place of an earlier one."""
@@ -310,7 +310,7 @@ def verify(session: Session, since: Checkpoint | None = None) -> Checkpoint:
         A checkpoint of the log as it is now.
 
     Raises:
-        AuditBroken: a check failed; the message names the first such entry.
+        RecordAltered: a check failed; the message names the first such entry.
     """
     previous, number, is_continued = START, 0, False
     # Some at a time, as the log may not fit into memory.
@@ -318,20 +318,20 @@ def verify(session: Session, since: Checkpoint | None = None) -> Checkpoint:
     with session.scalars(entries) as rows:
         for entry in rows:
             if entry.number != number + 1:
-                raise AuditBroken(f"Entry {number + 1} of the audit log is missing.")
+                raise RecordAltered(f"Entry {number + 1} of the audit log is missing.")
             if not is_authentic(session, entry) or entry.hash != _hash(entry, previous):
-                raise AuditBroken(
+                raise RecordAltered(
                     f"Entry {entry.number} of the audit log, or an entry before it, was altered."
                 )
             previous, number = entry.hash, entry.number
             if since and number == since.number:
                 is_continued = True
                 if previous != since.hash:
-                    raise AuditBroken(
+                    raise RecordAltered(
                         f"Entry {number} of the audit log differs from the one in the checkpoint."
                     )
     if since and since.number and not is_continued:
-        raise AuditBroken(
+        raise RecordAltered(
             f"The audit log ends at entry {number}, but the checkpoint names entry {since.number}."
         )
     at = current_time(session).isoformat(timespec="milliseconds")
@@ -340,10 +340,10 @@ def verify(session: Session, since: Checkpoint | None = None) -> Checkpoint:
 
 def head(session: Session) -> Checkpoint:
     """Return a checkpoint of the log as it is now, after checking its last entry only;
-    ``AuditBroken`` if the last entry was altered."""
+    ``RecordAltered`` if the last entry was altered."""
     last = session.scalars(select(AuditEntry).order_by(AuditEntry.number.desc()).limit(1)).first()
     if last and not is_authentic(session, last):
-        raise AuditBroken(f"Entry {last.number} of the audit log was altered.")
+        raise RecordAltered(f"Entry {last.number} of the audit log was altered.")
     at = current_time(session).isoformat(timespec="milliseconds")
     return Checkpoint(last.number if last else 0, last.hash if last else START, at)
 

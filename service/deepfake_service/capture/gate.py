@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 from deepfake_service.platform import outbound
 from deepfake_service.platform.clock import Clock
-from deepfake_service.platform.errors import CallbackRefused
+from deepfake_service.platform.errors import InvalidRequest, Overloaded
 from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.platform.pages import Failure, failure_of_check
 
@@ -212,7 +212,7 @@ class Gate:
             return outbound.check(
                 f"http://{host}:{line.port}/", allowed=self.allowed, resolve=resolve
             )
-        except CallbackRefused as error:
+        except (InvalidRequest, Overloaded) as error:
             failure = failure_of_check(error)
             if failure is Failure.REFUSED_ADDRESS:
                 raise _Denied(_REFUSED, "not public") from error

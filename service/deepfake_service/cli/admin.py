@@ -28,7 +28,7 @@ from deepfake_service.evidence.revocations import RevocationList
 from deepfake_service.evidence.signing_keys import STATEMENT, SigningKeys, open_signing_keys
 from deepfake_service.platform.db import Database, Key
 from deepfake_service.platform.db.enums import Role
-from deepfake_service.platform.errors import AuditBroken, DecryptionFailed, SettingsError
+from deepfake_service.platform.errors import DecryptionFailed, RecordAltered, SettingsError
 from deepfake_service.platform.files import replace_private
 from deepfake_service.platform.settings import Settings, load_settings
 from deepfake_service.platform.storage import EpochKeys, open_case_keys, open_keys, open_vault
@@ -286,18 +286,18 @@ def verify_log(
         for name in damaged:
             typer.echo(f"missing or damaged: {name}")
     if altered:
-        raise AuditBroken(
+        raise RecordAltered(
             f"{len(altered)} records were altered outside this program and are not used. Find out "
             "by whom. To use a record as it is now, run `deepfake audit accept TABLE ID`."
         )
     if contradicted:
-        raise AuditBroken(
+        raise RecordAltered(
             f"{len(contradicted)} jobs, or their cases, were altered outside this program: their "
             "reviews, finding, editions, flag or hold are not those of the log. No evidence or "
             "notice is made from them. Find out by whom, and restore a backup."
         )
     if damaged:
-        raise AuditBroken(
+        raise RecordAltered(
             f"{len(damaged)} stored files are missing or damaged. Restore them from a backup, if "
             "it has them."
         )

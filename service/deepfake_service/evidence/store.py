@@ -61,6 +61,7 @@ from deepfake_service.platform.db import (
 from deepfake_service.platform.db.enums import UNFINISHED, JobState
 from deepfake_service.platform.errors import (
     Code,
+    Conflict,
     EvidenceMissing,
     Forbidden,
     NotFound,
@@ -76,8 +77,17 @@ ISSUE_ATTEMPTS = 3
 _log = logger("deepfake_service.evidence")
 
 
-class _DecidedMeanwhile(Exception):
-    """A decision or a flag was recorded while an edition without it was built."""
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """What a new edition of a job's evidence is built from."""
+
+    records: Records
+    material: Material
+    media: Media
+    edition: Edition
+    """The row to add."""
+    key: bytes
+    """Of the case."""
 
 
 @dataclass
@@ -118,14 +128,15 @@ class EvidenceStore:
             RecordAltered: the records differ from the audit log.
         """
         for _ in range(ISSUE_ATTEMPTS):
-            records, material, media, edition, key = self._records(job_id)
+            sources = self._sources(job_id)
+            records, edition = sources.records, sources.edition
             if only_first and edition.number > 1:
                 return
-            material = self._with_places(records, material, media, key)
+            material = self._with_places(sources)
             edition.imagery = bool(material.pictures) and not records.case.minor
             content = build(records, material, self.keys.current())
             assert edition.blob is not None
-            self._vault.write(edition.blob, key, content)
+            self._vault.write(edition.blob, sources.key, content)
             edition.sha256 = zip_format.sha256(content)
             try:
                 with self._database.write() as session:
@@ -137,7 +148,7 @@ class EvidenceStore:
                     append_entry(session, actor, Action.EVIDENCE_MADE, job_id, number)
                 _log.info("evidence_made", job_id=job_id, edition=edition.number)
                 return
-            except (NotFound, EvidenceMissing, IntegrityError, _DecidedMeanwhile) as error:
+            except (NotFound, EvidenceMissing, IntegrityError, Conflict) as error:
                 self._vault.blobs.delete(edition.blob)
                 if isinstance(error, NotFound | EvidenceMissing):
                     raise
@@ -167,9 +178,7 @@ class EvidenceStore:
                 code=error.code,
             ) from error
 
-    def _records(self, job_id: str) -> tuple[Records, Material, Media, Edition, bytes]:
-        """Return what a new edition is built from, the medium, the edition's row, and the key of
-        the case."""
+    def _sources(self, job_id: str) -> _Sources:
         organisation = self._sender.organisation().known()
         with self._database.read() as session:
             job = session.get(Job, job_id)
@@ -220,13 +229,13 @@ class EvidenceStore:
                 finding=job.finding,
                 custody=custody.custody_of(session, job, media, case),
             )
-        return records, material, media, edition, key
+        return _Sources(records, material, media, edition, key)
 
-    def _with_places(
-        self, records: Records, material: Material, media: Media, key: bytes
-    ) -> Material:
+    def _with_places(self, sources: _Sources) -> Material:
         """Return the material with the cut-outs of the places that reviewers marked: as the last
         edition with pictures has them, or else from the medium, while that is kept."""
+        records, material = sources.records, sources.material
+        media, key = sources.media, sources.key
         places = marked_places(records.reviews, material.examination.exact.media)
         if not places or records.case.minor:
             return material
@@ -369,8 +378,8 @@ def _require_current(session: Session, records: Records, edition: Edition) -> No
 
     Raises:
         NotFound: the job was deleted, or the deletion of its case has begun, which would miss the
-            blob. EvidenceMissing: its evidence was deleted. _DecidedMeanwhile: the edition is
-            outdated already.
+            blob. EvidenceMissing: its evidence was deleted. Conflict: the edition is outdated
+            already.
     """
     case = lock_case(session, records.case.id)
     job = session.get(Job, edition.job_id)
@@ -381,4 +390,4 @@ def _require_current(session: Session, records: Records, edition: Edition) -> No
         raise EvidenceMissing("This evidence was deleted at the end of its retention period.")
     current = case.minor_at is not None, job.finding, editions.last_decision(session, job.id)
     if current != (records.case.minor, records.finding, edition.decided):
-        raise _DecidedMeanwhile
+        raise Conflict  # a decision or a flag was recorded while the edition was built

@@ -39,11 +39,11 @@ from deepfake_service.platform.db.enums import (
     JobState,
 )
 from deepfake_service.platform.errors import (
-    CallbackRefused,
-    CallbackUnresolved,
     Code,
     Conflict,
     DecryptionFailed,
+    InvalidRequest,
+    Overloaded,
 )
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.metrics import Metrics
@@ -282,9 +282,9 @@ class WebhookDeliveries(Lane[_Due]):
         try:
             # Checked for each attempt, because a name can resolve to another address by then.
             target = outbound.check(due.callback.url, allowed=self.allowed)
-        except CallbackUnresolved:
+        except Overloaded:
             return webhooks.DeliveryOutcome("unresolved")
-        except CallbackRefused:
+        except InvalidRequest:
             return webhooks.DeliveryOutcome("refused", final=True)
         now = self._database.clock()
         try:

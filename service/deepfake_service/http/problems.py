@@ -51,13 +51,13 @@ _STATUS: dict[int, tuple[type[errors.ServiceError], ...]] = {
     412: (errors.UnsupportedTus,),
     413: (errors.RequestTooLarge,),
     415: (errors.UnsupportedContentType,),
-    422: (errors.InvalidRequest, errors.CallbackRefused),
+    422: (errors.InvalidRequest,),
     429: (errors.TooManyRequests,),
     # nginx's unregistered status: no client reads it, but dashboards can tell a client that left
     # from a fault of the service.
     499: (errors.ClientGone,),
     503: (
-        errors.CallbackUnresolved, errors.DatabaseDamaged, errors.DatabaseUnavailable,
+        errors.DatabaseDamaged, errors.DatabaseUnavailable,
         errors.KeyUnreadable, errors.Overloaded, errors.StorageUnavailable,
     ),
 }  # fmt: skip

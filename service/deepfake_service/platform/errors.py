@@ -36,6 +36,8 @@ class Code(Enum):
     ACCOUNT_EXISTS = "An account with this name already exists."
     ACCOUNT_UNKNOWN = "There is no account with this name."
     BEING_DELETED = "Something in this case is being deleted. Set the hold once that is complete."
+    CALLBACK_REFUSED = "The callback URL is not allowed."
+    CALLBACK_UNRESOLVED = "The host of the callback URL cannot be looked up now. Try again later."
     CASE_HELD = "This case is under a legal hold. Lift the hold before you delete anything in it."
     CROSS_SITE_REQUEST = (
         "The page belongs to another site or an earlier session. Go back, reload it and try again."
@@ -148,14 +150,6 @@ class UnsupportedTus(ServiceError):
     """This service speaks tus 1.0.0 only. Send "Tus-Resumable: 1.0.0"."""
 
 
-class CallbackRefused(ServiceError):
-    """The callback URL is not allowed."""
-
-
-class CallbackUnresolved(CallbackRefused):
-    """The host of the callback URL cannot be looked up now. Try again later."""
-
-
 # -- callers --------------------------------------------------------------------------------------
 
 
@@ -217,10 +211,6 @@ class EvidenceMissing(ServiceError):
 
 class KeyUnreadable(ServiceError):
     """A key or certificate file cannot be read."""
-
-
-class AuditBroken(ServiceError):
-    """The audit log was altered."""
 
 
 class RecordAltered(ServiceError):

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import httpx
 
 from deepfake_models.errors import DeepfakeError
-from deepfake_service.platform.errors import CallbackRefused, CallbackUnresolved, FieldError
+from deepfake_service.platform.errors import Code, FieldError, InvalidRequest, Overloaded
 from deepfake_service.platform.networks import CallbackHosts
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -98,8 +98,8 @@ def check(
        networks.
 
     Raises:
-        CallbackRefused: a condition is not met. The message gives the reason without the URL.
-        CallbackUnresolved: the host could not be looked up now.
+        InvalidRequest: a condition is not met. The message gives the reason without the URL.
+        Overloaded: the host could not be looked up now.
     """
     try:
         parsed = httpx.URL(url)
@@ -130,12 +130,13 @@ def check(
     return Target(parsed, tuple(addresses[:ADDRESSES_TRIED]))
 
 
-def _refused(rule: str) -> CallbackRefused:
+def _refused(rule: str) -> InvalidRequest:
     """Return the error about a callback URL that does not follow ``rule``."""
-    return CallbackRefused(f"The callback URL {rule}.", errors=[FieldError(FIELD, rule)])
+    detail = FieldError(FIELD, rule)
+    return InvalidRequest(f"The callback URL {rule}.", code=Code.CALLBACK_REFUSED, errors=[detail])
 
 
-def _not_public(error: Exception | None = None) -> CallbackRefused:
+def _not_public(error: Exception | None = None) -> InvalidRequest | Overloaded:
     """Return the error about a host that was not found, because of ``error``, or is not public."""
     rule = "must resolve to public addresses only"
     # One text for names that do not resolve and for names that are not public: two would tell a
@@ -143,9 +144,9 @@ def _not_public(error: Exception | None = None) -> CallbackRefused:
     message, detail = f"The host of the callback URL {rule}", FieldError(FIELD, f"its host {rule}")
     is_temporary = isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
     if is_temporary or isinstance(error, TimeoutError):
-        later = "and cannot be looked up now. Try again later."
-        return CallbackUnresolved(f"{message}, {later}", errors=[detail])
-    return CallbackRefused(f"{message}.", errors=[detail])
+        message += ", and cannot be looked up now. Try again later."
+        return Overloaded(message, code=Code.CALLBACK_UNRESOLVED, errors=[detail])
+    return InvalidRequest(f"{message}.", code=Code.CALLBACK_REFUSED, errors=[detail])
 
 
 def _is_allowed(address: str, allowed: CallbackHosts) -> bool:

@@ -20,7 +20,7 @@ from enum import StrEnum
 import httpx
 
 from deepfake_service.platform import outbound
-from deepfake_service.platform.errors import CallbackRefused
+from deepfake_service.platform.errors import InvalidRequest, Overloaded, ServiceError
 from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.platform.outbound import AnswerLimits, Reply
 
@@ -128,7 +128,7 @@ class Pages:
         while len(answers) < hops:
             try:
                 target = outbound.check(url, allowed=self._allowed)
-            except CallbackRefused as error:
+            except (InvalidRequest, Overloaded) as error:
                 return Page(tuple(answers), failure_of_check(error))
             left_s = max(ends - time.monotonic(), 0.001)
             try:
@@ -188,7 +188,7 @@ def text_of(body: bytes, content_type: str, encoding: str) -> str:
     return body.decode(_CHARSETS.get(named, "utf-8"), errors="replace")
 
 
-def failure_of_check(error: CallbackRefused) -> Failure:
+def failure_of_check(error: ServiceError) -> Failure:
     cause = error.__cause__
     if isinstance(cause, TimeoutError):
         return Failure.NAME_SERVER

@@ -64,8 +64,7 @@ Task = Callable[[bytes, dict[str, Any]], Answer]
 """Reads a file, given arguments as JSON data."""
 
 
-class UnreadableFile(DeepfakeError):
-    """Reading the file took too much time or memory, or crashed its reader."""
+_UNREADABLE = "reading the file took too much time or memory, or crashed its reader"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ class BundleReaders:
     making only. Otherwise they parse in confined ones, and have to be closed with ``close()``.
 
     Raises from each method also:
-        UnreadableFile: reading took too much time or memory, or crashed the process.
+        Failed: reading took too much time or memory, or crashed the process.
         SandboxBusy: no process became free.
         SandboxIncomplete: a layer is missing, and all are required.
     """
@@ -109,15 +108,15 @@ class BundleReaders:
         sizes, payload = self._run(unzip, content, {})
         files, offset = {}, 0
         if len(sizes) > bag.MAX_FILES:
-            raise UnreadableFile
+            raise Failed(_UNREADABLE)
         for name, size in sizes.items():
             if not isinstance(size, int):
-                raise UnreadableFile
+                raise Failed(_UNREADABLE)
             files[name] = payload[offset : offset + size]
             offset += size
         # The process that read a hostile file is not trusted: its answer must explain the content.
         if bag.zipped(files) != content:
-            raise UnreadableFile
+            raise Failed(_UNREADABLE)
         return files
 
     def looks(self, content: bytes) -> list[look_format.Record]:
@@ -155,7 +154,7 @@ class BundleReaders:
         """Return the pixels of a picture: see ``artifacts.pixels_of``."""
         _, pixels = self._run(decode_picture, content, {"size": size})
         if len(pixels) != math.prod(size) * 3:
-            raise UnreadableFile
+            raise Failed(_UNREADABLE)
         return np.frombuffer(pixels, np.uint8).reshape(*size, 3)
 
     def _run(self, task: Task, content: bytes, given: dict[str, Any]) -> Answer:
@@ -171,9 +170,9 @@ class BundleReaders:
             header, _, payload = answer.partition(b"\n")
             found = json.loads(header)
         except (DecoderFailed, ValueError) as error:
-            raise UnreadableFile from error
+            raise Failed(_UNREADABLE) from error
         if not isinstance(found, dict):
-            raise UnreadableFile
+            raise Failed(_UNREADABLE)
         if "error" in found:
             raise Failed(str(found["error"]))
         return found, payload
@@ -187,7 +186,7 @@ def _time(text: object) -> datetime:
     try:
         return datetime.fromisoformat(str(text))
     except ValueError as error:
-        raise UnreadableFile from error
+        raise Failed(_UNREADABLE) from error
 
 
 def prepare() -> None:

@@ -24,7 +24,7 @@ from deepfake_service.audit.log import (
 )
 from deepfake_service.audit.records import open_database
 from deepfake_service.platform.db import AuditEntry, Database
-from deepfake_service.platform.errors import AuditBroken, InvalidRequest
+from deepfake_service.platform.errors import InvalidRequest, RecordAltered
 from deepfake_service.platform.settings import Settings
 
 KEY = Ed25519PrivateKey.generate()
@@ -44,7 +44,7 @@ def filled(database: Database, count: int = 5) -> None:
 
 
 def broken(database: Database, since: Checkpoint | None = None) -> str:
-    with database.read() as session, pytest.raises(AuditBroken) as caught:
+    with database.read() as session, pytest.raises(RecordAltered) as caught:
         verify(session, since)
     return caught.value.message
 

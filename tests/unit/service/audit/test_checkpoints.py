@@ -18,7 +18,7 @@ from deepfake_service.audit.log import SERVICE, Action, Checkpoint, append_entry
 from deepfake_service.audit.records import open_database
 from deepfake_service.cli.app import app
 from deepfake_service.platform.db import AuditEntry, Database
-from deepfake_service.platform.errors import AuditBroken, InvalidRequest, StorageError
+from deepfake_service.platform.errors import InvalidRequest, RecordAltered, StorageError
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import open_keys
 
@@ -65,7 +65,7 @@ def test_a_log_rewritten_with_every_key_contradicts_the_checkpoint_that_left(
     append(database, 4)
     with database.read() as session:
         verify(session)
-    assert isinstance(CliRunner().invoke(app, words).exception, AuditBroken)
+    assert isinstance(CliRunner().invoke(app, words).exception, RecordAltered)
 
 
 def test_a_checkpoint_is_never_replaced(settings: Settings, database: Database) -> None:

@@ -19,7 +19,7 @@ from deepfake_service.cli.app import app
 from deepfake_service.evidence.chain_of_custody import contradictions
 from deepfake_service.platform.db import Case, Job
 from deepfake_service.platform.db.enums import JobState, Role
-from deepfake_service.platform.errors import AuditBroken
+from deepfake_service.platform.errors import RecordAltered
 from deepfake_service.platform.findings import Decision
 from deepfake_service.platform.storage import seal_json
 from tests.support import exhibits
@@ -91,7 +91,7 @@ async def test_r4_rows_that_were_put_back_are_found_before_anything_is_made_of_t
             metrics = await service.client.get("/metrics")
             assert "deepfake_records_altered 1.0" in metrics.text, attack
         done = CliRunner().invoke(app, ["audit", "verify"])
-        assert isinstance(done.exception, AuditBroken), attack
+        assert isinstance(done.exception, RecordAltered), attack
         assert f"differs from the log: job {job['id']}" in done.stdout, attack
         shutil.rmtree(var)
 

@@ -24,12 +24,12 @@ from deepfake_service.cli.app import app, main
 from deepfake_service.platform.db import AuditEntry, Case, Secret
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import (
-    AuditBroken,
     DataDirError,
     DecryptionFailed,
     InvalidRequest,
     NotAuthenticated,
     NotFound,
+    RecordAltered,
     SettingsError,
 )
 from deepfake_service.platform.settings import Settings, load_settings
@@ -170,7 +170,7 @@ def test_the_log_is_checked_against_a_checkpoint(settings: Settings, tmp_path: P
     with open_database(settings).write() as session:
         session.execute(delete(AuditEntry).where(AuditEntry.number > 1))
     assert "intact: 1 entries" in output("audit", "verify")
-    assert isinstance(run("audit", "verify", "--since", point).exception, AuditBroken)
+    assert isinstance(run("audit", "verify", "--since", point).exception, RecordAltered)
     with open_database(settings).write() as session:
         session.execute(delete(Secret).where(Secret.name == "audit-checkpoints"))
     assert isinstance(run("audit", "verify", "--since", point).exception, InvalidRequest)

@@ -22,7 +22,10 @@ CLASSES = {
     **dict.fromkeys(
         ("CROSS_SITE_REQUEST", "IMAGERY_WITHHELD", "SECOND_FACTOR_REQUIRED"), errors.Forbidden
     ),
-    **dict.fromkeys(("DISK_FULL", "EVIDENCE_BUSY", "NOT_READY"), errors.Overloaded),
+    "CALLBACK_REFUSED": errors.InvalidRequest,
+    **dict.fromkeys(
+        ("CALLBACK_UNRESOLVED", "DISK_FULL", "EVIDENCE_BUSY", "NOT_READY"), errors.Overloaded
+    ),
     "EVIDENCE_TOO_LARGE": errors.EvidenceMissing,
 }
 """The class of an error with a code of its own, if it is not ``Conflict``."""
