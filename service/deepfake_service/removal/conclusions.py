@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import combinations
 
@@ -21,8 +21,6 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 WEAK_LOOKS = 3
 UNCLEAR_AFTER = 3
 """Looks in a row that tell nothing, until the state before them does not count any more."""
-CONSIDERED = 60
-"""The newest looks, which are considered."""
 OFFSETS_H = {24: (1, 3, 6, 12, 23, 25), 48: (1, 3, 6, 12, 24, 36, 47, 49), None: (1, 6, 24)}
 """Hours from sending, by the hours in which the recipient is to act. The deadline's own look comes
 after it: that a post is up an hour before says nothing."""
@@ -68,47 +66,62 @@ class Conclusion:
     """The first look since which it was not up."""
     gone_at: datetime | None = None
     """The first look that found it gone, if that is confirmed."""
+    returned_at: datetime | None = None
+    """The last look that found it there after it had been gone."""
 
 
-def conclude(
-    looks: Sequence[RecordedLook], before: WatchState, gone_at: datetime | None
-) -> Conclusion:
-    """Return what looks amount to, the newest of which is new.
+def conclude(looks: Sequence[RecordedLook]) -> Conclusion:
+    """Return what looks amount to.
+
+    It depends on when they were made, and not on the order in which they became known: a look that
+    a person tells of afterwards can make up a removal, and can undo one.
 
     Args:
-        looks: the newest ones, oldest first, at least one.
-        before: the state until the newest look.
-        gone_at: when it was found gone, if that had been confirmed.
+        looks: all of them since the notice was sent, in the order in which they were made.
     """
-    newest = looks[-1]
+    found = Conclusion(WatchState.NOT_LOOKED)
+    for count in range(1, len(looks) + 1):
+        found = _after_newest(looks[:count], found)
+    return found
+
+
+def _after_newest(looks: Sequence[RecordedLook], before: Conclusion) -> Conclusion:
+    """Return what looks amount to, by what they amounted to before the newest of them."""
+    newest, gone_at = looks[-1], before.gone_at
     if newest.is_disputed:
-        return Conclusion(WatchState.UNCLEAR)
+        return replace(before, state=WatchState.UNCLEAR, down_at=None, gone_at=None)
     if newest.result in PRESENT:
-        if gone_at is None:
-            is_back = before is WatchState.RETURNED
-            return Conclusion(WatchState.RETURNED if is_back else WatchState.UP)
-        # A weak sign that it is back has to be confirmed as a removal has.
-        again = [s for s in _since(looks, absent=True) if newest.is_apart(s, HOUR)]
-        if newest.strong or again:
-            return Conclusion(WatchState.RETURNED)
-        return Conclusion(WatchState.GONE, gone_at, gone_at)
+        return _after_found(looks, before)
     run = _since(looks, absent=False)
-    down_at = run[0].at
+    down = replace(before, down_at=run[0].at)
     if gone_at is not None:
-        return Conclusion(WatchState.GONE, down_at, gone_at)
-    found = [s for s in run if s.result is LookResult.GONE]
-    if found and _is_confirmed(found):
-        return Conclusion(WatchState.GONE, down_at, found[0].at)
+        return replace(down, state=WatchState.GONE)
+    gone = [s for s in run if s.result is LookResult.GONE]
+    if gone and _is_confirmed(gone):
+        return replace(down, state=WatchState.GONE, gone_at=gone[0].at)
     if newest.result is LookResult.GONE:
-        return Conclusion(WatchState.SUSPECTED_GONE, down_at)
+        return replace(down, state=WatchState.SUSPECTED_GONE)
     if newest.result is LookResult.RESTRICTED:
-        return Conclusion(WatchState.RESTRICTED, down_at)
+        return replace(down, state=WatchState.RESTRICTED)
     if newest.result is LookResult.BLOCKED_HERE:
-        return Conclusion(WatchState.BLOCKED, down_at)
+        return replace(down, state=WatchState.BLOCKED)
     vain = [s.result in _TELLS_NOTHING for s in looks[-UNCLEAR_AFTER:]]
-    if before is WatchState.NOT_LOOKED or (len(vain) == UNCLEAR_AFTER and all(vain)):
-        return Conclusion(WatchState.UNCLEAR, down_at)
-    return Conclusion(before, down_at)
+    if before.state is WatchState.NOT_LOOKED or (len(vain) == UNCLEAR_AFTER and all(vain)):
+        return replace(down, state=WatchState.UNCLEAR)
+    return down
+
+
+def _after_found(looks: Sequence[RecordedLook], before: Conclusion) -> Conclusion:
+    """Return what looks amount to, the newest of which found the post."""
+    newest, gone_at = looks[-1], before.gone_at
+    up = replace(before, down_at=None, gone_at=None)
+    if gone_at is None:
+        return up if before.state is WatchState.RETURNED else replace(up, state=WatchState.UP)
+    # A weak sign that it is back has to be confirmed as a removal has.
+    again = [s for s in _since(looks, absent=True) if newest.is_apart(s, HOUR)]
+    if newest.strong or again:
+        return replace(up, state=WatchState.RETURNED, returned_at=newest.at)
+    return replace(before, state=WatchState.GONE, down_at=gone_at)
 
 
 def _since(looks: Sequence[RecordedLook], *, absent: bool) -> list[RecordedLook]:

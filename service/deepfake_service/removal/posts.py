@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import find_visible
@@ -179,13 +179,17 @@ class Posts:
                 of_posts.where(Watch.occurrence_id.in_(ids)).order_by(Notice.sent_at, Notice.id)
             ):
                 watched[watch.occurrence_id].append((watch, notice))
-            other = aliased(Look)
-            of_post = select(func.max(other.number)).where(
-                other.occurrence_id == Look.occurrence_id
-            )
-            newest = Look.occurrence_id.in_(ids), Look.number == of_post.scalar_subquery()
+            placed = select(
+                Look.id,
+                func.row_number().over(
+                    partition_by=Look.occurrence_id, order_by=(Look.at.desc(), Look.number.desc())
+                ).label("place"),
+                func.count().over(partition_by=Look.occurrence_id).label("looks"),
+            ).where(Look.occurrence_id.in_(ids)).subquery()  # fmt: skip
+            newest = select(Look, placed.c.looks).join(placed, Look.id == placed.c.id)
             last = {
-                look.occurrence_id: look for look in session.scalars(select(Look).where(*newest))
+                look.occurrence_id: (look, count)
+                for look, count in session.execute(newest.where(placed.c.place == 1))
             }
             now, is_looked_at = self._database.clock(), self._is_looking and case.minor_at is None
             return {
@@ -193,7 +197,7 @@ class Posts:
                     post,
                     examined_at.get(post.media_id),
                     watched[post.id],
-                    last.get(post.id),
+                    last.get(post.id, (None, 0)),
                     now,
                     is_looked_at=is_looked_at,
                 )
@@ -228,7 +232,7 @@ def find_post(
 
 
 def last_look(session: Session, occurrence_id: str) -> Look | None:
-    """Return the newest look at a post."""
+    """Return the look at a post that was recorded last, which need not be the last one made."""
     statement = select(Look).where(Look.occurrence_id == occurrence_id)
     return session.scalars(statement.order_by(Look.number.desc()).limit(1)).first()
 
@@ -237,12 +241,12 @@ def _timeline(
     post: Occurrence,
     examined_at: datetime | None,
     watched: Sequence[tuple[Watch, Notice]],
-    last: Look | None,
+    looked: tuple[Look | None, int],
     now: datetime,
     *,
     is_looked_at: bool,
 ) -> PostTimeline:
-    newest = watched[-1][0] if watched else None
+    newest, (last, looks) = watched[-1][0] if watched else None, looked
     is_late = any(
         notice.due_at is not None and notice.due_at < now and not watch.gone_at
         for watch, notice in watched
@@ -254,7 +258,7 @@ def _timeline(
         recorded_at=post.created_at,
         examined_at=examined_at,
         notices=[PostNotice.model_validate(n, from_attributes=True) for _, n in watched],
-        looks=last.number if last else 0,
+        looks=looks,
         looked_at=last.at if last else None,
         result=last.result if last else None,
         strong=last.strong if last else None,

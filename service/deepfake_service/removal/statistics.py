@@ -73,7 +73,7 @@ class RemovalCounts(Published):
     unclear: int = Field(description="No one has looked, or looks told nothing.")
     returned: int = Field(description="There again after they were gone.")
     refused: int = Field(description="Of notices that were refused.")
-    past_deadline: int = Field(description="Not removed by the recipient's deadline.")
+    past_deadline: int = Field(description="Not removed by the recipient's deadline, or back.")
 
 
 class RemovalGroup(Published):

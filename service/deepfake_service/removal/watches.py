@@ -18,7 +18,6 @@ from deepfake_service.platform.db.enums import NoticeState, WatchState
 from deepfake_service.platform.networks import host_of, site_of
 from deepfake_service.platform.storage import open_json
 from deepfake_service.removal.conclusions import (
-    CONSIDERED,
     Conclusion,
     Plan,
     RecordedLook,
@@ -77,7 +76,7 @@ def move_watches(
         if notice.sent_at is None or look.at < notice.sent_at:
             continue  # what was seen before a notice was sent is nothing that it achieved
         looks = [each for each in recorded if each.at >= notice.sent_at]
-        found = conclude(looks, watch.state, watch.gone_at)
+        found = conclude(looks)
         happened |= _move(watch, found, look)
         watch.next_look_at, watch.attempts = None, 0
         if watch.host is not None and notice.state is not NoticeState.WITHDRAWN:
@@ -93,12 +92,14 @@ def move_watches(
 def _move(watch: Watch, found: Conclusion, newest: Look) -> set[Action]:
     """Set the state of a watch to what the looks amount to; return what happened to the post."""
     happened: set[Action] = set()
-    if found.gone_at and watch.gone_at is None:
+    if found.gone_at and found.gone_at != watch.gone_at:
         happened.add(Action.POST_GONE)
-    if found.state is WatchState.RETURNED and watch.state is not WatchState.RETURNED:
-        watch.returned_at = newest.at
+    # A removal that was confirmed and is none, by what a person tells afterwards, is told as well.
+    is_undone = watch.gone_at and not found.gone_at and found.state is not WatchState.UNCLEAR
+    if is_undone or found.returned_at not in (None, watch.returned_at):
         happened.add(Action.POST_RETURNED)
-    watch.state, watch.down_at, watch.gone_at = found.state, found.down_at, found.gone_at
+    watch.state, watch.down_at = found.state, found.down_at
+    watch.gone_at, watch.returned_at = found.gone_at, found.returned_at
     watch.looked_at = max(newest.at, watch.looked_at or newest.at)
     return happened
 
@@ -111,22 +112,21 @@ def _site_of_post(key: bytes, occurrence: Occurrence) -> str | None:
 
 
 def _recorded_looks(session: Session, key: bytes, occurrence_id: str) -> list[RecordedLook]:
-    """Return the newest looks at a post, in the order in which they were made."""
+    """Return the looks at a post, in the order in which they were made."""
     rows = session.scalars(
         select(Look)
         .where(Look.occurrence_id == occurrence_id)
-        .order_by(Look.number.desc())
-        .limit(CONSIDERED)
+        .order_by(Look.at, Look.number)
         .options(defer(Look.sealed))  # of which only people's are read
     ).all()
     looks = []
-    for row in reversed(rows):
+    for row in rows:
         recorded_at = row.at  # for the service, which records at once
         if row.account_id is not None:
             envelope, _ = record_of(open_json(key, row))
             recorded_at = datetime.fromisoformat(predicate_of(envelope).recorded_at)
         looks.append(RecordedLook(row.at, row.result, row.strong, recorded_at))
-    return sorted(looks, key=lambda look: look.at)
+    return looks
 
 
 def _sum_up(session: Session, notice: Notice) -> None:

@@ -33,16 +33,15 @@ SIGNS = {
 def follow(text: str) -> tuple[list[WatchState], Conclusion, list[RecordedLook]]:
     """Follow looks such as ``1U 2G 3/8G``: hours from sending, and those of the record if they are
     others, and what was found."""
-    state, gone_at, states = WatchState.NOT_LOOKED, None, []
     looks: list[RecordedLook] = []
-    found = Conclusion(state)
+    states: list[WatchState] = []
+    found = conclude(looks)
     for each in text.split():
         made, _, recorded = each[:-1].partition("/")
         at, recorded_at = (SENT + float(hours) * HOUR for hours in (made, recorded or made))
         looks.append(RecordedLook(at, *SIGNS[each[-1]], recorded_at))
-        found = conclude(looks, state, gone_at)
-        state, gone_at = found.state, found.gone_at
-        states.append(state)
+        found = conclude(looks)
+        states.append(found.state)
     return states, found, looks
 
 
@@ -93,6 +92,11 @@ def test_the_time_of_a_removal_is_that_of_the_first_look_that_found_it() -> None
     assert found.gone_at == SENT + 5 * HOUR
 
 
+def test_the_time_of_a_return_is_that_of_the_look_that_found_it() -> None:
+    assert follow("1U 3G 5G")[1].returned_at is None
+    assert follow("1U 3G 5G 7U 9U 11G 13G")[1].returned_at == SENT + 7 * HOUR
+
+
 def test_nothing_is_concluded_from_what_a_site_says_to_this_service_alone() -> None:
     states, found, _ = follow("1G 2!")
     assert states[-1] is WatchState.UNCLEAR
@@ -108,11 +112,8 @@ def times(plan: Plan, text: str, count: int) -> list[float]:
     """Return the hours from sending of the next looks, if each finds the same."""
     result, strong = SIGNS[text]
     looks = [RecordedLook(first_look(plan), result, strong, first_look(plan))]
-    state, gone_at = WatchState.NOT_LOOKED, None
     while len(looks) < count:
-        found = conclude(looks[-60:], state, gone_at)
-        state, gone_at = found.state, found.gone_at
-        at = next_look(plan, looks[-60:], found, retry_after_s=None)
+        at = next_look(plan, looks, conclude(looks), retry_after_s=None)
         if at is None:
             break
         looks.append(RecordedLook(at, result, strong, at))
@@ -162,7 +163,7 @@ def test_challenges_are_answered_by_patience() -> None:
     assert all(2**n <= gap <= 2**n * 1.1 for n, gap in enumerate(gaps[:4]))
     assert all(24 <= gap <= 26.4 for gap in gaps[5:])
     plan, looks = Plan("w", SENT, None), [RecordedLook(SENT, LookResult.CHALLENGED, True, SENT)]
-    found = conclude(looks, WatchState.UP, None)
+    found = conclude(looks)
     asked = next_look(plan, looks, found, retry_after_s=7200)
     assert asked is not None
     assert 2 <= (asked - SENT) / HOUR <= 2.2

@@ -435,6 +435,36 @@ async def test_a_look_is_as_old_as_its_post_at_most_and_told_of_one_by_one(
     assert timedelta(hours=5) < service.clock() - watch.gone_at < timedelta(hours=5.2)
 
 
+async def test_what_a_person_tells_afterwards_undoes_a_removal(service: Service) -> None:
+    case_id, (seen,) = await reported(service, "https://video.example/v/123456")
+    notice = await sent(service, case_id, [seen])
+    looks = service.app.state.shared.services.looks
+    caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
+    for hours in (1, 2):
+        service.clock.advance(timedelta(hours=hours))
+        looks.record_for(caller, case_id, seen, saw(service, LookResult.GONE))
+    assert watch_of(service, seen).state is WatchState.GONE
+    between = service.clock() - timedelta(hours=1)
+    looks.record_for(caller, case_id, seen, saw(service, LookResult.UP, seen_at=between))
+    watch = watch_of(service, seen)
+    assert (watch.state, watch.gone_at) == (WatchState.SUSPECTED_GONE, None)
+    read = (await service.client.get(f"/v1/notices/{notice['id']}")).json()
+    assert (read["gone_at"], read["returned_at"]) == (None, None)
+    with service.database.read() as session:
+        entries = select(AuditEntry.action).where(AuditEntry.subject == seen)
+        assert {Action.POST_GONE, Action.POST_RETURNED} <= set(session.scalars(entries))
+    # The look that was made last is the last one, whichever was recorded last.
+    place = f"/v1/cases/{case_id}/occurrences/{seen}/looks"
+    post = (await service.client.get(place)).json()["post"]
+    assert (post["looks"], post["result"]) == (3, "gone")
+    assert post["looked_at"] == watch.looked_at.isoformat(timespec="milliseconds")
+    service.clock.advance(timedelta(hours=1))
+    looks.record_for(caller, case_id, seen, saw(service, LookResult.GONE))
+    confirmed = watch_of(service, seen)
+    assert confirmed.state is WatchState.GONE
+    assert confirmed.gone_at > between
+
+
 async def test_what_was_seen_before_a_notice_is_nothing_that_it_achieved(service: Service) -> None:
     case_id, (seen,) = await reported(service, "https://video.example/v/123456")
     first = await sent(service, case_id, [seen])
