@@ -125,7 +125,12 @@ def test_the_ten_calls_get_the_documented_answers(site: Site, tmp_path: Path) ->
     ended = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", "\necho +++\n".join(commands)],
         cwd=tmp_path,
-        env={**os.environ, "URL": site.url, "KEY": site.create_key("pipeline", "analyst")},
+        env={
+            **os.environ,
+            "URL": site.url,
+            "KEY": site.create_key("uploader", "pipeline", "system"),
+            "PERSON_KEY": site.create_key("Kim Hana", "analyst"),
+        },
         capture_output=True,
         text=True,
     )
