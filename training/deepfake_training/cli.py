@@ -102,9 +102,8 @@ def manifest(
     rows = written.listing.rows
     for name, media in rows.groupby("dataset"):
         real = (media["label"] == "real").sum()
-        typer.echo(
-            f"{name}: {real} real, {len(media) - real} fake, {media['group'].nunique()} groups"
-        )
+        groups = media["group"].nunique()
+        typer.echo(f"{name}: {real} real, {len(media) - real} fake, groups: {groups}")
     for note in written.notes:
         typer.echo(note)
     if written.missing:

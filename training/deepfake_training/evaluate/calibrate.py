@@ -88,7 +88,8 @@ def fit_calibration(level: Level, name: str, *, even_if_useless: bool = False) -
         if not even_if_useless:
             raise TrainingError(
                 f"{name} level: Higher values do not mean manipulated on held-out data, so they "
-                "cannot be calibrated. Fit for more steps or on more media. To try the steps that "
+                "cannot be calibrated. Fit for more steps or on more media; of a network that was "
+                "trained elsewhere, check manipulated, scale, mean and std. To try the steps that "
                 "follow all the same, pass --even-if-useless."
             )
         slope, intercept = _FLAT, 0.0
