@@ -56,8 +56,8 @@ class Unfit:
                 )
             case UnfitCode.FEW_GROUPS:
                 return (
-                    f"The error rates for {self.kind}s rest on {self.groups} groups of people or "
-                    f"sources of one class; {self.min_groups} are needed."
+                    f"The error rates for {self.kind}s rest on too few groups of people or sources "
+                    f"of one class: {self.groups}, where {self.min_groups} are needed."
                 )
 
 

@@ -80,7 +80,7 @@ def test_the_card_says_so_below_its_title_once() -> None:
     assert title == "# Model card: x"
     assert notice.startswith(NOTICE)
     assert "No manipulated held-out video" in notice
-    assert "rest on 4 groups" in notice
+    assert "of one class: 4, where 10 are needed" in notice
     assert "\n" not in notice
     assert rest == ["Terms: **y**.", "## What it does\n"]
     assert marked_card(marked, reasons) == marked
