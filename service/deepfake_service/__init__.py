@@ -1,7 +1,11 @@
 """Serves a model bundle over HTTP and on the command line. No torch."""
 
 import functools
+import warnings
 from importlib.metadata import PackageNotFoundError, version
+
+# pyHanko imports DSA keys wherever it is used, of which cryptography warns since version 51.
+warnings.filterwarnings("ignore", "DSA is deprecated", module="pyhanko")
 
 
 @functools.cache
