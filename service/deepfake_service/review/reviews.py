@@ -230,6 +230,7 @@ class Reviews:
             require_recorded(session, job)
             _check_same_person(session, caller, job_id)
             made = select(func.count(Review.id)).where(Review.job_id == job_id)
+            newest = select(func.max(Review.created_at)).where(Review.job_id == job_id)
             if known is not None and session.scalar(made) != known:
                 raise Conflict(
                     "Another decision was recorded while you were reading. Read it, and save yours "
@@ -241,12 +242,15 @@ class Reviews:
                 raise Conflict(code=Code.TOO_MANY_REVIEWS)
             if on_hold is not None:
                 self._require_possible(on_hold, decision, job, current_time(session))
+            at, before_it = current_time(session), session.scalar(newest)
+            if before_it is not None:  # of a clock that was set back, or the same millisecond
+                at = max(at, before_it + timedelta(milliseconds=1))
             review = Review(
                 id=new_id(),
                 job_id=job_id,
                 account_id=caller.account_id,
                 decision=decision,
-                created_at=current_time(session),
+                created_at=at,
             )
             key = self._vault.case_key(case)
             if judgement.signs:

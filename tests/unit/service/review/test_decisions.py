@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from deepfake_service.platform.findings import Decision, Finding
 from deepfake_service.platform.storage.blobs import BLOB_FOLDER
 from deepfake_service.review.reviews import Judgement
 from tests.support import exhibits
-from tests.support.jobs import VIDEO, examined, submit
+from tests.support.jobs import VIDEO, decide, document, evidence, examined, submit
 from tests.unit.service.conftest import Service, Starter
 
 
@@ -163,3 +164,14 @@ async def test_media_without_hashes_hold_up_none_that_have_some(
         with service.database.read() as session:
             hashed = select(KnownHashes.job_id).where(KnownHashes.sealed != b"")
             assert session.scalars(hashed).all() == [jobs[1]]
+
+
+async def test_a_later_decision_counts_although_the_clock_was_set_back(service: Service) -> None:
+    job = await examined(service, exhibits.video())
+    assert (await decide(service, job, "confirmed")).json()["finding"] == "confirmed"
+    service.clock.jump(timedelta(hours=-1))
+    assert (await decide(service, job, "rejected")).json()["finding"] == "rejected"
+    assert document(await evidence(service, job))["finding"] == "rejected"
+    path = f"/v1/jobs/{job['id']}/reviews"
+    listed = (await service.client.get(path)).json()["reviews"]
+    assert [review["decision"] for review in listed] == ["confirmed", "rejected"]
