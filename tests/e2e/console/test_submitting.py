@@ -178,7 +178,7 @@ def test_a_folder_and_a_table_are_checked_sent_and_found_after_a_reload(
     expect(rows.filter(has_text="broken.mp4")).to_contain_text("읽을 수 없는 파일")
     expect(rows.filter(has_text="a.png").locator(".verdict")).not_to_be_empty()
     stored = page.evaluate("JSON.stringify([{...sessionStorage}, {...localStorage}])")
-    assert not re.search(r"png|mp4|T-1|example", stored)
+    assert not re.search(r"[.](png|mp4)|T-1|example", stored)
 
     # A file that was sent before is not deleted from here; one that waits is, after a question.
     (tmp_path / "waiting").mkdir()
