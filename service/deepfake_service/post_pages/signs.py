@@ -331,7 +331,11 @@ def _redirected(visit: PostVisit) -> Observation | None:
                 return leads(LookResult.UNKNOWN, str(result))
             return leads(result, str(result), strong=result is LookResult.RESTRICTED)
     if _HOME.fullmatch(to.path) and not to.query and not _HOME.fullmatch(wanted.path):
-        return leads(LookResult.GONE, "front page")
+        _, shown = _answer_of(visit)
+        never = visit.never_there()
+        # Everybody without a login may be led there: it tells nothing, unless it once did not.
+        is_everybody = never is not None and never.title == shown.title and not visit.memory.own
+        return leads(LookResult.UNKNOWN if is_everybody else LookResult.GONE, "front page")
     if any(each in f"{to.path}?{to.query}" for each in ids):
         return None  # its address in another form
     is_lasting = visit.page.answers[0].status in (301, 308)

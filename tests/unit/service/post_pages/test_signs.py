@@ -125,6 +125,18 @@ def test_a_site_that_answers_everything_alike_tells_nothing_unless_it_once_did(
     assert look(platform, pages, post()) == ("up", True)
 
 
+def test_a_site_that_leads_everybody_to_its_front_page_removes_no_post(
+    platform: FakePlatform, pages: Pages
+) -> None:
+    platform.says("/", shows("<title>Club</title><p>Log in to see what members post</p>"))
+    platform.others = redirect("/")
+    looker, url = looker_of(pages), platform.url(POST)
+    found, _ = looker.look_first(url, NOW)
+    assert (found.result, found.strong) == (LookResult.UNKNOWN, False)
+    seen, _ = looker.look(url, NOW, PostMemory(own=True), looker.page_that_never_was)
+    assert (seen.result, seen.strong) == (LookResult.GONE, False)
+
+
 def test_a_name_that_is_gone_counts_after_a_day_only(platform: FakePlatform, pages: Pages) -> None:
     url = platform.url(POST)
     with resolving({"video.example": socket.gaierror(socket.EAI_NONAME, "none")}):
