@@ -115,8 +115,9 @@ def _after_found(looks: Sequence[RecordedLook], before: Conclusion) -> Conclusio
     """Return what looks amount to, the newest of which found the post."""
     newest, gone_at = looks[-1], before.gone_at
     up = replace(before, down_at=None, gone_at=None)
-    if gone_at is None:
-        return up if before.state is WatchState.RETURNED else replace(up, state=WatchState.UP)
+    if gone_at is None:  # what returned stays so, until it is confirmed as gone again
+        is_back = before.returned_at is not None
+        return replace(up, state=WatchState.RETURNED if is_back else WatchState.UP)
     # A weak sign that it is back has to be confirmed as a removal has.
     again = [s for s in _since(looks, absent=True) if newest.is_apart(s, HOUR)]
     if newest.strong or again:

@@ -163,8 +163,11 @@ def _follow(
     platform = site_of(host) if host else str(post.platform or "–").casefold().strip()
     counted = _GROUPS.get(watch.state, "unclear")
     removed_at = watch.gone_at
-    # A person's answer counts where looks say nothing else.
-    if counted == "unclear" and notice.state in TAKEN_DOWN:
+    # A person's answer counts where looks say nothing else, such as that it returned after that.
+    is_answered = notice.state in TAKEN_DOWN and notice.answered_at is not None
+    if is_answered and watch.returned_at is not None and not watch.gone_at:
+        is_answered = watch.returned_at < notice.answered_at
+    if counted == "unclear" and is_answered:
         counted, removed_at = "removed", notice.answered_at
     names = {"sent", counted}
     if watch.returned_at is not None:

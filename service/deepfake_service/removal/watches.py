@@ -130,12 +130,12 @@ def _recorded_looks(session: Session, key: bytes, occurrence_id: str) -> list[Re
 
 
 def _sum_up(session: Session, notice: Notice) -> None:
-    """Record with a notice whether all its posts are gone, and whether one returned."""
+    """Record with a notice whether all its posts are gone, and whether one returned and was not
+    confirmed as gone again: one look in between that tells something else, or nothing, ends no
+    alarm."""
     of_notice = Watch.notice_id == notice.id
     counted = select(func.count(), func.count(Watch.gone_at), func.max(Watch.gone_at))
     posts, gone, last_gone_at = session.execute(counted.where(of_notice)).one()
     notice.gone_at = last_gone_at if gone == posts else None
     returned = select(func.max(Watch.returned_at))
-    notice.returned_at = session.scalar(
-        returned.where(of_notice, Watch.state == WatchState.RETURNED)
-    )
+    notice.returned_at = session.scalar(returned.where(of_notice, Watch.gone_at.is_(None)))

@@ -70,6 +70,8 @@ def follow(text: str) -> tuple[list[WatchState], Conclusion, list[RecordedLook]]
         ("1G 2G 3U 4U", "returned"),
         ("1G 2G 3U 4G", "suspected_gone"),
         ("1G 2G 3U 4G 5G", "gone"),
+        ("1G 2G 3U 4G 5U", "returned"),  # one look in between is no second removal
+        ("1G 2G 3U 4c 5x 6? 7U", "returned"),
         ("1G 2G 3c 4x 5r", "gone"),
         ("1/9G 2/9G", "suspected_gone"),  # told of at one time
         ("1/9G 2/9G 10G", "gone"),

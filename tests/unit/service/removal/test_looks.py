@@ -113,6 +113,42 @@ async def test_what_stays_is_overdue_and_what_returns_raises_an_alarm(
     assert {Action.POST_GONE, Action.POST_RETURNED} <= set(actions)
 
 
+async def test_an_alarm_lasts_until_what_returned_is_confirmed_as_gone_again(
+    watching: Service, lane: LookLane, platform: FakePlatform
+) -> None:
+    case_id, (seen,) = await reported(watching, platform.says("/v/123456", GONE))
+    notice = await sent(watching, case_id, [seen])
+    pass_time(watching, lane, 5)
+    assert (await updated(watching, notice["id"], outcome="removed"))["gone_at"] is not None
+
+    async def returned_at() -> str | None:
+        read = await watching.client.get(f"/v1/notices/{notice['id']}")
+        return str(at) if (at := read.json()["returned_at"]) else None
+
+    platform.says("/v/123456", post())
+    pass_time(watching, lane, 26)
+    assert watch_of(watching, seen).state is WatchState.RETURNED
+    back_at = await returned_at()
+    assert back_at is not None
+    numbers = (await watching.client.get("/v1/statistics/removals")).json()["total"]["counts"]
+    assert (numbers["removed"], numbers["up"], numbers["returned"]) == (0, 1, 1)
+    caller = watching.accounts.authenticate(watching.keys[Role.PIPELINE])
+    looks = watching.app.state.shared.services.looks
+    looks.record_for(caller, case_id, seen, saw(watching, LookResult.GONE))
+    assert watch_of(watching, seen).state is WatchState.SUSPECTED_GONE
+    assert await returned_at() == back_at
+    # The answer of the recipient came before the return, and does not say that it is gone now.
+    numbers = (await watching.client.get("/v1/statistics/removals")).json()["total"]["counts"]
+    assert (numbers["removed"], numbers["unclear"]) == (0, 1)
+    pass_time(watching, lane, 26)  # it was up all the time
+    assert watch_of(watching, seen).state is WatchState.RETURNED
+    assert await returned_at() == back_at
+    platform.says("/v/123456", GONE)
+    pass_time(watching, lane, 30)
+    assert watch_of(watching, seen).state is WatchState.GONE
+    assert await returned_at() is None
+
+
 async def _occurrences(service: Service, case_id: str) -> list[dict[str, Any]]:
     answer = await service.client.get(f"/v1/cases/{case_id}/occurrences")
     return list(answer.json()["occurrences"])
