@@ -164,11 +164,10 @@ def _follow(
     counted = _GROUPS.get(watch.state, "unclear")
     removed_at = watch.gone_at
     # A person's answer counts where looks say nothing else, such as that it returned after that.
-    is_answered = notice.state in TAKEN_DOWN and notice.answered_at is not None
-    if is_answered and watch.returned_at is not None and not watch.gone_at:
-        is_answered = watch.returned_at < notice.answered_at
-    if counted == "unclear" and is_answered:
-        counted, removed_at = "removed", notice.answered_at
+    answered_at = notice.answered_at if notice.state in TAKEN_DOWN else None
+    is_back = answered_at and watch.returned_at and watch.returned_at >= answered_at
+    if counted == "unclear" and answered_at and not is_back:
+        counted, removed_at = "removed", answered_at
     names = {"sent", counted}
     if watch.returned_at is not None:
         names.add("returned")
