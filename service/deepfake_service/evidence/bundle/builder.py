@@ -196,7 +196,8 @@ def verdict_document(records: Records, material: Material) -> VerdictDocument:
     found, spec, en = material.examination, material.spec, words("en")
     record, hashes = unjudged(found.exact), found.hashes
     people = [t.track for t in found.result.tracks if t.log_likelihood_ratio is not None]
-    step = strength_of(found.result)
+    # What was measured on whole videos does not hold for a part that a person chose.
+    step = strength_of(found.result) if found.within_s is None else None
     question = question_key(record.media.kind if record.media else None)
     return VerdictDocument(
         **dict(records)

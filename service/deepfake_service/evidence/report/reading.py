@@ -35,7 +35,10 @@ class Reading:
         self.kind = self.media.kind if self.media else None
         """``image`` or ``video``, in which times mean something; ``None`` of an unread file."""
         self.is_still = self.kind == "image"
-        self.strength = strength_of(self.result)
+        self.is_part = d.job.within_s is not None
+        """Only a part of a video was examined, which a person chose. What was measured on whole
+        videos, whose frames were taken evenly, is not stated of it."""
+        self.strength = None if self.is_part else strength_of(self.result)
         self.is_likely = self.result.verdict is VerdictCode.LIKELY_MANIPULATED
         """Overlays are shown only then: they mark something even where the value says nothing."""
 
@@ -46,7 +49,8 @@ class Reading:
         """Of the item's value."""
         histograms = method.histograms or Histograms()
         of_kind = histograms.picture if self.is_still else histograms.item
-        self.histogram = None if self.result.log_likelihood_ratio is None else of_kind
+        is_placed = self.result.log_likelihood_ratio is not None and not self.is_part
+        self.histogram = of_kind if is_placed else None
         """Of media like the item; ``None`` without one, or without a value."""
 
         tracks = self.result.tracks

@@ -155,13 +155,13 @@ def _concluded(r: Reading) -> dict[str, object] | None:
 def _answer(r: Reading) -> str:
     if not r.is_likely:
         return r.words.of("answers", r.result.verdict)
-    return r.words.of("supports", r.strength or "0")
+    return r.words.of("supports", "part" if r.is_part else r.strength or "0")
 
 
 def _missed(r: Reading) -> str | None:
     """Return how often manipulated media get this verdict too, where it says that none was
     found."""
-    if r.result.verdict is not VerdictCode.NO_MANIPULATION_FOUND:
+    if r.result.verdict is not VerdictCode.NO_MANIPULATION_FOUND or r.is_part:
         return None
     stated = r.document.error_rates.decision.stated_with_thresholds
     key = "missed_picture" if r.is_still else "missed_video"
@@ -195,7 +195,7 @@ def _strength(r: Reading) -> str | None:
 
 def _leaning(r: Reading) -> str | None:
     leaning, edges = r.result.leaning, r.thresholds.leaning
-    if not leaning or not edges or r.result.verdict is not VerdictCode.INCONCLUSIVE:
+    if not leaning or not edges or r.result.verdict is not VerdictCode.INCONCLUSIVE or r.is_part:
         return None
     return r.words(f"leaning_{leaning}", **fmt.leaning_figures(edges))
 
@@ -219,7 +219,7 @@ def _verdict_of(r: Reading, track: Track) -> str:
 def _rates(r: Reading) -> list[str]:
     w, decision = r.words, r.document.error_rates.decision
     fpr, tpr = decision.false_positive_rate, decision.true_positive_rate
-    if not fpr or not tpr:
+    if not fpr or not tpr or r.is_part:
         return [w("rates_unknown")]
     key = "rates_sources" if decision.unseen == "sources" else "rates"
     figures = _figures("fpr", fpr) | _figures("tpr", tpr)
@@ -276,7 +276,7 @@ def _why_undecided(r: Reading) -> list[str]:
         why = w(key, px=f"{p.face_px:.0f}", tpr=interval(rate))
     else:
         rate = r.document.error_rates.decision.true_positive_rate
-        if not rate or rate.value is None:
+        if not rate or rate.value is None or r.is_part:
             return []
         why = w("why_general", items=w(_measured_on(r)), tpr=interval(rate))
     notes = ["why_little"] * (rate.value < _FINDS_LITTLE)

@@ -84,7 +84,7 @@ def _signs(r: Reading) -> Rows:
     w, decision = r.words, r.document.error_rates.decision
     false, true = decision.false_positive_rate, decision.true_positive_rate
     rates = w("not_measured")
-    if false and true and None not in (false.value, true.value):
+    if false and true and None not in (false.value, true.value) and not r.is_part:
         rates = w("signs_rates", fpr=interval(false), tpr=interval(true))
     others = ["signs_metadata", "signs_whole", "signs_body", *["signs_speech"] * (not r.is_still)]
     return [
@@ -141,6 +141,8 @@ def _finding(r: Reading) -> Rows:
     ratio, step = result.log_likelihood_ratio, r.strength
     if ratio is None:
         rows.append([w("llr"), w("llr_none")])
+    elif r.is_part:
+        rows.append([w("llr"), signed(ratio)])
     elif step is None:
         rows.append([w("llr"), w("llr_ranks", value=signed(ratio))])
     else:

@@ -167,6 +167,39 @@ def test_the_answer_and_its_colour_carry_the_strength_of_the_evidence() -> None:
     assert [t["weak"] for t in told] == [True, False, False, False]
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("verdict", ["likely_manipulated", "no_manipulation_found", "inconclusive"])
+def test_nothing_that_was_measured_on_whole_videos_is_stated_of_a_chosen_part(
+    verdict: str, language: str
+) -> None:
+    told, ratio = words(language), 2.2 if verdict == "likely_manipulated" else -0.1
+    document = judged(verdict, ratio)
+    document["result"]["leaning"] = "towards_untouched"
+    document["error_rates"]["people"][0]["bin"] = None
+    rate = {"value": 0.464, "low": 0.41, "high": 0.52, "samples": 90, "groups": 30,
+            "indicative": False}  # fmt: skip
+    decision = document["error_rates"]["decision"]
+    decision.update(false_positive_rate=rate, true_positive_rate=rate)
+
+    def page() -> dict[str, Any]:
+        reading = Reading(stated(document), told)
+        return {**summary_of(reading), **tables_of(reading), "spread": reading.histogram}
+
+    assert "46.4%" in str(page())
+    document["job"].update(within_s=[0.0, 1.0], frames=600)
+    of_part = page()
+    assert "46.4%" not in str(of_part)
+    assert of_part["rates"] == [told("rates_unknown")]
+    left_out = ("missed", "strength", "leaning", "spread", "spread_note")
+    assert [of_part[name] for name in left_out] == [None] * len(left_out)
+    labels = {label for label, _ in of_part["finding"]}
+    assert labels.isdisjoint({told("verbal"), told("score")})
+    assert told("llr") in labels
+    if verdict == "likely_manipulated":
+        assert of_part["answer"] == told.of("supports", "part")
+        assert of_part["weak"]
+
+
 @pytest.mark.parametrize("ratio", [-1.58, -0.1, 0.23])
 def test_no_manipulation_found_states_its_misses_and_neither_ratio_nor_strength(
     ratio: float,

@@ -287,6 +287,7 @@ def test_a_part_is_examined_frame_by_frame_and_stated_in_evidence(worker: Worker
         ).steps[10]
         assert (again.number, again.outcome) == (11, Outcome.PASS), again
         document = read(VerdictDocument, member(edition, VERDICT), VERDICT)
+        assert document.verbal is None
         told[most] = summary_of(Reading(document, words("en"), str))["reasons"][0]
     assert "only the part from 7.0 s to 17.0 s was examined" in told[600]
     assert "every frame of it" in told[600]
