@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import fields
 
 from fastapi import APIRouter, Response
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 
 from deepfake_service.accounts.accounts import may_review
 from deepfake_service.cases.filters import Filters
-from deepfake_service.evidence.bundle.signs import BY_KIND, SIGNS
+from deepfake_service.evidence.bundle.signs import BY_KIND, SIGNS, Signs
 from deepfake_service.http.problems import problem_of
 from deepfake_service.notices.kinds import KINDS, Kind
 from deepfake_service.platform.db.enums import ENDED, CaptureState
@@ -69,6 +70,7 @@ def _item(visit: Visit, job_id: str) -> dict[str, object]:
         "sign_kinds": BY_KIND,
         "notice": visit.request.query_params.get("notice"),
         "typed": {},
+        "typed_signs": {},
         "now": visit.state.database.clock(),
         "problem": None,
     }
@@ -111,18 +113,21 @@ def judgement_in(form: Mapping[str, str]) -> Judgement:
         raise InvalidRequest(errors=invalid)
     held = {field.name: form.get(field.name, "") for field in fields(OnHold)}
     is_held = decision == Decision.UNDECIDED and any(held.values())
-    try:
-        signs = SIGNS.validate_json(f"[{','.join(form.get('signs', '').splitlines())}]")
-    except ValidationError as error:
-        raise invalid_field("signs", "choose at most 20 from the list") from error
     return checked_input(
         Judgement,
         decision=decision,
         reason=reason,
-        signs=signs,
+        signs=_signs_in(form),
         note=form.get("note", ""),
         on_hold=checked_input(OnHold, **held) if is_held else None,
     )
+
+
+def _signs_in(form: Mapping[str, str]) -> Signs:
+    try:
+        return SIGNS.validate_json(f"[{','.join(form.get('signs', '').splitlines())}]")
+    except ValidationError as error:
+        raise invalid_field("signs", "choose at most 20 from the list") from error
 
 
 @router.post("/items/{job_id}/review")
@@ -139,7 +144,10 @@ def post_review(job_id: Id, visit: Reviewer, fields: Form) -> Response:
         finding = services.reviews.decide(caller, job_id, judgement_in(fields), known=seen)
     except (InvalidRequest, Conflict) as error:
         values = _item(visit, job_id)
-        values |= {"typed": fields, "notice": fields.get("notice")}  # nothing typed is lost
+        # Nothing typed or ticked is lost; only browsers of others send signs that are none.
+        values |= {"typed": fields, "notice": fields.get("notice")}
+        with suppress(InvalidRequest):
+            values["typed_signs"] = {sign.code: sign for sign in _signs_in(fields)}
         names, wrong = words(visit.language), visit.explained(error.errors).items()
         faults = [f"{names.of('fields', field)}: {what}" for field, what in wrong]
         values["problem"] = "; ".join(faults) or visit.translate(error.message)

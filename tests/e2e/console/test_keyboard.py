@@ -335,3 +335,41 @@ def test_a_key_takes_over_the_finding_of_the_original(
     assert [sign["code"] for sign in stated["signs"]] == ["edge", "teeth", "hands"]
     assert stated["signs"][0] == edge
     page.context.close()
+
+
+def test_what_is_written_outlives_the_session(site: Site, browser: Browser, key: str) -> None:
+    page = signed_in(browser, site, key)
+    video_page(page, site, 34)
+    item = page.url
+    page.keyboard.press("s")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#at")).not_to_contain_text("0.00 / ")
+    page.locator("[data-code=edge]").check()
+    stated = page.locator("[data-code=edge]").input_value()
+    page.keyboard.press("u")
+    page.keyboard.type("원본을 기다림")
+    page.fill("[name=awaited]", "원본")
+    page.locator(".private summary").click()
+    page.fill("textarea[name=note]", "제보자에게 전화함")
+    page.context.clear_cookies()
+    page.get_by_role("button", name="결론 저장").first.click()
+    page.fill("#key", key)
+    page.press("#key", "Enter")
+    page.wait_for_url(item)
+    expect(page.locator("#reason")).to_have_value("원본을 기다림")
+    expect(page.locator("[name=awaited]")).to_have_value("원본")
+    expect(page.locator("textarea[name=note]")).to_have_value("제보자에게 전화함")
+    expect(page.locator("[data-code=edge]")).to_be_checked()
+    expect(page.locator("#signs summary output")).to_have_text("1")
+    assert page.locator("[data-code=edge]").input_value() == stated
+    assert '"time_s":null' not in stated
+    expect(page.locator("[name=decision]:checked")).to_have_count(0)  # is made anew
+    page.check("[name=decision][value=rejected]")
+    page.get_by_role("button", name="결론 저장").first.click()
+    page.wait_for_url("**?done=reviewed#review")
+    for place in ("#reason", "[name=awaited]", "textarea[name=note]"):
+        expect(page.locator(place)).to_have_value("")
+    page.goto(item)
+    expect(page.locator("#reason")).to_have_value("")
+    expect(page.locator("#signs :checked")).to_have_count(0)
+    page.context.close()

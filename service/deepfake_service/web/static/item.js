@@ -5,6 +5,7 @@ import "./decide.js";
 import { keyOf } from "./keys.js";
 import "./plot.js";
 import "./side.js";
+import { showStated } from "./signs.js";
 import { viewer } from "./viewer.js";
 import "./views.js";
 
@@ -47,15 +48,29 @@ if (tabs.length) {
   addEventListener("hashchange", follow);
 }
 
-// Keeps a reason in this tab while it is written, for the same account alone, until the page shows it among the
-// reviews: the session may expire.
+// Keeps in this tab what is written and ticked, for the same account alone, until the page says that it was saved, or
+// shows the reason among the reviews: the session may expire. The decision is chosen again.
 const reason = document.getElementById("reason");
 if (reason) {
-  const storageKey = `reason ${document.body.dataset.account} ${location.pathname}`;
-  const saved = sessionStorage.getItem(storageKey)?.trim();
-  if (saved && document.getElementById("main").textContent.includes(saved)) sessionStorage.removeItem(storageKey);
-  else if (saved && !reason.value) reason.value = saved;
-  reason.addEventListener("input", () => sessionStorage.setItem(storageKey, reason.value));
+  // The answer to the form is about the same item, at an address of its own.
+  const storageKey = `review ${document.body.dataset.account} ${location.pathname.split("/")[2]}`;
+  const fields = [...reason.form.querySelectorAll("textarea, .hold input, #signs input")];
+  const saved = JSON.parse(sessionStorage.getItem(storageKey) || "[]");
+  const shown = saved[fields.indexOf(reason)]?.trim();
+  const isDone = new URLSearchParams(location.search).get("done") === "reviewed"
+    || (shown && [...document.querySelectorAll("#main bdi.free")].some((place) => place.textContent.trim() === shown));
+  for (const [n, field] of isDone ? [] : fields.entries()) {
+    if (field.type !== "checkbox") field.value ||= saved[n] ?? "";
+    else if (saved[n]) [field.checked, field.value] = [true, saved[n]];
+  }
+  showStated();
+  const keep = () => {
+    const written = fields.map((field) => (field.type !== "checkbox" || field.checked ? field.value : ""));
+    if (written.some(Boolean)) sessionStorage.setItem(storageKey, JSON.stringify(written));
+    else sessionStorage.removeItem(storageKey);
+  };
+  reason.form.addEventListener("input", keep);
+  addEventListener("pagehide", keep);
 }
 
 // Examines the file again, all of it or around the moment in the player, and goes there.

@@ -14,6 +14,11 @@ function state(tick, { time_s = null, rect = null }) {
   if (rect) said.push(`${Math.round(rect[2] - rect[0])} × ${Math.round(rect[3] - rect[1])}`);
   place(tick).textContent = said.join(" · ");
 }
+// Says how many signs are stated, and of each, of which moment and place.
+export function showStated() {
+  for (const tick of stated()) state(tick, JSON.parse(tick.value));
+  if (part) count();
+}
 const stated = () => ticks.filter((tick) => tick.checked);
 function count() {
   part.querySelector("summary output").textContent = stated().length || "";
@@ -47,5 +52,4 @@ if (part) {
     }
     count();
   });
-  count();
 }

@@ -8,6 +8,7 @@ import json
 import math
 import re
 from datetime import timedelta
+from html import unescape
 from typing import Any
 
 import numpy as np
@@ -92,8 +93,12 @@ async def test_a_decision_that_came_in_meanwhile_is_shown_before_another_is_save
     await decide(service, job, await browse(service, Role.ADMIN), "rejected")
     form = await browse(service, Role.ANALYST)
     typed = {**form, "known": known[1], "decision": "confirmed", "reason": "a seam at the chin"}
+    edge = {"code": "edge", "time_s": 0.2, "rect": [10.0, 20.0, 110.0, 100.0]}
+    typed["signs"] = json.dumps(edge)
     answer = await service.client.post(f"/items/{job['id']}/review", data=typed)
     assert answer.status_code == 409
+    ticks = re.findall(r'name="signs"\s+value="([^"]*)"\s+checked', answer.text)
+    assert [json.loads(unescape(tick)) for tick in ticks] == [edge]
     assert "Another decision was recorded while you were reading." in answer.text
     assert "a seam at the chin" in answer.text
     assert "seen" in part(answer.text, "answer")  # the reason of the other
