@@ -125,6 +125,36 @@ def test_a_form_that_is_sent_slowly_is_sent_once(
     page.context.close()
 
 
+def test_a_look_is_recorded_once_however_often_its_button_is_pressed(
+    site: Site, browser: Browser, key: str, job: dict[str, Any]
+) -> None:
+    with site.client_of(key) as client:
+        case = client.get(f"/v1/cases/{job['case_id']}").json()
+        post = f"/cases/{case['id']}/posts/{case['occurrences'][0]['id']}"
+        page = signed_in(browser, site, key)
+        page.goto(post)
+        sent: list[str] = []
+        held: list[Route] = []
+        page.on("request", lambda request: request.method == "POST" and sent.append(request.url))
+        page.route("**?done=look_recorded", lambda route: held.append(route))
+        page.select_option("#result", "up")
+        button = page.locator("form.api button")
+        button.scroll_into_view_if_needed()
+        place = button.bounding_box()
+        assert place
+        page.mouse.click(place["x"] + 9, place["y"] + 9)
+        while not held:
+            page.wait_for_timeout(20)
+        page.mouse.click(place["x"] + 9, place["y"] + 9)
+        page.wait_for_timeout(100)
+        held[-1].continue_()
+        page.wait_for_url("**?done=look_recorded")
+        assert len(sent) == 1
+        page.go_back()
+        expect(button).to_be_enabled()
+        page.context.close()
+
+
 def test_the_page_about_the_api_runs_under_its_policy(site: Site, browser: Browser) -> None:
     page = browser.new_page()
     complaints: list[str] = []

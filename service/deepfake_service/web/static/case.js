@@ -10,6 +10,7 @@ for (const form of document.querySelectorAll("form.api")) {
   form.hidden = false;
   nameZones(form);
   time?.addEventListener("change", () => { time.value = completeTime(time.value); });
+  addEventListener("pageshow", () => { form.querySelector("button").disabled = false; }); // who comes back may send again
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     if (time) time.value = completeTime(time.value);
@@ -20,13 +21,13 @@ for (const form of document.querySelectorAll("form.api")) {
     const button = form.querySelector("button");
     button.disabled = true;
     const response = await ask("POST", form.action, body);
-    button.disabled = false;
     if (response?.ok) {
       // The address of the page may be the same after another post: only its fragment would be sought.
       history.replaceState(null, "", location.pathname);
       const { case_id: caseId } = await response.json();
       location.assign(form.dataset.done.replace("{case}", caseId));
     } else {
+      button.disabled = false; // not until the next page has come, or a second click would record it again
       problem.textContent = await refusal(response);
       problem.hidden = false;
     }
