@@ -63,6 +63,8 @@ class PostMemory:
     """Of the post while it was up."""
     own: bool = False
     """The post had a page that is not like that of an address that never was."""
+    never: str | None = None
+    """The title of the page that such an address had then; ``None`` if it had none."""
     no_name_since: str | None = None
     """Since when the name of its host does not resolve."""
 
@@ -94,6 +96,12 @@ class PostVisit:
     never_there: Callable[[], ShownPage | None]
     """Fetches the page of an address of the same site that never was. ``None`` if none is served as
     posts are: a site that answers 404 tells posts from what is gone by that."""
+
+    def tells_apart(self, never: ShownPage) -> bool:
+        """Return whether the site told the post from an address that never was, by the page that
+        such an address still has. With another one, a wall, a pause or a new shell may stand before
+        the whole site."""
+        return self.memory.own and self.memory.never == never.title
 
     @property
     def shows_post(self) -> bool:
@@ -334,7 +342,9 @@ def _redirected(visit: PostVisit) -> Observation | None:
         _, shown = _answer_of(visit)
         never = visit.never_there()
         # Everybody without a login may be led there: it tells nothing, unless it once did not.
-        is_everybody = never is not None and never.title == shown.title and not visit.memory.own
+        is_everybody = (
+            never is not None and never.title == shown.title and not visit.tells_apart(never)
+        )
         return leads(LookResult.UNKNOWN if is_everybody else LookResult.GONE, "front page")
     if any(each in f"{to.path}?{to.query}" for each in ids):
         return None  # its address in another form
@@ -348,14 +358,15 @@ def _present(visit: PostVisit) -> Observation:
     memory, never = visit.memory, visit.never_there()
     if never is not None and is_alike(shown, never):
         # A site that answers alike for what never was tells nothing, unless it once did otherwise.
-        result = LookResult.GONE if memory.own else LookResult.UNKNOWN
+        result = LookResult.GONE if visit.tells_apart(never) else LookResult.UNKNOWN
         return visit.doubted(visit.found(result, False, Signal("like_a_page_that_never_was", True)))
     title, media = shown.title, shown.medium
     is_known = all((memory.title, memory.media, title, media))
     if is_known and memory.title != title and memory.media != media:
         return visit.found(LookResult.CHANGED, False, Signal("other_title_and_medium", True))
     found = visit.found(LookResult.UP, visit.shows_post, Signal("own_page", visit.shows_post))
-    memory = replace(found.memory, own=memory.own or never is not None or visit.shows_post)
+    own = memory.own or never is not None or visit.shows_post
+    memory = replace(found.memory, own=own, never=never.title if never else None)
     if visit.shows_post:
         memory = replace(memory, title=title[:300], media=media[:500])
     return replace(found, memory=memory)

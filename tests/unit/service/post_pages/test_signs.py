@@ -25,6 +25,7 @@ from deepfake_service.post_pages.signs import (
 from tests.support.fake_platform import (
     Answer,
     FakePlatform,
+    Handler,
     post,
     redirect,
     reset,
@@ -120,7 +121,8 @@ def test_a_site_that_answers_everything_alike_tells_nothing_unless_it_once_did(
     assert look(platform, pages, shell) == ("unknown", False)
     url = platform.url(POST)
     looker = looker_of(pages)
-    sight, _ = looker.look(url, NOW, PostMemory(own=True), looker.page_that_never_was)
+    known = PostMemory(own=True, never="Video")
+    sight, _ = looker.look(url, NOW, known, looker.page_that_never_was)
     assert (sight.result, sight.strong) == (LookResult.GONE, False)
     assert look(platform, pages, post()) == ("up", True)
 
@@ -133,7 +135,42 @@ def test_a_site_that_leads_everybody_to_its_front_page_removes_no_post(
     looker, url = looker_of(pages), platform.url(POST)
     found, _ = looker.look_first(url, NOW)
     assert (found.result, found.strong) == (LookResult.UNKNOWN, False)
-    seen, _ = looker.look(url, NOW, PostMemory(own=True), looker.page_that_never_was)
+    known = PostMemory(own=True, never="Club")
+    seen, _ = looker.look(url, NOW, known, looker.page_that_never_was)
+    assert (seen.result, seen.strong) == (LookResult.GONE, False)
+
+
+@pytest.mark.parametrize(
+    "never",
+    [status(404, "<title>404</title>"), shows("<title>No such post</title>"), redirect("/")],
+    ids=["404", "page", "front page"],
+)
+@pytest.mark.parametrize("by", ["page", "front page"])
+def test_what_begins_to_stand_before_a_whole_site_removes_no_post(
+    platform: FakePlatform, pages: Pages, never: Handler, by: str
+) -> None:
+    """A wall for cookies, a pause for works, or a shell for scripts."""
+    platform.says("/", shows("<title>Club</title><p>What members post</p>"))
+    platform.others = never
+    looker, url = looker_of(pages), platform.says(POST, post())
+    found, _ = looker.look_first(url, NOW)
+    assert found.result is LookResult.UP
+    wall = shows("<title>We will be back</title><p>Works are under way</p>")
+    platform.says("/", wall)
+    platform.others = wall if by == "page" else redirect("/")
+    platform.says(POST, platform.others)
+    seen, _ = looker.look(url, NOW, found.memory, looker.page_that_never_was)
+    assert (seen.result, seen.strong) == (LookResult.UNKNOWN, False)
+
+
+def test_a_post_is_gone_where_the_page_of_what_never_was_is_what_it_was(
+    platform: FakePlatform, pages: Pages
+) -> None:
+    platform.others = shows("<title>No such post</title><p>Look for others</p>")
+    looker, url = looker_of(pages), platform.says(POST, post())
+    found, _ = looker.look_first(url, NOW)
+    platform.says(POST, platform.others)
+    seen, _ = looker.look(url, NOW, found.memory, looker.page_that_never_was)
     assert (seen.result, seen.strong) == (LookResult.GONE, False)
 
 
