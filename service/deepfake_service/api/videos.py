@@ -301,16 +301,22 @@ async def submit_upload(
     token: Token, form: UploadForm, response: Response, call: Uploader
 ) -> JobOut:
     """Queue an upload for examination once all of it has arrived, as `POST /v1/videos` does with a
-    file. A repeated request gets the job that the upload became.
+    file. A repeated request gets the job that the upload became, and a new URL is added to it; one
+    for another case or with other options gets 410.
     """
-    uploads = call.services.uploads
+    uploads, submissions = call.services.uploads, call.services.submissions
     upload = await anyio.to_thread.run_sync(uploads.find, call.caller, token)
     if upload.job_id is not None:
+        again = form.submission()
+        await checked_callback(again.callback.url if again.callback else None, call.state)
+        job_id = await anyio.to_thread.run_sync(
+            submissions.repeat, call.caller, again, upload.job_id
+        )
         response.status_code = 200
-        return await _job_answer(call, upload.job_id, response)
+        return await _job_answer(call, job_id, response)
     call.services.disk.require(upload.length)
     with uploads.completing(upload):
-        sealed = await call.services.submissions.seal(uploads.content(upload))
+        sealed = await submissions.seal(uploads.content(upload))
         job = await _accept(call, form.submission(), sealed, response)
         await anyio.to_thread.run_sync(uploads.complete, upload, job.id)
     return job

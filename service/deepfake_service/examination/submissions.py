@@ -37,8 +37,10 @@ from deepfake_service.platform.db.enums import (
     RetentionPolicy,
 )
 from deepfake_service.platform.errors import (
+    Code,
     Conflict,
     DatabaseUnavailable,
+    Gone,
     NotFound,
     ServiceError,
     invalid_field,
@@ -168,6 +170,25 @@ class Submissions:
         accept = partial(self._accept, caller, submission, sealed)
         return Accepted(*await self.keep_if_new(accept, [sealed]))
 
+    def repeat(self, caller: Caller, submission: Submission, job_id: str) -> str:
+        """Record what a repeated request says besides the medium, whose bytes became a job before
+        and are no longer there; return the id of the job that ``accept`` would have found.
+        ``Gone`` if there is none: the job failed, or another case or other options are asked for.
+        """
+        with self._database.write() as session:
+            self._database.one_at_a_time(session, caller.account_id)
+            before = session.get(Job, job_id)
+            media = session.get(Media, before.media_id) if before is not None else None
+            job = self._existing(session, caller, submission, media.sha256) if media else None
+            if job is None:
+                raise Gone(
+                    "No job of this upload fits the request, and its bytes are no longer kept. "
+                    "Begin another one.",
+                    code=Code.UPLOAD_EXPIRED,
+                )
+            self._add_sighting(session, caller, submission, job)
+        return job.id
+
     async def keep_if_new(
         self, record: Callable[[], tuple[str, bool]], files: Sequence[Sealed]
     ) -> tuple[str, bool]:
@@ -187,12 +208,6 @@ class Submissions:
         return row_id, is_new
 
     def _accept(self, caller: Caller, submission: Submission, sealed: Sealed) -> tuple[str, bool]:
-        sighting = {
-            **asdict(submission.sighting),
-            "case_reference": submission.case_reference,
-            "tool": "console" if caller.by_console else "api",
-            **(asdict(submission.origin) if submission.origin else {}),
-        }
         with self._database.write() as session:
             self._database.one_at_a_time(session, caller.account_id)
             # Flags of the same bytes wait for this transaction, or this one for them.
@@ -204,27 +219,40 @@ class Submissions:
                     _require_moment(within, self._vault.case_key(case), submission.around_s)
                 elif session.get(Capture, within.capture) is None:
                     raise NotFound
-            job = self._existing(session, caller, submission, sealed)
+            job = self._existing(session, caller, submission, sealed.stored.sha256)
             created = job is None
             if job is None:
                 job = self._new_job(session, caller, submission, sealed)
-            case = session.get_one(Case, job.case_id)
-            media = session.get_one(Media, job.media_id)
-            key = self._vault.case_key(case)
-            if submission.callback is not None:
-                add_callback(session, key, job, submission.callback)
-            if submission.origin is not None:
-                with contextlib.suppress(Conflict):  # a job that had as many before
-                    for callback in callbacks_of(session, key, submission.origin.capture):
-                        add_callback(session, key, job, callback)
-            self._cases.record_post(session, caller, media, sighting)
+            self._add_sighting(session, caller, submission, job)
         return job.id, created
 
+    def _add_sighting(
+        self, session: Session, caller: Caller, submission: Submission, job: Job
+    ) -> None:
+        """Record where the medium of a job was seen, and whom its end is told."""
+        sighting = {
+            **asdict(submission.sighting),
+            "case_reference": submission.case_reference,
+            "tool": "console" if caller.by_console else "api",
+            **(asdict(submission.origin) if submission.origin else {}),
+        }
+        case = session.get_one(Case, job.case_id)
+        media = session.get_one(Media, job.media_id)
+        key = self._vault.case_key(case)
+        if submission.callback is not None:
+            add_callback(session, key, job, submission.callback)
+        if submission.origin is not None:
+            with contextlib.suppress(Conflict):  # a job that had as many before
+                for callback in callbacks_of(session, key, submission.origin.capture):
+                    add_callback(session, key, job, callback)
+        self._cases.record_post(session, caller, media, sighting)
+
     def _existing(
-        self, session: Session, caller: Caller, submission: Submission, sealed: Sealed
+        self, session: Session, caller: Caller, submission: Submission, sha256: str
     ) -> Job | None:
-        """Return the job that a submission repeats, locked together with its case."""
-        while (job := self._equal(session, caller, submission, sealed)) is not None:
+        """Return the job that a submission of content with this digest repeats, locked together
+        with its case."""
+        while (job := self._equal(session, caller, submission, sha256)) is not None:
             case = lock_case(session, job.case_id)  # before its rows are referred to
             if case is not None and case.wrapped_key is not None:
                 # A job that ends meanwhile releases the callbacks that it knows: one that is added
@@ -236,7 +264,7 @@ class Submissions:
         return None
 
     def _equal(
-        self, session: Session, caller: Caller, submission: Submission, sealed: Sealed
+        self, session: Session, caller: Caller, submission: Submission, sha256: str
     ) -> Job | None:
         """Return the job of the same request in the same case.
 
@@ -257,7 +285,7 @@ class Submissions:
                 Case.wrapped_key.is_not(None),
                 in_case,
                 Job.account_id == _submitter(caller, within),
-                Media.sha256 == sealed.stored.sha256,
+                Media.sha256 == sha256,
                 Job.kind == submission.kind,
                 Job.frames.is_not_distinct_from(frames),
                 Job.around_s.is_not_distinct_from(submission.around_s),

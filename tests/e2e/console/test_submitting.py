@@ -308,6 +308,24 @@ def test_a_large_file_goes_on_after_a_broken_connection_and_a_reloaded_page(
         (job,) = client.get("/v1/jobs", params={"case_reference": "R-large"}).json()["jobs"]
     assert job["size"] == size
     assert job["sha256"] == hashlib.sha256(video.read_bytes()).hexdigest()
+    # The answer is lost, and then another case gets the file, not the job of the first one.
+    queued: list[int] = []
+    page.route("**/v1/uploads/*/job", lambda route: queued.append(route.fetch().status))
+    for reference in ("R-lost", "R-other"):
+        page.goto("/submit")
+        page.set_input_files("#files", video)
+        page.fill("#case_reference", reference)
+        page.click("#send")
+        with site.client_of(key) as client:
+            for _ in range(int(10 * WAIT_S)):
+                page.wait_for_timeout(100)
+                listed = client.get("/v1/jobs", params={"case_reference": reference}).json()
+                if listed["jobs"]:
+                    break
+        assert [each["sha256"] for each in listed["jobs"]] == [job["sha256"]], reference
+        page.unroute("**/v1/uploads/*/job")
+    assert queued == [202]
+    page.context.close()
 
 
 def test_a_text_among_the_files_is_not_taken_for_a_table(

@@ -63,6 +63,7 @@ export async function sendResumed(signal, file, fields, progress) {
     }
     const json = { "Content-Type": "application/json" };
     const job = await send("POST", `${address}/job`, json, JSON.stringify({ ...fields, file_name: file.name }));
+    if (job?.status === 410) address = null; // also if it became a job of another case before
     if (!job || job.status === 410) continue;
     if (key && [200, 202].includes(job.status)) localStorage.removeItem(key);
     return job;

@@ -114,6 +114,27 @@ async def test_an_upload_in_one_piece_becomes_the_job_that_a_video_becomes(
     assert actions(service) == ["upload.created", "media.submitted"]
 
 
+async def test_a_repeated_submission_of_an_upload_loses_neither_its_case_nor_its_url(
+    service: Service,
+) -> None:
+    """The bytes are gone with the first job: another case cannot have them, and must not be told
+    that it has."""
+    address = await begin(service)
+    await send(service, address, VIDEO, 0)
+    fields: dict[str, Any] = {"case_reference": "R-1"}
+    job = (await service.client.post(f"{address}/job", json=fields)).json()
+    seen = {**fields, "source_url": "https://example.org/post/2"}
+    again = await service.client.post(f"{address}/job", json=seen)
+    assert (again.status_code, again.json()["id"]) == (200, job["id"])
+    listed = await service.client.get(f"/v1/cases/{job['case_id']}/occurrences")
+    assert seen["source_url"] in [o["source_url"] for o in listed.json()["occurrences"]]
+    for other in ({"case_reference": "R-2"}, {}, {**fields, "frames": 7}):
+        answer = await service.client.post(f"{address}/job", json=other)
+        check_problem(answer, 410, "upload_expired")
+    assert (await service.client.delete(f"/v1/jobs/{job['id']}")).status_code == 204
+    assert (await service.client.head(address, headers=TUS)).status_code == 404
+
+
 @pytest.mark.parametrize("piece", [1_000, 7_777, 100_000])
 async def test_a_broken_connection_costs_nothing_that_arrived(service: Service, piece: int) -> None:
     for cut in (0, 1, PART - 1, PART, PART + 1, 2 * PART, 3 * PART + 17, len(VIDEO) - 1):
