@@ -11,7 +11,7 @@ from deepfake_models.bundle.results import ReasonCode, Track, VerdictCode
 from deepfake_models.bundle.spec import Histograms
 from deepfake_service.evidence.bundle.documents import D, VerdictDocument
 from deepfake_service.platform.texts.characters import readable, with_texts
-from deepfake_service.platform.texts.formatting import strength_of, to_the_second
+from deepfake_service.platform.texts.formatting import signed, strength_of, to_the_second
 from deepfake_service.platform.texts.i18n import Words
 
 MAX_PEOPLE = 60
@@ -45,6 +45,12 @@ class Reading:
         levels, method = d.method.thresholds, d.method
         self.thresholds = levels.still if self.is_still else levels.item
         """Those that decided on the item."""
+        value = self.result.log_likelihood_ratio
+        edges = self.thresholds.likely_manipulated, self.thresholds.no_manipulation_found
+        is_near = value is not None and signed(value) in map(signed, edges)
+        self.decimals = 4 if is_near else 2
+        """Of the item's value and its thresholds where they stand side by side in tables: one that
+        is rounded to its threshold would seem to be decided on wrongly. Bundles state four."""
         self.calibration = method.calibration.face if self.is_still else method.calibration.item
         """Of the item's value."""
         histograms = method.histograms or Histograms()

@@ -37,7 +37,7 @@ def tables_of(r: Reading) -> dict[str, object]:
         "occurrences": _occurrences(r),
         "occurrences_more": w("more_stated", count=places) if places > 0 else None,
         "conditions": _conditions(r),
-        "rates_note": w("rates_note", face=signed(face), item=signed(item)),
+        "rates_note": w("rates_note", face=signed(face), item=signed(item, r.decimals)),
     }
 
 
@@ -142,13 +142,13 @@ def _finding(r: Reading) -> Rows:
     if ratio is None:
         rows.append([w("llr"), w("llr_none")])
     elif r.is_part:
-        rows.append([w("llr"), signed(ratio)])
+        rows.append([w("llr"), signed(ratio, r.decimals)])
     elif step is None:
-        rows.append([w("llr"), w("llr_ranks", value=signed(ratio))])
+        rows.append([w("llr"), w("llr_ranks", value=signed(ratio, r.decimals))])
     else:
         prior = f"{r.document.method.prior:g}"
         rows += [
-            [w("llr"), signed(ratio)],
+            [w("llr"), signed(ratio, r.decimals)],
             [w("verbal"), w.of("scale", step)],
             [w("score"), w("score_line", score=f"{result.score:.4f}", prior=prior)],
         ]
@@ -227,8 +227,8 @@ def _method(r: Reading) -> Rows:
                     w("rule_video", people=scored,
                       min_faces=m.aggregation.min_track_faces)],
         [w("thresholds"), w("thresholds_line",
-                            high=signed(rates.likely_manipulated_from),
-                            low=signed(rates.no_manipulation_found_below),
+                            high=signed(rates.likely_manipulated_from, r.decimals),
+                            low=signed(rates.no_manipulation_found_below, r.decimals),
                             samples=f"{calibration.samples:,}",
                             groups=f"{calibration.groups:,}")],
         *leaning,

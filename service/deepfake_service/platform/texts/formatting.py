@@ -69,9 +69,9 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f}%"
 
 
-def signed(value: float | None) -> str:
+def signed(value: float | None, decimals: int = 2) -> str:
     """Format a log10 likelihood ratio with its sign."""
-    return "–" if value is None else f"{value:+.2f}"
+    return "–" if value is None else f"{value:+.{decimals}f}"
 
 
 def tenths(seconds: float | None) -> str:

@@ -200,6 +200,29 @@ def test_nothing_that_was_measured_on_whole_videos_is_stated_of_a_chosen_part(
         assert of_part["weak"]
 
 
+@pytest.mark.parametrize(
+    ("verdict", "ratio", "value", "edge"),
+    [
+        ("inconclusive", 0.8731, "+0.8731", "≥ +0.8742"),
+        ("likely_manipulated", 0.8742, "+0.8742", "≥ +0.8742"),
+        ("no_manipulation_found", -0.3912, "-0.3912", "< -0.3877"),
+        ("inconclusive", 0.86, "+0.86", "≥ +0.87"),
+    ],
+)
+def test_a_value_is_not_rounded_to_the_threshold_that_it_missed(
+    verdict: str, ratio: float, value: str, edge: str
+) -> None:
+    document = judged(verdict, ratio)
+    edges = {"likely_manipulated": 0.8742, "no_manipulation_found": -0.3877}
+    document["method"]["thresholds"]["item"].update(edges)
+    document["error_rates"].update(
+        likely_manipulated_from=0.8742, no_manipulation_found_below=-0.3877
+    )
+    tables: dict[str, Any] = tables_of(Reading(stated(document), words("en")))
+    assert dict(map(tuple, tables["finding"]))["log10 likelihood ratio"].startswith(value)
+    assert edge in dict(map(tuple, tables["method"]))["Thresholds"]
+
+
 @pytest.mark.parametrize("ratio", [-1.58, -0.1, 0.23])
 def test_no_manipulation_found_states_its_misses_and_neither_ratio_nor_strength(
     ratio: float,
