@@ -74,6 +74,8 @@ def move_watches(
         watch.worker = None
         notice = session.get_one(Notice, watch.notice_id)
         if notice.sent_at is None or look.at < notice.sent_at:
+            if watch.next_look_at and notice.sent_at:  # else due again at once: of a clock set back
+                watch.next_look_at = max(watch.next_look_at, notice.sent_at)
             continue  # what was seen before a notice was sent is nothing that it achieved
         looks = [each for each in recorded if each.at >= notice.sent_at]
         found = conclude(looks)

@@ -113,6 +113,23 @@ async def test_what_stays_is_overdue_and_what_returns_raises_an_alarm(
     assert {Action.POST_GONE, Action.POST_RETURNED} <= set(actions)
 
 
+async def test_a_clock_set_back_behind_the_sending_makes_no_look_again_and_again(
+    watching: Service, lane: LookLane, platform: FakePlatform
+) -> None:
+    case_id, (seen,) = await reported(watching, platform.says("/v/123456", post()))
+    await sent(watching, case_id, [seen])
+    watching.clock.advance(timedelta(hours=-2))
+    caller = watching.accounts.authenticate(watching.keys[Role.PIPELINE])
+    watching.app.state.shared.services.looks.request_look(caller, case_id, seen)
+    made = 0
+    for _ in range(5):
+        made += do_due(lane)
+        watching.clock.advance(SITE_GAP * 2)
+    assert made == 1
+    assert pass_time(watching, lane, 4) > 0  # once it is later than the sending
+    assert watch_of(watching, seen).state is WatchState.UP
+
+
 async def test_an_alarm_lasts_until_what_returned_is_confirmed_as_gone_again(
     watching: Service, lane: LookLane, platform: FakePlatform
 ) -> None:
