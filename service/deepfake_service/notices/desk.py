@@ -104,8 +104,12 @@ class NoticeDesk:
             posts = _posts_of(session, key, case, request.occurrence_ids)
             minor = case.minor_at is not None
             fields = kind.check(request.fields, posts, minor=minor, manipulated=not consent)
-            if consent is not None and consent.stated_on > current_time(session).date() + A_DAY:
+            latest = current_time(session).date() + A_DAY
+            if consent is not None and consent.stated_on > latest:
                 raise invalid_field("without_consent.stated_on", "in the future")
+            for name, field in kind.fields.items():
+                if field.type == "date" and str(fields.get(name) or "") > latest.isoformat():
+                    raise invalid_field(f"fields.{name}", "in the future")
             require_shown("recipient", request.recipient, lines=False)
             subject = self._subject(session, case, kind, posts, request)
             content = NoticeContent(

@@ -155,6 +155,16 @@ async def noticed(service: Service, choice: str | None) -> tuple[str, dict[str, 
     return case_id, answer.json()
 
 
+async def test_a_form_is_not_signed_on_a_day_to_come(service: Service) -> None:
+    case_id, notice = await noticed(service, None)
+    fields = {**GOOD[FORM], "signed_on": "2999-02-28"}
+    content = {"kind": FORM, "occurrence_ids": notice["occurrence_ids"], "fields": fields}
+    refused = await service.client.post(f"/v1/cases/{case_id}/notices", json=content)
+    assert refused.status_code == 422
+    (error,) = refused.json()["errors"]
+    assert error == {"field": "fields.signed_on", "detail": "in the future"}
+
+
 @pytest.mark.parametrize("choice", [None, "clear"])
 async def test_the_pdf_of_a_notice_encloses_its_captures(
     service: Service, decoding: NoticeDocuments, choice: str | None
