@@ -7,8 +7,8 @@ evidence is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from functools import partial
 
@@ -191,8 +191,9 @@ class Captures:
     ) -> tuple[str, bool]:
         """Record a capture, whose files are stored with their names, for the open case with this id
         or for one with this reference of the account's; return its id and whether it is new. Equal
-        files in the same case are one capture; only the first ones are kept. Its end, and those of
-        the jobs of what is in it, are told to ``callback``; a comparison has none."""
+        files in the same case of which the same is said are one capture; only the first ones are
+        kept. Its end, and those of the jobs of what is in it, are told to ``callback``; a
+        comparison has none."""
         accept = partial(self._accept, caller, case, handed_in, files, callback, state)
         return await self._submissions.keep_if_new(accept, [sealed for _, sealed in files])
 
@@ -211,11 +212,14 @@ class Captures:
             for digest in dict.fromkeys(digests):
                 self._database.one_at_a_time(session, digest)
             case, key = self._cases.lock_chosen(session, caller, *where)
-            known = _same(session, case, digests, state)
-            if known is not None:
-                if callback is not None:
-                    add_callback(session, key, session.get_one(Capture, known), callback)
-                return known, False
+            for known in _same(session, case, digests, state):
+                # What is said of a capture is signed: with another address it is another one. It
+                # may have more examined than is asked for, and not less.
+                said = Content.opened(key, known).handed_in
+                if handed_in in (said, replace(said, examine_all=False)):
+                    if callback is not None:
+                        add_callback(session, key, known, callback)
+                    return known.id, False
             capture = Capture(
                 id=new_id(),
                 case_id=case.id,
@@ -414,9 +418,11 @@ def _files_of(capture_id: str) -> Select[Media]:
     return select(Media).where(Media.capture_id == capture_id)
 
 
-def _same(session: Session, case: Case, digests: Sequence[str], state: CaptureState) -> str | None:
-    """Return the id of the capture of a case that has, and still keeps, exactly these files. What
-    is only compared with equals no other."""
+def _same(
+    session: Session, case: Case, digests: Sequence[str], state: CaptureState
+) -> Iterator[Capture]:
+    """Yield the captures of a case that have, and still keep, exactly these files. What is only
+    compared with equals no other."""
     compared = Capture.state == CaptureState.COMPARISON
     with_first = (
         select(Capture.id)
@@ -432,5 +438,4 @@ def _same(session: Session, case: Case, digests: Sequence[str], state: CaptureSt
         media = session.scalars(_files_of(capture_id)).all()
         is_kept = all(m.blob is not None for m in media)
         if is_kept and sorted(m.sha256 for m in media) == digests:
-            return capture_id
-    return None
+            yield session.get_one(Capture, capture_id)

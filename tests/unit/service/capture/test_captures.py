@@ -500,6 +500,11 @@ async def test_the_same_file_is_one_capture_of_a_case(service: Service) -> None:
     other = await hand_in(service, content, case_reference="S")
     assert other.json()["id"] != first.json()["id"]
     assert len(blobs(service)) == 2
+    # Of another post, or to be examined as a whole, it is not what was signed before.
+    for said in ({"source_url": "https://example.org/2"}, {"examine": "all"}):
+        answers = [await hand_in(service, content, **said) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [202, 200]
+        assert answers[0].json()["id"] == answers[1].json()["id"] != first.json()["id"]
 
 
 async def test_a_file_that_was_deleted_can_be_handed_in_again(
