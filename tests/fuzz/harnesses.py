@@ -26,11 +26,11 @@ from deepfake_models.bundle.bundle import MANIFEST, load_bundle
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_models.errors import BundleError, DecoderFailed, MediaError
 from deepfake_models.media.credentials import CredentialState
+from deepfake_models.media.decoder import mime_of
 from deepfake_models.media.image import HEAD_BYTES
 from deepfake_models.media.interface import DecodeLimits
 from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import Scorer
-from deepfake_service.evidence.bundle.artifacts import mime_of
 from deepfake_service.evidence.bundle.documents import Failed
 from deepfake_service.evidence.bundle.look_format import file_of
 from deepfake_service.evidence.bundle.readers import BundleReaders

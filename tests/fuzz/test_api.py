@@ -15,7 +15,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.specs.openapi.checks import ignored_auth
 
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from tests.support.answers import authenticates, roles_of, routes_of
 from tests.support.servers import ADMIN_KEY, Site
 from tests.support.stand_ins import unstarted_app

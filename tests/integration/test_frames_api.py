@@ -17,7 +17,7 @@ from deepfake_service.accounts.accounts import Accounts
 from deepfake_service.app import create_app
 from deepfake_service.audit.records import open_database
 from deepfake_service.examination.engine import engine_running
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.settings import Settings
 from tests.support import footage
 from tests.support.small_bundles import small_bundle_dir

@@ -19,7 +19,7 @@ from sqlalchemy import delete, select, update
 
 from deepfake_service.accounts.accounts import Accounts
 from deepfake_service.platform.db import Job, Key, Media, Protection
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.errors import NotAuthenticated
 from tests.support.footage import short_clip
 from tests.support.programs import held_jobs

@@ -23,7 +23,7 @@ from deepfake_service.audit.records import open_database
 from deepfake_service.cases.cases import BlindIndex
 from deepfake_service.container import Services
 from deepfake_service.platform.db import Case, Look, Media, Notice, Occurrence, Watch, new_id
-from deepfake_service.platform.db.enums import NoticeState, Role, WatchState
+from deepfake_service.platform.enums import NoticeState, Role, WatchState
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.platform.pages import Pages

@@ -15,7 +15,7 @@ from deepfake_service.audit import log as audit_log
 from deepfake_service.audit.log import Action
 from deepfake_service.http.auth import api_caller, browser_caller
 from deepfake_service.platform.db import AuditEntry
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 
 MODEL = {"bundle": "small", "version": "1", "sha256": "0" * 64, "terms": "tests-only"}
 PROBLEM = ["type", "title", "status", "detail", "instance"]

@@ -19,7 +19,7 @@ from deepfake_service.capture.shapes import Confinement, Fetch, Limits
 from deepfake_service.capture.warc import Budget, records
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.capture_format import CAPTURE, RECORDS
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.networks import CallbackHosts
 from tests.support.fake_platform import FakePlatform
 from tests.support.jobs import headers

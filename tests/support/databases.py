@@ -25,7 +25,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.platform.db import Database
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from tests.support.servers import WAIT_S, wait_until
 
 FASTER = "-c fsync=off -c full_page_writes=off -c autovacuum=off"

@@ -25,11 +25,11 @@ from deepfake_models.bundle.results import Leaning, unable
 from deepfake_models.decision.serialization import judge_exact, unjudged
 from deepfake_models.errors import MediaError
 from deepfake_models.media.credentials import Credentials
-from deepfake_models.media.decoder import InProcessDecoder
+from deepfake_models.media.decoder import InProcessDecoder, mime_of
 from deepfake_models.media.image import HEAD_BYTES
 from deepfake_models.scorer import Scorer
 from deepfake_service.evidence.bundle import zip_format as bag
-from deepfake_service.evidence.bundle.artifacts import MODEL_MANIFEST, Gatherer, Material, mime_of
+from deepfake_service.evidence.bundle.artifacts import MODEL_MANIFEST, Gatherer, Material
 from deepfake_service.evidence.bundle.builder import build
 from deepfake_service.evidence.bundle.documents import (
     About,

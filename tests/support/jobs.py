@@ -22,7 +22,7 @@ from deepfake_service.evidence.bundle.zip_format import member
 from deepfake_service.evidence.listings import listed_result
 from deepfake_service.examination.steps import end_job
 from deepfake_service.platform.db import AuditEntry, Case, Job, Media
-from deepfake_service.platform.db.enums import JobState, Role
+from deepfake_service.platform.enums import JobState, Role
 from deepfake_service.platform.settings import Settings
 from deepfake_service.retention.orphans import delete_orphans
 from tests.support import exhibits

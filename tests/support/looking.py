@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from deepfake_service.platform.db import Job, Notice, Occurrence, Watch
-from deepfake_service.platform.db.enums import LookResult
+from deepfake_service.platform.enums import LookResult
 from deepfake_service.platform.findings import Decision
 from deepfake_service.platform.pages import Pages
 from deepfake_service.post_pages.reading import PageReaders, ShownPage, read_page

@@ -17,7 +17,7 @@ from deepfake_service.cases.posts import Post
 from deepfake_service.notices.compose import Basis
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.platform.db import Case, Job, Occurrence
-from deepfake_service.platform.db.enums import JobState, Role
+from deepfake_service.platform.enums import JobState, Role
 from deepfake_service.platform.findings import Decision
 from deepfake_service.platform.storage import seal_json
 from deepfake_service.review.reviews import Judgement

@@ -46,7 +46,7 @@ from deepfake_service.platform import webhooks
 from deepfake_service.platform.chores import Lane
 from deepfake_service.platform.clock import ticks, utc_now
 from deepfake_service.platform.db import Delivery
-from deepfake_service.platform.db.enums import DeliveryState
+from deepfake_service.platform.enums import DeliveryState
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.platform.settings import Settings

@@ -63,3 +63,23 @@ def _open(
     if stills_only:
         raise NotAPicture
     return VideoMedia(guard, limits)
+
+
+def mime_of(head: bytes) -> str | None:
+    """Return the MIME type that a file's first bytes indicate; ``None`` if it is not a known one.
+
+    Only types that the decoder takes are recognised. Video types are told apart by the brand of
+    ISO 14496-12 files (``ftyp``) and the document type of EBML files (RFC 8794).
+    """
+    picture = picture_format(head)
+    if picture is not None:
+        return f"image/{picture.lower()}"
+    if head[4:8] == b"ftyp":
+        return "video/quicktime" if head[8:12] == b"qt  " else "video/mp4"
+    if head.startswith(b"\x1a\x45\xdf\xa3"):
+        return "video/webm" if b"webm" in head[:64] else "video/x-matroska"
+    if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
+        return "video/avi"
+    if head[:1] == head[188:189] == head[376:377] == b"G":  # packets of MPEG-2 (ISO 13818-1)
+        return "video/mp2t"
+    return None

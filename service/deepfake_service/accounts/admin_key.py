@@ -19,7 +19,7 @@ from deepfake_service.accounts.accounts import (
 )
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.platform.db import Account, Database, Key
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.files import replace_private
 from deepfake_service.platform.settings import Settings
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from deepfake_service.accounts.accounts import MAY_READ_ALL, Caller
 from deepfake_service.platform.db import Capture, Case, Job, Media, Notice, Occurrence
-from deepfake_service.platform.db.enums import JobState, Role
+from deepfake_service.platform.enums import JobState, Role
 from deepfake_service.platform.errors import NotFound
 
 OfCase = TypeVar("OfCase", bound=Capture | Case | Job | Media | Notice | Occurrence)

@@ -36,7 +36,7 @@ from deepfake_service.http.uploads import (
     streams_body,
 )
 from deepfake_service.platform.answers import EXAMPLE_ID
-from deepfake_service.platform.db.enums import CaptureState
+from deepfake_service.platform.enums import CaptureState
 from deepfake_service.platform.errors import invalid_field
 
 router = api_router("captures")

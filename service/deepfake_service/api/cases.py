@@ -16,8 +16,8 @@ from pydantic import Field
 from starlette.background import BackgroundTask
 from starlette.responses import StreamingResponse
 
+from deepfake_models.media.decoder import mime_of
 from deepfake_service.cases.posts import Post
-from deepfake_service.evidence.bundle.artifacts import mime_of
 from deepfake_service.http.answers import (
     BINARY,
     OCTETS,

@@ -18,7 +18,7 @@ from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import CaptureId, JobId, ResultOut
 from deepfake_service.platform.answers import Published
 from deepfake_service.platform.db import Capture, Job
-from deepfake_service.platform.db.enums import ENDED
+from deepfake_service.platform.enums import ENDED
 from deepfake_service.platform.errors import Forbidden, NotAuthenticated, NotFound
 from deepfake_service.review.shapes import PlainJob, ScoredJob
 

@@ -19,7 +19,7 @@ from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import CaseId, LookId, OccurrenceId
 from deepfake_service.http.submission_form import LookForm, upload_body
 from deepfake_service.http.uploads import SCREENSHOT, read_with_screenshot, streams_body
-from deepfake_service.platform.db.enums import LookResult
+from deepfake_service.platform.enums import LookResult
 from deepfake_service.platform.errors import invalid_field
 from deepfake_service.post_pages.signs import Observation
 from deepfake_service.removal.looks import NewLook

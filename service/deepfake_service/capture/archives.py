@@ -22,6 +22,7 @@ from typing import IO, BinaryIO, cast
 
 from pydantic import JsonValue
 
+from deepfake_models.media.decoder import mime_of
 from deepfake_service.capture.contents import (
     Item,
     Listing,
@@ -49,7 +50,6 @@ from deepfake_service.capture.warc import (
     records,
     split_head,
 )
-from deepfake_service.evidence.bundle.artifacts import mime_of
 
 MAX_ENTRIES = 10_000
 MAX_LIST_BYTES = 8 << 20

@@ -53,8 +53,8 @@ from deepfake_service.platform.db import (
     current_time,
     new_id,
 )
-from deepfake_service.platform.db.enums import CaptureState
 from deepfake_service.platform.disk_space import SHORT, DiskSpace
+from deepfake_service.platform.enums import CaptureState
 from deepfake_service.platform.errors import (
     EvidenceMissing,
     NotFound,

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from itertools import repeat
 from typing import Literal, NamedTuple
 
+from deepfake_models.media.decoder import mime_of
 from deepfake_service.capture.findings import (
     MAX_MEDIA,
     MAX_NOTES,
@@ -37,7 +38,6 @@ from deepfake_service.capture.warc import (
     Refused,
     written,
 )
-from deepfake_service.evidence.bundle.artifacts import mime_of
 
 MAX_TEXT_BYTES = 4 << 20
 """Of one text. Pages have up to a few megabytes, scripts that are larger say nothing about them."""

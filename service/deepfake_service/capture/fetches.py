@@ -38,8 +38,8 @@ from deepfake_service.platform.chores import Lane
 from deepfake_service.platform.claims import MAX_ATTEMPTS, Claims
 from deepfake_service.platform.clock import Clock, iso_time, utc_now
 from deepfake_service.platform.db import Capture, Database, new_id
-from deepfake_service.platform.db.enums import CaptureState
 from deepfake_service.platform.disk_space import DiskSpace
+from deepfake_service.platform.enums import CaptureState
 from deepfake_service.platform.errors import DatabaseUnavailable, StorageUnavailable
 from deepfake_service.platform.logs import logger
 from deepfake_service.platform.networks import CallbackHosts

@@ -53,8 +53,8 @@ from deepfake_service.platform.db import (
     Media,
     new_id,
 )
-from deepfake_service.platform.db.enums import CaptureState
 from deepfake_service.platform.disk_space import DiskSpace
+from deepfake_service.platform.enums import CaptureState
 from deepfake_service.platform.errors import (
     DatabaseUnavailable,
     Overloaded,

@@ -24,10 +24,10 @@ import av
 from av.stream import Stream
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from deepfake_models.media.decoder import mime_of
 from deepfake_service.capture.page_client import BLOCK, Exchange, PageClient, named, now
 from deepfake_service.capture.warc import head_of, record
-from deepfake_service.evidence.bundle.artifacts import mime_of
-from deepfake_service.platform.db.enums import LookResult
+from deepfake_service.platform.enums import LookResult
 from deepfake_service.platform.pages import KEPT, PLAIN_AGENT, Answer, Failure, Page, text_of
 from deepfake_service.post_pages.reading import ShownPage, read_page
 from deepfake_service.post_pages.signs import DATA_NAMES, PostMemory, PostVisit, judge

@@ -23,7 +23,7 @@ from deepfake_service.cases.cases import Cases, PostDetails
 from deepfake_service.examination.webhook_deliveries import add_callback
 from deepfake_service.platform.answers import ItemId, Published
 from deepfake_service.platform.db import Capture, Database, current_time, new_id
-from deepfake_service.platform.db.enums import CaptureState
+from deepfake_service.platform.enums import CaptureState
 from deepfake_service.platform.errors import (
     Code,
     Conflict,

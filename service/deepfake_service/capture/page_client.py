@@ -28,8 +28,8 @@ from urllib.response import addinfourl
 import h11
 import idna
 
+from deepfake_models.media.decoder import mime_of
 from deepfake_service.capture.warc import HEAD_END, MAX_HEAD_BYTES, record
-from deepfake_service.evidence.bundle.artifacts import mime_of
 from deepfake_service.platform.pages import PLAIN_AGENT
 
 TIMEOUT_S = 20.0

@@ -8,7 +8,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.platform.db import Capture, Case, Job, Media, Occurrence
-from deepfake_service.platform.db.enums import JobState
+from deepfake_service.platform.enums import JobState
 from deepfake_service.platform.errors import Code, Conflict, NotFound
 
 OfCase = TypeVar("OfCase", Capture, Job, Media, Occurrence)

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, exists, false, func, not_, or_, sele
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from deepfake_service.platform.db import Case, Job, Media, Notice, Review
-from deepfake_service.platform.db.enums import JobState, NoticeState
+from deepfake_service.platform.enums import JobState, NoticeState
 from deepfake_service.platform.findings import CLEARED, MANIPULATED, Finding
 from deepfake_service.platform.pagination import Order
 

@@ -31,7 +31,7 @@ from deepfake_service.platform.db import (
     current_time,
     new_id,
 )
-from deepfake_service.platform.db.enums import NoticeEventKind, NoticeState
+from deepfake_service.platform.enums import NoticeEventKind, NoticeState
 from deepfake_service.platform.errors import RecordAltered
 from deepfake_service.platform.storage import open_json, seal_json
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from deepfake_service.audit.log import SERVICE
 from deepfake_service.cases.notice_history import NoticeHistory
 from deepfake_service.platform.db import Case, Job, Media, Notice, Occurrence, current_time
-from deepfake_service.platform.db.enums import JobState, NoticeEventKind, NoticeState
+from deepfake_service.platform.enums import JobState, NoticeEventKind, NoticeState
 from deepfake_service.platform.findings import AGAINST
 from deepfake_service.platform.storage import open_json
 

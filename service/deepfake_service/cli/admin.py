@@ -27,7 +27,7 @@ from deepfake_service.evidence.chain_of_custody import contradictions
 from deepfake_service.evidence.revocations import RevocationList
 from deepfake_service.evidence.signing_keys import STATEMENT, SigningKeys, open_signing_keys
 from deepfake_service.platform.db import Database, Key
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.errors import DecryptionFailed, RecordAltered, SettingsError
 from deepfake_service.platform.files import replace_private
 from deepfake_service.platform.settings import Settings, load_settings

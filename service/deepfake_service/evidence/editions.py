@@ -10,7 +10,7 @@ from deepfake_service.audit.log import Action
 from deepfake_service.platform.answers import Published, Sha256, Time
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import AuditEntry, Case, Edition, Job, RevokedEdition
-from deepfake_service.platform.db.enums import EditionState, JobState
+from deepfake_service.platform.enums import EditionState, JobState
 
 
 class IssuedEdition(Published):

@@ -14,7 +14,7 @@ from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.evidence.bundle import trust_store
 from deepfake_service.evidence.signing_keys import SigningKeys
 from deepfake_service.platform.db import Database, Edition, RevokedEdition, current_time
-from deepfake_service.platform.db.enums import EditionState
+from deepfake_service.platform.enums import EditionState
 from deepfake_service.platform.errors import Code, NotFound
 
 MAX_AGE_S = 60.0

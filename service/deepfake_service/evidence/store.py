@@ -58,7 +58,7 @@ from deepfake_service.platform.db import (
     Occurrence,
     new_id,
 )
-from deepfake_service.platform.db.enums import UNFINISHED, JobState
+from deepfake_service.platform.enums import UNFINISHED, JobState
 from deepfake_service.platform.errors import (
     Code,
     Conflict,

@@ -27,7 +27,7 @@ from deepfake_service.cases.filters import mean_examination_s
 from deepfake_service.examination.queue import job_version
 from deepfake_service.platform.db import Database, Job, Lease
 from deepfake_service.platform.db.columns import Moment
-from deepfake_service.platform.db.enums import UNFINISHED, JobState, Priority
+from deepfake_service.platform.enums import UNFINISHED, JobState, Priority
 from deepfake_service.platform.errors import DatabaseDamaged, DatabaseUnavailable
 
 TARGET_WAIT_S = 60.0

@@ -15,7 +15,8 @@ from dbos import DBOS, DBOSClient, EnqueueOptions, Serializer, WorkflowStatus, e
 from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.platform.db import Database, Job, enums
+from deepfake_service.platform import enums
+from deepfake_service.platform.db import Database, Job
 from deepfake_service.platform.db.database import translating
 
 APPLICATION, EXAMINE, QUEUE = "deepfake-service", "examine", "examinations"

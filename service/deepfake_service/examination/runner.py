@@ -18,7 +18,7 @@ from deepfake_service.examination.steps import Examination
 from deepfake_service.examination.workflow import ExaminationWorkflow
 from deepfake_service.platform.chores import Chore
 from deepfake_service.platform.db import Database, Job, Lease
-from deepfake_service.platform.db.enums import UNFINISHED
+from deepfake_service.platform.enums import UNFINISHED
 from deepfake_service.platform.errors import DatabaseUnavailable
 from deepfake_service.platform.settings import Settings
 

@@ -31,6 +31,7 @@ from deepfake_models.decision.serialization import (
 )
 from deepfake_models.errors import DecoderFailed, DecoderTooSlow, MediaError
 from deepfake_models.media.credentials import Credentials, not_read
+from deepfake_models.media.decoder import mime_of
 from deepfake_models.media.image import HEAD_BYTES
 from deepfake_models.media.interface import OpenMedia, SavedTimeline
 from deepfake_models.sandbox.decoder import Decoder
@@ -39,7 +40,7 @@ from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.cases.case_lock import lock_with_case
 from deepfake_service.cases.cases import material_of, media_key
 from deepfake_service.cases.media_deletion import expire
-from deepfake_service.evidence.bundle.artifacts import Gatherer, Material, mime_of
+from deepfake_service.evidence.bundle.artifacts import Gatherer, Material
 from deepfake_service.evidence.bundle.documents import About, Sandbox
 from deepfake_service.evidence.bundle.perceptual_hashes import MediaHashes
 from deepfake_service.evidence.listings import Listed, end_listing, listed_result
@@ -48,7 +49,7 @@ from deepfake_service.examination.webhook_deliveries import release_callbacks
 from deepfake_service.hashes.hash_bank import HashBank
 from deepfake_service.hashes.minor_flags import MinorFlags
 from deepfake_service.platform.db import Case, Database, Job, Media, current_time
-from deepfake_service.platform.db.enums import ENDED, JobStage, JobState, RetentionPolicy
+from deepfake_service.platform.enums import ENDED, JobStage, JobState, RetentionPolicy
 from deepfake_service.platform.errors import DatabaseUnavailable, NotFound, StorageUnavailable
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.metrics import Metrics

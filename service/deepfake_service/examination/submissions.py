@@ -30,7 +30,7 @@ from deepfake_service.platform.db import (
     current_time,
     new_id,
 )
-from deepfake_service.platform.db.enums import (
+from deepfake_service.platform.enums import (
     REUSED,
     JobState,
     Priority,

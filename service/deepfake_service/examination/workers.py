@@ -37,7 +37,7 @@ from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.examination import queue
 from deepfake_service.platform.db import Database, Job, Lease
 from deepfake_service.platform.db.columns import Moment
-from deepfake_service.platform.db.enums import ENDED, UNFINISHED, JobStage, JobState
+from deepfake_service.platform.enums import ENDED, UNFINISHED, JobStage, JobState
 from deepfake_service.platform.logs import logger
 
 # Other modules read these two where they use them, so that a program may have shorter ones.

@@ -39,7 +39,7 @@ from deepfake_service.platform.db import (
     Review,
     new_id,
 )
-from deepfake_service.platform.db.enums import JobState
+from deepfake_service.platform.enums import JobState
 from deepfake_service.platform.findings import MANIPULATED, Finding
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.storage import Vault, installation_secret, open_json

@@ -45,7 +45,7 @@ from deepfake_service.platform.db import (
     current_time,
     new_id,
 )
-from deepfake_service.platform.db.enums import JobState, Role
+from deepfake_service.platform.enums import JobState, Role
 from deepfake_service.platform.errors import Forbidden, NotFound, invalid_field
 from deepfake_service.platform.storage import Vault, installation_secret, open_json
 from deepfake_service.platform.storage.envelope import KeyWrapper

@@ -29,7 +29,7 @@ from deepfake_service.accounts.accounts import (
 )
 from deepfake_service.http.admission import HEAVY, SCORING
 from deepfake_service.http.dependencies import RequestContext, app_state
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.errors import Code, Forbidden, KeyRejected, NotAuthenticated
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from deepfake_service.container import Services
 from deepfake_service.http.auth import Call
 from deepfake_service.platform.answers import EXAMPLE_ID
 from deepfake_service.platform.clock import Day, Moment
-from deepfake_service.platform.db.enums import ListedState
+from deepfake_service.platform.enums import ListedState
 from deepfake_service.platform.errors import invalid_field
 from deepfake_service.platform.findings import Finding
 from deepfake_service.platform.pagination import MAX_PAGE, Order

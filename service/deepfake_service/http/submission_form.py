@@ -25,7 +25,7 @@ from deepfake_service.http.multipart import MAX_NAME_CHARS, MULTIPART, base_name
 from deepfake_service.http.schemas import Body
 from deepfake_service.platform.answers import EXAMPLE_ID
 from deepfake_service.platform.clock import CLIENT_SKEW, utc_now
-from deepfake_service.platform.db.enums import CallbackContent, Priority, RetentionPolicy
+from deepfake_service.platform.enums import CallbackContent, Priority, RetentionPolicy
 from deepfake_service.platform.webhooks import Callback
 
 

@@ -17,8 +17,8 @@ from deepfake_service.evidence.store import examination_of
 from deepfake_service.notices.compose import Basis
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Edition, Job, Media
-from deepfake_service.platform.db.enums import JobState
 from deepfake_service.platform.db.row_authentication import refuse
+from deepfake_service.platform.enums import JobState
 from deepfake_service.platform.errors import Code, Conflict
 from deepfake_service.platform.findings import AGAINST, MANIPULATED, Finding
 from deepfake_service.platform.storage import BlobMissing, Vault, open_json

@@ -28,7 +28,7 @@ from deepfake_service.notices.compose import MAX_CAPTURES, Capture, notice_data,
 from deepfake_service.notices.kinds import kind_of
 from deepfake_service.notices.shapes import NoticeContent, content_of
 from deepfake_service.platform.db import Case, Database, Notice, NoticeEvent, Occurrence, new_id
-from deepfake_service.platform.db.enums import NoticeEventKind, NoticeState
+from deepfake_service.platform.enums import NoticeEventKind, NoticeState
 from deepfake_service.platform.errors import Code, Conflict, Forbidden, NotFound, RecordAltered
 from deepfake_service.platform.storage import BlobMissing, Vault, open_json
 from deepfake_service.platform.storage.blobs import missing_as

@@ -13,7 +13,7 @@ from deepfake_service.notices.compose import Basis, ComposedNotice, WithoutConse
 from deepfake_service.notices.states import CaptureChoice, KindId, Language
 from deepfake_service.platform.answers import ItemId, Published, Time
 from deepfake_service.platform.db import Notice
-from deepfake_service.platform.db.enums import NoticeState
+from deepfake_service.platform.enums import NoticeState
 from deepfake_service.platform.storage import open_json
 
 _COLUMNS = (

@@ -18,7 +18,7 @@ from deepfake_service.notices.compose import WithoutConsent
 from deepfake_service.notices.kinds import KINDS, kind_of
 from deepfake_service.platform.clock import CLIENT_SKEW, Moment
 from deepfake_service.platform.db import Notice
-from deepfake_service.platform.db.enums import NoticeEventKind, NoticeState
+from deepfake_service.platform.enums import NoticeEventKind, NoticeState
 from deepfake_service.platform.errors import FieldError, InvalidRequest, invalid_field
 from deepfake_service.platform.texts.characters import HiddenCharacter, shown
 

@@ -16,7 +16,7 @@ from standardwebhooks.webhooks import Webhook
 
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.platform.answers import ItemId, Published, Time
-from deepfake_service.platform.db.enums import CallbackContent, CaptureState, JobState
+from deepfake_service.platform.enums import CallbackContent, CaptureState, JobState
 from deepfake_service.platform.outbound import AnswerLimits, Target, fetch
 
 DEADLINE_S = 20.0

@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from pydantic import Field
 
-from deepfake_service.platform.db.enums import PRESENT, LookResult
+from deepfake_service.platform.enums import PRESENT, LookResult
 from deepfake_service.platform.networks import host_of, is_of_site, site_of
 from deepfake_service.platform.pages import Answer, Failure, Page
 from deepfake_service.post_pages.reading import ShownPage

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import combinations
 
-from deepfake_service.platform.db.enums import PRESENT, LookResult, WatchState
+from deepfake_service.platform.enums import PRESENT, LookResult, WatchState
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 WEAK_LOOKS = 3

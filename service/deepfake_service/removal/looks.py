@@ -29,7 +29,7 @@ from deepfake_service.platform.db import (
     current_time,
     new_id,
 )
-from deepfake_service.platform.db.enums import PRESENT, DeliveryState, LookResult
+from deepfake_service.platform.enums import PRESENT, DeliveryState, LookResult
 from deepfake_service.platform.errors import Code, Conflict, Forbidden, NotFound, invalid_field
 from deepfake_service.platform.logs import logger
 from deepfake_service.platform.pages import Page

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from deepfake_service.platform.db.enums import LookResult
+from deepfake_service.platform.enums import LookResult
 from deepfake_service.platform.pages import PLAIN_AGENT, Page, Pages
 from deepfake_service.post_pages.reading import PageReaders, ShownPage
 from deepfake_service.post_pages.signs import (

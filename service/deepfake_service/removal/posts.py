@@ -24,7 +24,7 @@ from deepfake_service.evidence.bundle.look_format import (
 from deepfake_service.platform.answers import ItemId, Published, Sha256, Time
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Job, Look, Notice, Occurrence, Watch
-from deepfake_service.platform.db.enums import JobState, LookResult, NoticeState, WatchState
+from deepfake_service.platform.enums import JobState, LookResult, NoticeState, WatchState
 from deepfake_service.platform.errors import NotFound, RecordAltered
 from deepfake_service.platform.storage import Vault, open_json
 from deepfake_service.post_pages.signs import Signal

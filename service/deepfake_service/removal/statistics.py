@@ -22,7 +22,7 @@ from deepfake_service.cases.cases import open_post
 from deepfake_service.cases.posts import Post
 from deepfake_service.platform.answers import Published
 from deepfake_service.platform.db import Case, Database, Look, Notice, Occurrence, Watch
-from deepfake_service.platform.db.enums import TAKEN_DOWN, NoticeState, WatchState
+from deepfake_service.platform.enums import TAKEN_DOWN, NoticeState, WatchState
 from deepfake_service.platform.networks import host_of, site_of
 from deepfake_service.platform.storage import Vault
 from deepfake_service.platform.storage.sealed_columns import opened_rows

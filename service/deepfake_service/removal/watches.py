@@ -14,7 +14,7 @@ from deepfake_service.audit.log import Action
 from deepfake_service.cases.cases import BlindIndex, open_post
 from deepfake_service.evidence.bundle.look_format import predicate_of, record_of
 from deepfake_service.platform.db import Look, Notice, Occurrence, Watch, current_time, new_id
-from deepfake_service.platform.db.enums import NoticeState, WatchState
+from deepfake_service.platform.enums import NoticeState, WatchState
 from deepfake_service.platform.networks import host_of, site_of
 from deepfake_service.platform.storage import open_json
 from deepfake_service.removal.conclusions import (

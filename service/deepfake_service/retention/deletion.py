@@ -40,7 +40,7 @@ from deepfake_service.platform.db import (
     Notice,
     Occurrence,
 )
-from deepfake_service.platform.db.enums import ENDED, JobState
+from deepfake_service.platform.enums import ENDED, JobState
 from deepfake_service.platform.errors import Code, Conflict, Forbidden, NotFound
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.storage import Vault, open_json, seal_json

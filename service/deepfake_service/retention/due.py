@@ -25,7 +25,7 @@ from deepfake_service.platform.db import (
     Review,
     current_time,
 )
-from deepfake_service.platform.db.enums import UNFINISHED, JobState
+from deepfake_service.platform.enums import UNFINISHED, JobState
 from deepfake_service.platform.findings import Finding
 from deepfake_service.platform.logs import logger
 from deepfake_service.platform.settings import Settings

@@ -24,7 +24,7 @@ from deepfake_service.platform.db import (
     Occurrence,
     UploadPart,
 )
-from deepfake_service.platform.db.enums import UNFINISHED
+from deepfake_service.platform.enums import UNFINISHED
 from deepfake_service.platform.errors import DecryptionFailed
 from deepfake_service.platform.storage import BlobMissing, Vault, context_of
 from deepfake_service.platform.storage.envelope import unseal

@@ -38,7 +38,7 @@ from deepfake_service.platform.db import (
     SigningKey,
     current_time,
 )
-from deepfake_service.platform.db.enums import EditionState, JobState
+from deepfake_service.platform.enums import EditionState, JobState
 from deepfake_service.platform.errors import DataDirError
 from deepfake_service.retention.deletion import delete_capture_rows, delete_case_key
 

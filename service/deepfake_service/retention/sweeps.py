@@ -24,7 +24,7 @@ from deepfake_service.examination.queue import JobQueue
 from deepfake_service.examination.webhook_deliveries import release_callbacks
 from deepfake_service.platform.chores import for_each
 from deepfake_service.platform.db import Capture, Case, Database, Job, Media, Occurrence
-from deepfake_service.platform.db.enums import UNFINISHED, JobState, RetentionPolicy
+from deepfake_service.platform.enums import UNFINISHED, JobState, RetentionPolicy
 from deepfake_service.platform.errors import DatabaseDamaged, DatabaseUnavailable
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.metrics import Metrics

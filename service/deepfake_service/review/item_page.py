@@ -23,7 +23,7 @@ from deepfake_service.evidence.editions import IssuedEdition, editions_of
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.hashes.hash_bank import SimilarCase, similar_cases
 from deepfake_service.platform.db import Case, Database, Job, Media, Occurrence
-from deepfake_service.platform.db.enums import JobState
+from deepfake_service.platform.enums import JobState
 from deepfake_service.platform.errors import (
     EvidenceMissing,
     Forbidden,

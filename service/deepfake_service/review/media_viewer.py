@@ -33,7 +33,7 @@ from deepfake_service.evidence.bundle.artifacts import OUTSIDE, decoded, index_a
 from deepfake_service.evidence.store import examination_of
 from deepfake_service.platform.answers import Published
 from deepfake_service.platform.db import Case, Database, Job
-from deepfake_service.platform.db.enums import JobState
+from deepfake_service.platform.enums import JobState
 from deepfake_service.platform.errors import Code, Conflict, NotFound, invalid_field
 from deepfake_service.platform.storage import Vault
 from deepfake_service.platform.storage.blobs import missing_as

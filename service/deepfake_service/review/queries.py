@@ -27,7 +27,7 @@ from deepfake_service.evidence.bundle.signs import SignCode
 from deepfake_service.evidence.chain_of_custody import altered_jobs
 from deepfake_service.evidence.listings import open_listing, open_reasons
 from deepfake_service.platform.db import Case, Database, Job, Listing, Media, Occurrence, Review
-from deepfake_service.platform.db.enums import UNFINISHED, JobStage, JobState, Role
+from deepfake_service.platform.enums import UNFINISHED, JobStage, JobState, Role
 from deepfake_service.platform.errors import Code, Forbidden, NotFound
 from deepfake_service.platform.pagination import MAX_PAGE, ListPage, Order, page_of
 from deepfake_service.platform.storage import Vault, context_of, open_json

@@ -40,7 +40,7 @@ from deepfake_service.platform.db import (
     current_time,
     new_id,
 )
-from deepfake_service.platform.db.enums import REUSED, JobState, Role
+from deepfake_service.platform.enums import REUSED, JobState, Role
 from deepfake_service.platform.errors import (
     Code,
     Conflict,

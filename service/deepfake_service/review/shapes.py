@@ -22,7 +22,7 @@ from deepfake_service.platform.answers import (
     ValueLeaning,
 )
 from deepfake_service.platform.clock import Day
-from deepfake_service.platform.db.enums import JobState, Priority, RetentionPolicy
+from deepfake_service.platform.enums import JobState, Priority, RetentionPolicy
 from deepfake_service.platform.findings import Finding
 from deepfake_service.platform.texts.fields import Text
 

@@ -45,7 +45,7 @@ from deepfake_service.cases.notices_under_way import RUNNING, TO_WITHDRAW
 from deepfake_service.hashes.hash_bank import SimilarCase, is_same_file, similar_cases
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Job, Match, Media, Notice, Review
-from deepfake_service.platform.db.enums import UNFINISHED, JobState, Priority
+from deepfake_service.platform.enums import UNFINISHED, JobState, Priority
 from deepfake_service.platform.findings import CLEARED, MANIPULATED, Finding
 from deepfake_service.platform.pagination import (
     MAX_RANK,

@@ -20,7 +20,7 @@ from deepfake_service.http.dependencies import AppState
 from deepfake_service.http.problems import problem_of
 from deepfake_service.http.submission_form import Line
 from deepfake_service.notices.kinds import KINDS
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.errors import Conflict, FieldError, InvalidRequest
 from deepfake_service.web.pages import (
     Administrator,

@@ -16,7 +16,7 @@ from deepfake_service.audit import log as audit_log
 from deepfake_service.cases.cases import OF_CASE
 from deepfake_service.platform.clock import Day
 from deepfake_service.platform.db import AuditEntry, Case, Job, Notice
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.web.pages import Auditor, PageRoute
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

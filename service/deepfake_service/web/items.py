@@ -14,7 +14,7 @@ from deepfake_service.cases.filters import Filters
 from deepfake_service.evidence.bundle.signs import BY_KIND, SIGNS, Signs
 from deepfake_service.http.problems import problem_of
 from deepfake_service.notices.kinds import KINDS, Kind
-from deepfake_service.platform.db.enums import ENDED, CaptureState
+from deepfake_service.platform.enums import ENDED, CaptureState
 from deepfake_service.platform.errors import (
     Conflict,
     FieldError,

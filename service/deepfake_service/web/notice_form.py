@@ -16,7 +16,7 @@ from deepfake_service.notices.compose import WithoutConsent
 from deepfake_service.notices.kinds import KINDS, Kind, kind_of
 from deepfake_service.notices.shapes import FullNotice
 from deepfake_service.notices.states import NoticeRequest, NoticeUpdate
-from deepfake_service.platform.db.enums import TAKEN_DOWN, NoticeState
+from deepfake_service.platform.enums import TAKEN_DOWN, NoticeState
 from deepfake_service.platform.errors import Conflict, InvalidRequest, NotFound, ServiceError
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.networks import platform_of

@@ -17,7 +17,7 @@ from deepfake_service.notices.kinds import KINDS, kind_of
 from deepfake_service.notices.package import package_of
 from deepfake_service.notices.states import NoticePart, NoticeUpdate
 from deepfake_service.platform.clock import iso_time
-from deepfake_service.platform.db.enums import NoticeState
+from deepfake_service.platform.enums import NoticeState
 from deepfake_service.platform.errors import FieldError, InvalidRequest
 from deepfake_service.platform.texts.i18n import words
 from deepfake_service.removal.statistics import GroupBy

@@ -43,7 +43,7 @@ from deepfake_service.http.problems import (
     problem_of,
 )
 from deepfake_service.notices.kinds import KINDS
-from deepfake_service.platform.db.enums import TAKEN_DOWN, Role
+from deepfake_service.platform.enums import TAKEN_DOWN, Role
 from deepfake_service.platform.errors import (
     FieldError,
     InvalidRequest,

@@ -24,7 +24,7 @@ from deepfake_service.cases.filters import Filters
 from deepfake_service.http.answers import attachment
 from deepfake_service.http.auth import while_authenticated
 from deepfake_service.notices.states import NoticePart
-from deepfake_service.platform.db.enums import ListedState, Role
+from deepfake_service.platform.enums import ListedState, Role
 from deepfake_service.platform.findings import DISAGREEMENT, Finding
 from deepfake_service.platform.texts.spreadsheets import BYTE_ORDER_MARK, csv_line
 from deepfake_service.review import triage

@@ -31,7 +31,7 @@ from deepfake_service.examination.submissions import Submission
 from deepfake_service.examination.webhook_deliveries import WebhookDeliveries, release_callbacks
 from deepfake_service.platform import logs, outbound, webhooks
 from deepfake_service.platform.db import Database, Job
-from deepfake_service.platform.db.enums import JobState, Role
+from deepfake_service.platform.enums import JobState, Role
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.platform.pages import Pages

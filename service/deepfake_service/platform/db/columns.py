@@ -10,7 +10,7 @@ from sqlalchemy import DateTime, Dialect, ForeignKey, LargeBinary, MetaData, Str
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from deepfake_models.bundle.results import Leaning, VerdictCode
-from deepfake_service.platform.db import enums
+from deepfake_service.platform import enums
 from deepfake_service.platform.findings import Decision, Finding
 
 ID_CHARS = 26

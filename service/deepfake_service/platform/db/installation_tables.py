@@ -18,7 +18,7 @@ from deepfake_service.platform.db.columns import (
     OfAccount,
     OfKey,
 )
-from deepfake_service.platform.db.enums import EditionState, Role
+from deepfake_service.platform.enums import EditionState, Role
 
 
 class Account(Authenticated):

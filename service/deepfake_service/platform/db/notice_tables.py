@@ -19,7 +19,7 @@ from deepfake_service.platform.db.columns import (
     OfPost,
     ShortCode,
 )
-from deepfake_service.platform.db.enums import LookResult, NoticeEventKind, NoticeState, WatchState
+from deepfake_service.platform.enums import LookResult, NoticeEventKind, NoticeState, WatchState
 
 
 class Notice(Base):

@@ -29,7 +29,7 @@ from deepfake_service.platform.db.columns import (
     OfPost,
     ShortCode,
 )
-from deepfake_service.platform.db.enums import (
+from deepfake_service.platform.enums import (
     CaptureState,
     DeliveryState,
     JobStage,

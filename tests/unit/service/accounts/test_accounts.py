@@ -32,7 +32,7 @@ from deepfake_service.accounts.admin_key import (
 )
 from deepfake_service.audit.records import open_database
 from deepfake_service.platform.db import AuditEntry, Database, SignIn
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.errors import (
     Conflict,
     DatabaseError,

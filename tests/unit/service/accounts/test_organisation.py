@@ -11,7 +11,7 @@ from sqlalchemy import select
 from deepfake_service.accounts.organisation import Organisation
 from deepfake_service.evidence.bundle.builder import build, verdict_document
 from deepfake_service.platform.db import AuditEntry, Contact
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.texts.i18n import words
 from tests.support import exhibits, footage
 from tests.support.documents import report_texts

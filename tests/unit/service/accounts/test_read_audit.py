@@ -18,7 +18,7 @@ from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.read_audit import WINDOW, ReadAudit
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.platform.db import AuditEntry, Database
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.errors import DatabaseUnavailable
 from deepfake_service.platform.storage.blobs import BLOB_FOLDER
 from tests.support import exhibits

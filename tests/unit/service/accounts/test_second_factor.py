@@ -15,7 +15,7 @@ from deepfake_service.accounts.second_factors import PENDING_FOR
 from deepfake_service.audit import log as audit_log
 from deepfake_service.audit.log import Action
 from deepfake_service.platform.db import SecondFactor, SignIn
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.errors import (
     CodeRejected,
     Forbidden,

@@ -21,7 +21,7 @@ from deepfake_service.http.admission import client_network
 from deepfake_service.http.auth import check_still_authenticated
 from deepfake_service.http.middleware import for_own_hosts
 from deepfake_service.platform.db import Account, Job
-from deepfake_service.platform.db.enums import JobState, Role
+from deepfake_service.platform.enums import JobState, Role
 from deepfake_service.platform.errors import Gone, RecordAltered
 from deepfake_service.platform.networks import networks_of
 from deepfake_service.platform.settings import Settings

@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 
 from deepfake_service.app import api_description
 from deepfake_service.notices.kinds import KINDS
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.findings import Finding
 from tests.support.answers import check_problem
 from tests.support.documents import DOCS, ROOT

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pyrage
 
 from deepfake_service.platform.db import Case, Notice, new_id
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.storage import seal_json
 from deepfake_service.retention.due import GRACE
 from tests.support.jobs import VIDEO, all_entries, blobs, finish, headers, post_video, sweep

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from tests.support.answers import MODEL, check_problem, one_file
 from tests.unit.service.conftest import Service, Starter
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from tests.support import exhibits
 from tests.support.jobs import VIDEO, examined, headers, post_video, sweep
 from tests.unit.service.conftest import Service

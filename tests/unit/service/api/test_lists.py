@@ -13,7 +13,7 @@ from deepfake_service.accounts.read_audit import WINDOW
 from deepfake_service.evidence.listings import ListEntry
 from deepfake_service.examination.steps import end_job
 from deepfake_service.platform.db import AuditEntry, Case, Job
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.pagination import cursor_of
 from tests.support import exhibits, footage
 from tests.support.jobs import examined, headers, post_video

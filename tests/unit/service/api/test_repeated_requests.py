@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from deepfake_service.platform.db import Delivery
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from tests.support.jobs import VIDEO, blobs, headers, post_video
 from tests.unit.service.conftest import Service
 

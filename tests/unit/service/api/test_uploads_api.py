@@ -14,8 +14,8 @@ from sqlalchemy import select
 
 from deepfake_service.examination import uploads
 from deepfake_service.platform.db import AuditEntry
-from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.disk_space import MIN_FREE_BYTES, DiskSpace
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.storage.vault import LONGEST_UPLOAD
 from deepfake_service.retention.orphans import COMMITTED_WITHIN, delete_orphans
 from tests.support.answers import check_problem

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from deepfake_service.evidence.chain_of_custody import contradictions
 from deepfake_service.platform.db import Account, Job
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from tests.support.answers import check_problem
 from tests.support.jobs import VIDEO, blobs, headers, post_video, submit
 from tests.unit.service.conftest import Service

@@ -20,8 +20,8 @@ from deepfake_service.audit.records import altered_rows, open_database
 from deepfake_service.cli.app import app
 from deepfake_service.platform.db import Account, Database, Key
 from deepfake_service.platform.db.columns import Authenticated
-from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.db.row_authentication import COLUMNS
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.errors import DatabaseError, RecordAltered
 from deepfake_service.platform.settings import Settings
 

@@ -18,7 +18,7 @@ from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.cli.app import app
 from deepfake_service.evidence.chain_of_custody import contradictions
 from deepfake_service.platform.db import Case, Job
-from deepfake_service.platform.db.enums import JobState, Role
+from deepfake_service.platform.enums import JobState, Role
 from deepfake_service.platform.errors import RecordAltered
 from deepfake_service.platform.findings import Decision
 from deepfake_service.platform.storage import seal_json

@@ -18,7 +18,7 @@ from deepfake_service.accounts.read_audit import WINDOW
 from deepfake_service.audit.log import Action
 from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.platform.db import AuditEntry
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from tests.support import archives, exhibits
 from tests.support.answers import authenticates, browse, routes_of
 from tests.support.captures import hand_in, work

@@ -27,7 +27,7 @@ from deepfake_service.capture.warc import Budget, records
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.capture_format import CAPTURE
 from deepfake_service.platform.clock import utc_now
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.errors import SettingsError
 from deepfake_service.platform.networks import CallbackHosts
 from tests.support import archives

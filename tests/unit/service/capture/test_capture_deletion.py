@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.platform.db import Capture, CapturedMedium, Job, Media, Occurrence
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from tests.support import archives
 from tests.support.answers import browse, check_problem
 from tests.support.captures import get, hand_in, play, work, worker

@@ -43,8 +43,8 @@ from deepfake_service.platform.db import (
     Occurrence,
     new_id,
 )
-from deepfake_service.platform.db.enums import JobState, Role
 from deepfake_service.platform.disk_space import MIN_FREE_BYTES, SHORT, DiskSpace
+from deepfake_service.platform.enums import JobState, Role
 from deepfake_service.platform.errors import StorageUnavailable
 from tests.support import archives
 from tests.support.captures import WEEK, fetch, get, hand_in, work, worker

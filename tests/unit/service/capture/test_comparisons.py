@@ -16,7 +16,7 @@ from PIL import Image
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_service.evidence.bundle.zip_format import sha256
 from deepfake_service.platform.db import Case
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.retention.due import GRACE
 from tests.support import exhibits, footage
 from tests.support.answers import browse, check_problem

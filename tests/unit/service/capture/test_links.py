@@ -29,8 +29,8 @@ from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.platform.claims import MAX_ATTEMPTS
 from deepfake_service.platform.db import AuditEntry, Capture, Case, Media, Occurrence
-from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.disk_space import MIN_FREE_BYTES, SHORT, DiskSpace
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.platform.pages import Pages
 from tests.support import archives

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from deepfake_service.platform.db import Case, Notice, new_id
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.errors import DatabaseUnavailable
 from deepfake_service.platform.storage import seal_json
 from tests.support.jobs import VIDEO, blobs, headers, post_video

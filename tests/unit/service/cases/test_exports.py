@@ -14,7 +14,7 @@ from starlette.types import Message, Scope
 
 from deepfake_service.audit.log import Action
 from deepfake_service.platform.db import AuditEntry, Media
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.errors import DatabaseUnavailable
 from deepfake_service.platform.storage.blobs import BLOB_FOLDER
 from tests.support.jobs import VIDEO, headers, submit

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from deepfake_service.audit.log import verify
 from deepfake_service.platform.db import AuditEntry, Case, Job, KnownHashes, Media, new_id
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from tests.support.jobs import VIDEO, blobs, headers, post_video, sweep
 from tests.support.servers import files_containing
 from tests.unit.service.conftest import Service

@@ -27,7 +27,7 @@ from deepfake_service.evidence.bundle.perceptual_hashes import (
 )
 from deepfake_service.hashes.minor_flags import KEPT_FOR
 from deepfake_service.platform.db import Case, FlaggedHashes, Job
-from deepfake_service.platform.db.enums import ENDED, JobState, Role
+from deepfake_service.platform.enums import ENDED, JobState, Role
 from tests.support import exhibits, footage
 from tests.support.captures import hand_in
 from tests.support.jobs import VIDEO, all_entries, delete_case, end, examined, headers, submit

@@ -10,7 +10,7 @@ from deepfake_service.evidence.bundle.builder import VERDICT
 from deepfake_service.evidence.bundle.zip_format import member
 from deepfake_service.evidence.report.reading import Reading
 from deepfake_service.evidence.report.summary import summary_of
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.texts.i18n import words
 from tests.support import exhibits
 from tests.support.answers import browse

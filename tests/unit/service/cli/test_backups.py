@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from deepfake_service.cli.backup import _copy_epoch_keys, back_up
 from deepfake_service.platform.db import Case, Database, Job, Media
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.errors import DatabaseDamaged, DataDirError, DecryptionFailed
 from deepfake_service.platform.settings import Settings
 from tests.support.jobs import VIDEO, headers, run_command, submit

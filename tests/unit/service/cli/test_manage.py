@@ -22,7 +22,7 @@ from deepfake_service.cases.cases import BlindIndex
 from deepfake_service.cli import processes
 from deepfake_service.cli.app import app, main
 from deepfake_service.platform.db import AuditEntry, Case, Secret
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.errors import (
     DataDirError,
     DecryptionFailed,

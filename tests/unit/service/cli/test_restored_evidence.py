@@ -15,7 +15,7 @@ from deepfake_service.audit.records import open_database
 from deepfake_service.cli.backup import back_up
 from deepfake_service.cli.restore import copy_backup, restore
 from deepfake_service.platform.db import Edition, RevokedEdition
-from deepfake_service.platform.db.enums import EditionState, Role
+from deepfake_service.platform.enums import EditionState, Role
 from deepfake_service.platform.settings import Settings
 from tests.support import exhibits, footage
 from tests.support.jobs import end, examined, headers, post_video, with_master_key_of

@@ -25,7 +25,7 @@ from deepfake_service.platform.db import (
     SigningKey,
     new_id,
 )
-from deepfake_service.platform.db.enums import EditionState, Role
+from deepfake_service.platform.enums import EditionState, Role
 from deepfake_service.platform.errors import Forbidden, Gone
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import open_keys

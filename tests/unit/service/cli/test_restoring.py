@@ -31,7 +31,7 @@ from deepfake_service.platform.db import (
     Protection,
     SigningKey,
 )
-from deepfake_service.platform.db.enums import JobState, Role
+from deepfake_service.platform.enums import JobState, Role
 from deepfake_service.platform.errors import (
     DatabaseError,
     DataDirError,

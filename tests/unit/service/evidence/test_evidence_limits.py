@@ -24,7 +24,7 @@ from deepfake_service.evidence.chain_of_custody import (
 )
 from deepfake_service.examination.webhook_deliveries import MAX_CALLBACKS
 from deepfake_service.platform.db import AuditEntry, Case, Job, Media, new_id
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.review.reviews import MAX_REVIEWS
 from tests.support import exhibits
 from tests.support.answers import check_problem

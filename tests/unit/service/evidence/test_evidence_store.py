@@ -16,7 +16,7 @@ from deepfake_service.audit.log import SERVICE
 from deepfake_service.evidence import store as store_module
 from deepfake_service.http import admission
 from deepfake_service.platform.db import Edition, Job
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.errors import Code, EvidenceMissing, NotFound
 from deepfake_service.platform.findings import Decision
 from deepfake_service.platform.timestamps import TimestampFailed

@@ -23,7 +23,7 @@ from deepfake_service.evidence.bundle.perceptual_hashes import (
     shares_alike,
 )
 from deepfake_service.platform.db import AuditEntry, Case, Job, KnownHashes, Match, new_id
-from deepfake_service.platform.db.enums import JobState, Role
+from deepfake_service.platform.enums import JobState, Role
 from tests.support import footage
 from tests.support.jobs import VIDEO, headers, submit
 from tests.support.servers import statements

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from deepfake_models.media.credentials import read_credentials
+from deepfake_models.media.decoder import mime_of
 from deepfake_service.evidence.bundle import perceptual_hashes as perceptual
-from deepfake_service.evidence.bundle.artifacts import mime_of
 from deepfake_service.evidence.bundle.documents import FrameHash, FrameHashes, Likeness
 from deepfake_service.evidence.bundle.perceptual_hashes import (
     MediaHashes,

@@ -40,7 +40,7 @@ from deepfake_service.platform.db import (
     Media,
     new_id,
 )
-from deepfake_service.platform.db.enums import JobState, Priority, RetentionPolicy, Role
+from deepfake_service.platform.enums import JobState, Priority, RetentionPolicy, Role
 from deepfake_service.platform.errors import NotFound
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import open_keys

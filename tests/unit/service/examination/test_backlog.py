@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 from deepfake_service.examination.backlog import DEFAULT_SECONDS, QueueState, queue_state
 from deepfake_service.examination.queue import job_version
 from deepfake_service.platform.db import Job, Lease
-from deepfake_service.platform.db.enums import JobState, Priority
+from deepfake_service.platform.enums import JobState, Priority
 from tests.support.jobs import post_video
 from tests.unit.service.conftest import Service
 

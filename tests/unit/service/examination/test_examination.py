@@ -49,7 +49,7 @@ from deepfake_service.examination.steps import (
 from deepfake_service.examination.submissions import Submission
 from deepfake_service.examination.workflow import JobOver
 from deepfake_service.platform.db import Case, Job
-from deepfake_service.platform.db.enums import JobState, Role
+from deepfake_service.platform.enums import JobState, Role
 from deepfake_service.platform.errors import InvalidRequest, RecordAltered
 from deepfake_service.platform.findings import Decision
 from deepfake_service.platform.metrics import Metrics

@@ -16,7 +16,7 @@ from deepfake_service.examination.queue import PlainJson, queue_rank
 from deepfake_service.examination.submissions import Submission
 from deepfake_service.http import admission, auth
 from deepfake_service.platform.db import Account, Job
-from deepfake_service.platform.db.enums import JobState, Priority, Role
+from deepfake_service.platform.enums import JobState, Priority, Role
 from deepfake_service.platform.errors import Conflict, RecordAltered, TooManyRequests
 from deepfake_service.platform.findings import Decision
 from deepfake_service.review.reviews import Judgement, Reviews

@@ -9,7 +9,7 @@ import pytest
 
 from deepfake_models.scorer import Scorer
 from deepfake_service.examination import engine
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.settings import Settings
 from tests.unit.service.conftest import Service
 

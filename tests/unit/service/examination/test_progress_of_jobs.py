@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from deepfake_service.platform.db import Job
-from deepfake_service.platform.db.enums import JobState, Role
+from deepfake_service.platform.enums import JobState, Role
 from tests.support.jobs import submit
 from tests.unit.service.conftest import Service
 

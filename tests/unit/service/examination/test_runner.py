@@ -14,7 +14,7 @@ from deepfake_service.examination.runner import Runner
 from deepfake_service.examination.steps import JobOver
 from deepfake_service.platform.chores import Chore, Waiting, wake_due
 from deepfake_service.platform.db import Job
-from deepfake_service.platform.db.enums import JobState
+from deepfake_service.platform.enums import JobState
 from tests.support.jobs import post_video
 from tests.support.servers import wait_until
 from tests.unit.service.conftest import Service

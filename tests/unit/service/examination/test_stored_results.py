@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from deepfake_service.platform.db import Case, Job
-from deepfake_service.platform.db.enums import JobState
+from deepfake_service.platform.enums import JobState
 from deepfake_service.platform.storage import seal_json
 from tests.support.jobs import post_video
 from tests.unit.service.conftest import Service

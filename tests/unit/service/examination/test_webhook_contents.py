@@ -14,7 +14,7 @@ from deepfake_service.audit.log import Action
 from deepfake_service.examination.webhook_deliveries import WebhookDeliveries
 from deepfake_service.platform import webhooks
 from deepfake_service.platform.db import AuditEntry, Delivery, Secret
-from deepfake_service.platform.db.enums import DeliveryState, Role
+from deepfake_service.platform.enums import DeliveryState, Role
 from tests.support import exhibits
 from tests.support.jobs import examined, post_video
 from tests.support.stand_ins import Receiver, deliveries_of, delivery_state, do_due

@@ -18,7 +18,7 @@ from deepfake_service.examination.webhook_deliveries import (
 )
 from deepfake_service.platform import chores, outbound, webhooks
 from deepfake_service.platform.db import Case, Delivery, Job, Lease, new_id
-from deepfake_service.platform.db.enums import DeliveryState, JobState, Role
+from deepfake_service.platform.enums import DeliveryState, JobState, Role
 from deepfake_service.platform.outbound import check
 from deepfake_service.platform.storage import context_of
 from deepfake_service.platform.storage.envelope import seal

@@ -16,7 +16,7 @@ from deepfake_service.examination import queue, workers
 from deepfake_service.examination.queue import CANCELLED, ENQUEUED, PENDING, JobQueue, job_version
 from deepfake_service.examination.workers import BEAT_S, LEASE_S, UNCLAIMED_AFTER_S, Rescue
 from deepfake_service.platform.db import AuditEntry, Job, Lease
-from deepfake_service.platform.db.enums import JobStage, JobState
+from deepfake_service.platform.enums import JobStage, JobState
 from tests.support.jobs import OF_TAKER, post_video
 from tests.unit.service.conftest import Service
 

@@ -12,7 +12,7 @@ from fastapi import Request
 
 from deepfake_service.http import auth
 from deepfake_service.platform.db import KnownHashes, new_id
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from tests.support.jobs import headers, submit
 from tests.unit.service.conftest import Service, Starter
 

@@ -15,7 +15,7 @@ from deepfake_service.api.captures import LinksIn
 from deepfake_service.capture.work import Work
 from deepfake_service.examination import steps
 from deepfake_service.platform.chores import Chore
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.errors import DatabaseUnavailable
 from tests.support.jobs import VIDEO, headers, submit
 from tests.unit.service.conftest import Service

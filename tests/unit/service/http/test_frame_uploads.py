@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from deepfake_service import api
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from tests.support.answers import check_problem
 from tests.unit.service.conftest import Service, Starter
 

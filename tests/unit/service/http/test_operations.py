@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.app import create_app
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.errors import DecryptionFailed
 from deepfake_service.platform.settings import Settings
 from tests.support.answers import MODEL, check_problem, one_file

@@ -10,8 +10,8 @@ from typing import Any
 import anyio
 import pytest
 
-from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.disk_space import DiskSpace
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.errors import Code, Overloaded
 from tests.support.jobs import VIDEO, blobs, headers, post_video
 from tests.unit.service.conftest import Service, Starter

@@ -37,7 +37,7 @@ from deepfake_service.audit.records import open_database
 from deepfake_service.cli.backup import back_up
 from deepfake_service.evidence.chain_of_custody import contradictions
 from deepfake_service.platform.db import Case, Media
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.settings import Settings
 from deepfake_service.retention.restoration import merge_journal
 from tests.support import exhibits, footage

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.platform.db import Case, Job, Notice, Occurrence
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.findings import Decision
 from deepfake_service.platform.storage import open_json, seal_json
 from tests.support.answers import browse

@@ -16,7 +16,7 @@ from deepfake_service.cases.notice_history import digest_of
 from deepfake_service.evidence.bundle import pdf_signature
 from deepfake_service.evidence.bundle.documents import Failed
 from deepfake_service.platform.db import AuditEntry, NoticeEvent
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.errors import RecordAltered
 from tests.support.answers import check_problem
 from tests.support.certificates import own_certificate

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from deepfake_service.notices.kinds import KINDS, Kind
-from deepfake_service.platform.db.enums import NoticeState
+from deepfake_service.platform.enums import NoticeState
 from tests.support.notices import DOCS, NOTICE_PAGES, page_with_kinds
 
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select, text
 
 from deepfake_service.platform.db import Job, Notice, Occurrence
-from deepfake_service.platform.db.enums import NoticeState, Role
+from deepfake_service.platform.enums import NoticeState, Role
 from deepfake_service.platform.findings import Decision
 from tests.support.jobs import VIDEO, submit
 from tests.support.notices import GOOD, decide, drafted, look_manipulated, updated

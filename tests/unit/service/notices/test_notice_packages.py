@@ -21,7 +21,7 @@ from deepfake_service.http.auth import check_still_authenticated
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.notices.package import package_of
 from deepfake_service.platform.db import AuditEntry
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from tests.support import exhibits
 from tests.support.jobs import examined, headers
 from tests.support.notices import GOOD, confirmed, drafted

@@ -30,7 +30,7 @@ from deepfake_service.notices.documents import MAX_SIDE, NoticeDocuments
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.notices.shapes import content_of
 from deepfake_service.platform.db import AuditEntry, Case, Notice
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from tests.support import footage
 from tests.support.documents import leaves
 from tests.support.notices import BASIS, GOOD, SEEN, confirmed, seen

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from deepfake_service.notices import documents
 from deepfake_service.notices.compose import notice_pdf
 from deepfake_service.platform.db import Job, Notice, NoticeEvent, Occurrence, new_id
-from deepfake_service.platform.db.enums import JobState, NoticeState, Role
+from deepfake_service.platform.enums import JobState, NoticeState, Role
 from deepfake_service.platform.findings import Decision
 from tests.support.jobs import VIDEO, headers, submit
 from tests.support.notices import GOOD, decide, look_manipulated, updated

@@ -24,7 +24,7 @@ from deepfake_service.notices.states import (
 )
 from deepfake_service.platform.clock import CLIENT_SKEW
 from deepfake_service.platform.db import Notice
-from deepfake_service.platform.db.enums import NoticeState
+from deepfake_service.platform.enums import NoticeState
 from deepfake_service.platform.errors import InvalidRequest, NotFound
 from deepfake_service.platform.texts.fields import STATEMENT_TOO_SHORT
 from tests.support.notices import BASIS, GOOD, LONG, SEEN, seen

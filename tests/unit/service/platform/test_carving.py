@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from deepfake_service.platform.db import Database
-from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.db.sqlite import overwrite_log
+from deepfake_service.platform.enums import Role
 from tests.support.carving import carve_case_keys, carve_media, image_of, loop_mount
 from tests.support.jobs import VIDEO, all_entries, headers, submit
 

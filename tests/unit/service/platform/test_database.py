@@ -20,7 +20,7 @@ from deepfake_service.audit.records import open_database
 from deepfake_service.platform.db import Account, Database, new_id
 from deepfake_service.platform.db.columns import Base
 from deepfake_service.platform.db.database import _newest_version
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.errors import DatabaseUnavailable
 from deepfake_service.platform.settings import Settings
 

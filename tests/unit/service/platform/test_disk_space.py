@@ -16,8 +16,8 @@ from pydantic import SecretStr
 
 from deepfake_service.platform import disk_space
 from deepfake_service.platform.db import Job
-from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.disk_space import DiskSpace
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.errors import Overloaded
 from deepfake_service.platform.settings import Settings
 from tests.support.answers import check_problem

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select
 
 from deepfake_service.platform.db import Case
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.errors import DataDirError, DecryptionFailed
 from deepfake_service.platform.storage import EpochKeys
 from deepfake_service.platform.storage.envelope import MasterKeys, new_key

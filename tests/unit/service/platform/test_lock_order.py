@@ -48,7 +48,7 @@ from deepfake_service.platform.db import (
     SecondFactor,
     new_id,
 )
-from deepfake_service.platform.db.enums import DeliveryState, JobState, Role
+from deepfake_service.platform.enums import DeliveryState, JobState, Role
 from deepfake_service.platform.errors import CodeRejected, Conflict, Forbidden
 from deepfake_service.platform.findings import Decision, Finding
 from deepfake_service.platform.metrics import Metrics

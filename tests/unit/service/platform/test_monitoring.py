@@ -12,7 +12,7 @@ import pytest
 import yaml
 from prometheus_client import generate_latest
 
-from deepfake_service.platform.db.enums import ENDED
+from deepfake_service.platform.enums import ENDED
 from deepfake_service.platform.metrics import Metrics
 from tests.support.deployment import DEPLOY
 from tests.unit.service.conftest import Service

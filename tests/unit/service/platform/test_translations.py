@@ -9,7 +9,7 @@ import pytest
 
 from deepfake_service.capture.captures import MAX_FILES
 from deepfake_service.http.middleware import MAX_BODY_BYTES
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.errors import (
     Code,
     DatabaseUnavailable,

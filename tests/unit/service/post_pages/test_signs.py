@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from deepfake_service.platform.db.enums import LookResult
+from deepfake_service.platform.enums import LookResult
 from deepfake_service.platform.pages import Page, Pages
 from deepfake_service.post_pages.reading import PageReaders, ShownPage, read_page
 from deepfake_service.post_pages.signs import (

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from deepfake_service.platform.db.enums import LookResult, WatchState
+from deepfake_service.platform.enums import LookResult, WatchState
 from deepfake_service.removal.conclusions import (
     JITTER,
     Conclusion,

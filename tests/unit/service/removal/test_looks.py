@@ -21,7 +21,7 @@ from deepfake_service.evidence.bundle.trust_store import Trust, public_keys
 from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.platform.claims import MAX_ATTEMPTS
 from deepfake_service.platform.db import AuditEntry, Case, Delivery, Lease, Look, Notice, Watch
-from deepfake_service.platform.db.enums import DeliveryState, LookResult, Role, WatchState
+from deepfake_service.platform.enums import DeliveryState, LookResult, Role, WatchState
 from deepfake_service.platform.errors import Conflict, InvalidRequest, NotFound, RecordAltered
 from deepfake_service.platform.pages import AGENT, Pages
 from deepfake_service.removal.lane import SITE_GAP, LookLane

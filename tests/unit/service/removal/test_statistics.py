@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deepfake_service.platform.db.enums import LookResult, Role
+from deepfake_service.platform.enums import LookResult, Role
 from deepfake_service.removal.statistics import (
     COUNTS,
     FollowedPost,

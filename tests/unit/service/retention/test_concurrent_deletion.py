@@ -16,7 +16,7 @@ from deepfake_service.cases.case_lock import lock_case
 from deepfake_service.cases.media_deletion import expire, expire_screenshot
 from deepfake_service.examination.submissions import Sealed, Submission
 from deepfake_service.platform.db import AuditEntry, Case, Job, Media, Occurrence, new_id
-from deepfake_service.platform.db.enums import JobState, Role
+from deepfake_service.platform.enums import JobState, Role
 from deepfake_service.platform.errors import NotFound
 from deepfake_service.platform.storage import Stored
 from deepfake_service.platform.storage.envelope import new_key

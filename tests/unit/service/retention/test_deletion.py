@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from deepfake_service.audit.log import verify
 from deepfake_service.platform.db import AuditEntry, Case, Job, Media, Notice, new_id
-from deepfake_service.platform.db.enums import JobState, NoticeState, Role
+from deepfake_service.platform.enums import JobState, NoticeState, Role
 from deepfake_service.retention.due import GRACE
 from tests.support.answers import browse
 from tests.support.jobs import VIDEO, WEEK, all_entries, blobs, delete_case, finish, submit, sweep

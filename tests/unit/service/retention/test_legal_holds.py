@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 from deepfake_service.audit.log import Action, verify
 from deepfake_service.evidence.chain_of_custody import contradictions
 from deepfake_service.platform.db import Capture, Case, Job, KnownHashes, Media, new_id
-from deepfake_service.platform.db.enums import JobState, Role
+from deepfake_service.platform.enums import JobState, Role
 from deepfake_service.platform.errors import Conflict, NotFound
 from deepfake_service.retention import deletion as retention_module
 from deepfake_service.retention.due import GRACE

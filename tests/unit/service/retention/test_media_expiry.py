@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from deepfake_service.platform.db import AuditEntry, Case
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.storage.vault import LONGEST_UPLOAD
 from deepfake_service.retention.due import GRACE, RetentionPeriods, due_media
 from deepfake_service.retention.orphans import COMMITTED_WITHIN, delete_orphans

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from deepfake_service.cases.cases import screenshot_of
 from deepfake_service.cases.media_deletion import expire_screenshot
 from deepfake_service.platform.db import Occurrence
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.retention.due import GRACE
 from tests.support.jobs import VIDEO, WEEK, all_entries, blobs, finish, headers, submit, sweep
 from tests.unit.service.conftest import Service

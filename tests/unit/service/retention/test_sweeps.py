@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from deepfake_service.platform import chores
 from deepfake_service.platform.db import Case, Job, Media, Notice, new_id
-from deepfake_service.platform.db.enums import JobState, NoticeState
+from deepfake_service.platform.enums import JobState, NoticeState
 from deepfake_service.platform.errors import DatabaseUnavailable, StorageUnavailable
 from deepfake_service.retention.due import GRACE
 from tests.support.jobs import VIDEO, submit

@@ -15,7 +15,7 @@ from deepfake_service.audit.log import Action
 from deepfake_service.cases.cases import material_of
 from deepfake_service.hashes.hash_bank import KEPT_FOR
 from deepfake_service.platform.db import AuditEntry, Job, KnownHashes, Match
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from tests.support import exhibits, footage
 from tests.support.answers import browse
 from tests.support.jobs import examined, headers

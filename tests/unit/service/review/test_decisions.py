@@ -18,7 +18,7 @@ from deepfake_service.evidence.bundle.documents import Failed
 from deepfake_service.hashes import hash_bank
 from deepfake_service.hashes.hash_bank import HashBank
 from deepfake_service.platform.db import Case, Job, KnownHashes, Review
-from deepfake_service.platform.db.enums import JobState, Role
+from deepfake_service.platform.enums import JobState, Role
 from deepfake_service.platform.errors import StorageUnavailable
 from deepfake_service.platform.findings import Decision, Finding
 from deepfake_service.platform.storage.blobs import BLOB_FOLDER

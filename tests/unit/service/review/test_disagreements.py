@@ -16,7 +16,7 @@ from deepfake_service.evidence.bundle.builder import verdict_document
 from deepfake_service.evidence.report.reading import Reading
 from deepfake_service.evidence.report.summary import summary_of
 from deepfake_service.platform.db import Case, Job, Review, new_id
-from deepfake_service.platform.db.enums import JobState, Role
+from deepfake_service.platform.enums import JobState, Role
 from deepfake_service.platform.findings import Decision, Finding
 from deepfake_service.platform.storage import seal_json
 from deepfake_service.platform.texts.i18n import LANGUAGES, words

@@ -12,7 +12,7 @@ from PIL import Image
 
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_service.audit.log import Action
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.review.changes import patch, peaks_of, region_changes, unmatched
 from deepfake_service.review.views import VIEWS
 from tests.support import exhibits

@@ -26,7 +26,7 @@ from deepfake_service.evidence.bundle.steps import ExitCode, Outcome
 from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.evidence.report.report import ReportCopy, present
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.texts.i18n import LANGUAGES, words
 from tests.support import exhibits
 from tests.support.answers import browse

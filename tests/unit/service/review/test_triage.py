@@ -30,7 +30,7 @@ from deepfake_service.platform.db import (
     Review,
     new_id,
 )
-from deepfake_service.platform.db.enums import JobState, NoticeState, Role
+from deepfake_service.platform.enums import JobState, NoticeState, Role
 from deepfake_service.platform.errors import InvalidRequest, NotFound
 from deepfake_service.platform.findings import Finding
 from deepfake_service.platform.storage import seal_json

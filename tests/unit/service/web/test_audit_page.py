@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from deepfake_service.audit.log import SERVICE, Action, append_entry
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.texts.i18n import words
 from tests.support.jobs import all_entries, headers, submit
 from tests.unit.service.conftest import Service

@@ -6,7 +6,7 @@ from sqlalchemy import select
 
 from deepfake_service.audit.log import Action
 from deepfake_service.platform.db import AuditEntry, Job, Review, new_id
-from deepfake_service.platform.db.enums import JobState, Role
+from deepfake_service.platform.enums import JobState, Role
 from deepfake_service.platform.findings import Finding
 from tests.support import exhibits
 from tests.support.answers import browse, csrf_of

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.platform.db import CapturedMedium
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from tests.support import archives
 from tests.support.captures import hand_in, work
 from tests.unit.service.conftest import Service

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from deepfake_service.platform.db import Listing
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from tests.support.jobs import VIDEO
 from tests.unit.service.conftest import Service
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from deepfake_service.platform.db import Case
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from tests.support.answers import browse
 from tests.support.jobs import submit
 from tests.unit.service.conftest import Service

@@ -22,7 +22,7 @@ from deepfake_service.evidence.bundle.zip_format import unzipped
 from deepfake_service.evidence.report.report import present
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.platform.db import Media
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.texts.i18n import words
 from tests.support import exhibits, footage
 from tests.support.answers import browse

@@ -9,7 +9,7 @@ import pytest
 
 from deepfake_service.accounts.invitations import Invitations
 from deepfake_service.platform.db import Account, Key
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.errors import Gone
 from deepfake_service.web.pages import last_day
 from tests.support.answers import browse

@@ -12,8 +12,8 @@ from deepfake_service.capture.links import ENDS, Link, links_of
 from deepfake_service.capture.registries import Operator
 from deepfake_service.capture.shapes import Content
 from deepfake_service.platform.db import Capture, Case
-from deepfake_service.platform.db.enums import CaptureState, Role
 from deepfake_service.platform.disk_space import SHORT, DiskSpace
+from deepfake_service.platform.enums import CaptureState, Role
 from deepfake_service.platform.errors import InvalidRequest
 from tests.support.answers import browse
 from tests.support.captures import fetch

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from deepfake_service.cases.filters import Filters
 from deepfake_service.cases.notice_history import NoticeHistory
 from deepfake_service.platform.db import Account, Case, Job, Media, Notice, Occurrence, new_id
-from deepfake_service.platform.db.enums import JobState, NoticeEventKind, Role
+from deepfake_service.platform.enums import JobState, NoticeEventKind, Role
 from deepfake_service.platform.pagination import MAX_PAGE
 from deepfake_service.platform.storage import context_of
 from deepfake_service.platform.storage.envelope import seal

@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element, fromstring
 import pytest
 
 from deepfake_models.bundle.bundle import default_bundle_dir, load_bundle
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.web.admin import card_html
 from tests.unit.service.conftest import Service
 

@@ -10,7 +10,7 @@ import pytest
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.notices.states import NoticeUpdate
 from deepfake_service.platform.db import new_id
-from deepfake_service.platform.db.enums import NoticeState, Role
+from deepfake_service.platform.enums import NoticeState, Role
 from tests.support.answers import browse
 from tests.support.notices import GOOD, confirmed, drafted
 from tests.unit.service.conftest import Service

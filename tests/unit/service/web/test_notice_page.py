@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from deepfake_service.platform.db import Job, Occurrence
-from deepfake_service.platform.db.enums import JobState, Role
+from deepfake_service.platform.enums import JobState, Role
 from deepfake_service.platform.findings import Finding
 from tests.support import exhibits, footage
 from tests.support.jobs import decide, examined, headers

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deepfake_service.platform.db.enums import LookResult, Role
+from deepfake_service.platform.enums import LookResult, Role
 from tests.support.looking import reported, saw, sent
 from tests.unit.service.conftest import Service
 

@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from deepfake_service.accounts.read_audit import WINDOW
 from deepfake_service.http.submission_form import PictureForm
 from deepfake_service.platform.db import AuditEntry, Case, Job
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.storage import open_json, seal_json
 from deepfake_service.web.submit import MAX_JOBS, MAX_ROWS
 from tests.support import exhibits, footage

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.enums import Role
 from deepfake_service.platform.errors import InvalidRequest
 from deepfake_service.platform.texts.spreadsheets import escape_formula
 from deepfake_service.web.notices import _local_time
