@@ -57,7 +57,8 @@ def asked(control: socket.socket, message: bytes) -> bytes:
     with fetcher, other:
         socket.send_fds(control, [b"c"], [other.fileno()])
         other.close()
-        fetcher.sendall(message)
+        with contextlib.suppress(BrokenPipeError):  # it may have hung up already
+            fetcher.sendall(message)
         fetcher.settimeout(60.0)
         said = b""
         try:
