@@ -39,6 +39,10 @@ class Reading:
         """Only a part of a video was examined, which a person chose. What was measured on whole
         videos, whose frames were taken evenly, is not stated of it."""
         self.strength = None if self.is_part else strength_of(self.result)
+        decision = d.error_rates.decision
+        self.false_positive_rate = None if self.is_part else decision.false_positive_rate
+        self.true_positive_rate = None if self.is_part else decision.true_positive_rate
+        """Both ``None`` where they were not measured."""
         self.is_likely = self.result.verdict is VerdictCode.LIKELY_MANIPULATED
         """Overlays are shown only then: they mark something even where the value says nothing."""
 

@@ -218,8 +218,8 @@ def _verdict_of(r: Reading, track: Track) -> str:
 
 def _rates(r: Reading) -> list[str]:
     w, decision = r.words, r.document.error_rates.decision
-    fpr, tpr = decision.false_positive_rate, decision.true_positive_rate
-    if not fpr or not tpr or r.is_part:
+    fpr, tpr = r.false_positive_rate, r.true_positive_rate
+    if not fpr or not tpr:
         return [w("rates_unknown")]
     key = "rates_sources" if decision.unseen == "sources" else "rates"
     figures = _figures("fpr", fpr) | _figures("tpr", tpr)
@@ -275,8 +275,8 @@ def _why_undecided(r: Reading) -> list[str]:
         key = "why_sharp" if p.bin.sharpness else "why_size"
         why = w(key, px=f"{p.face_px:.0f}", tpr=interval(rate))
     else:
-        rate = r.document.error_rates.decision.true_positive_rate
-        if not rate or rate.value is None or r.is_part:
+        rate = r.true_positive_rate
+        if not rate or rate.value is None:
             return []
         why = w("why_general", items=w(_measured_on(r)), tpr=interval(rate))
     notes = ["why_little"] * (rate.value < _FINDS_LITTLE)

@@ -81,10 +81,9 @@ def _item(r: Reading) -> Rows:
 
 def _signs(r: Reading) -> Rows:
     """Return what each kind of trace came to, with its own error rates; most were not examined."""
-    w, decision = r.words, r.document.error_rates.decision
-    false, true = decision.false_positive_rate, decision.true_positive_rate
+    w, false, true = r.words, r.false_positive_rate, r.true_positive_rate
     rates = w("not_measured")
-    if false and true and None not in (false.value, true.value) and not r.is_part:
+    if false and true and None not in (false.value, true.value):
         rates = w("signs_rates", fpr=interval(false), tpr=interval(true))
     others = ["signs_metadata", "signs_whole", "signs_body", *["signs_speech"] * (not r.is_still)]
     return [
