@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.support import exhibits, footage
 from tests.support.console import EVIL, NEEDS_CHROMIUM, SHORT, signed_in
@@ -101,6 +101,17 @@ def test_a_refused_form_keeps_its_content(site: Site) -> None:
         assert client.post("/sign-in", content=flood, headers=headers).status_code == 413
 
 
+def press_twice(page: Page, button: Locator, held: list[Route]) -> None:
+    """Press a button, and once more when what the first press sent is held."""
+    button.scroll_into_view_if_needed()
+    place = button.bounding_box()
+    assert place
+    page.mouse.click(place["x"] + 9, place["y"] + 9)
+    while not held:
+        page.wait_for_timeout(20)
+    page.mouse.click(place["x"] + 9, place["y"] + 9)
+
+
 def test_a_form_that_is_sent_slowly_is_sent_once(
     site: Site, browser: Browser, key: str, job: dict[str, Any]
 ) -> None:
@@ -111,13 +122,7 @@ def test_a_form_that_is_sent_slowly_is_sent_once(
     page.check("input[name=decision][value=confirmed]")
     page.fill("#reason", "pressed again")
     button = page.get_by_role("button", name="결론 저장").first
-    button.scroll_into_view_if_needed()
-    place = button.bounding_box()
-    assert place
-    page.mouse.click(place["x"] + 9, place["y"] + 9)
-    while not held:
-        page.wait_for_timeout(20)
-    page.mouse.click(place["x"] + 9, place["y"] + 9)
+    press_twice(page, button, held)
     held[0].continue_()
     page.wait_for_url("**?done=reviewed#review")
     assert len(held) == 1
@@ -139,13 +144,7 @@ def test_a_look_is_recorded_once_however_often_its_button_is_pressed(
         page.route("**?done=look_recorded", lambda route: held.append(route))
         page.select_option("#result", "up")
         button = page.locator("form.api button")
-        button.scroll_into_view_if_needed()
-        place = button.bounding_box()
-        assert place
-        page.mouse.click(place["x"] + 9, place["y"] + 9)
-        while not held:
-            page.wait_for_timeout(20)
-        page.mouse.click(place["x"] + 9, place["y"] + 9)
+        press_twice(page, button, held)
         page.wait_for_timeout(100)
         held[-1].continue_()
         page.wait_for_url("**?done=look_recorded")
